@@ -1,0 +1,77 @@
+//! Reason codes: the stable words by which an outcome is told to programs.
+
+use std::fmt;
+
+macro_rules! reason_codes {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// Why a request ended, was refused or was served in a degraded way. The string form is stable.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum ReasonCode { $($(#[$doc])* $name,)* }
+
+        impl ReasonCode {
+            /// Every code, in declaration order.
+            pub const ALL: &'static [ReasonCode] = &[$(ReasonCode::$name,)*];
+
+            /// The stable string form.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(ReasonCode::$name => $text,)* }
+            }
+        }
+    };
+}
+
+reason_codes! {
+    /// The file carries no tokenizer metadata that can be used.
+    TokenizerGgufMetadataMissing = "TOKENIZER_GGUF_METADATA_MISSING",
+    /// The vocabulary is incomplete: fewer tokens than the model has, or bytes that no token covers.
+    TokenizerVocabPartial = "TOKENIZER_VOCAB_PARTIAL",
+    /// A BPE vocabulary without its merges.
+    TokenizerMergesMissing = "TOKENIZER_MERGES_MISSING",
+    /// Text is split into bytes, not into the model's own tokens.
+    TokenizerFallbackByteBpe = "TOKENIZER_FALLBACK_BYTEBPE",
+    /// Text is matched greedily against the token table, without merges.
+    TokenizerFallbackTokenTableOnly = "TOKENIZER_FALLBACK_TOKENTABLE_ONLY",
+    /// The pre-tokenizer is not known; another was used because the caller allowed it.
+    TokenizerPreTokenizerUnknown = "TOKENIZER_PRETOKENIZER_UNKNOWN",
+    /// The caller went away or asked for the end.
+    CancelledByCaller = "CANCELLED_BY_CALLER",
+    /// A deadline passed.
+    CancelledByTimeout = "CANCELLED_BY_TIMEOUT",
+    /// The reader was too slow and its buffer stayed full.
+    BackpressureBufferFull = "BACKPRESSURE_BUFFER_FULL",
+    /// The queue for the model is full.
+    BackpressureQueueFull = "BACKPRESSURE_QUEUE_FULL",
+    /// The plan needs more memory than the budget allows.
+    MemoryBudgetExceeded = "MEMORY_BUDGET_EXCEEDED",
+    /// The plan comes close to the budget, or goes over one that is only a wish.
+    MemoryBudgetSoftLimit = "MEMORY_BUDGET_SOFT_LIMIT",
+    /// Prompt and answer together do not fit the context.
+    ContextLengthExceeded = "CONTEXT_LENGTH_EXCEEDED",
+    /// The runtime is shutting down.
+    Draining = "DRAINING",
+    /// The engine ended with an error.
+    EngineFailed = "ENGINE_FAILED",
+}
+
+impl fmt::Display for ReasonCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ReasonCode;
+    use std::collections::HashSet;
+
+    #[test]
+    fn codes_are_distinct_and_screaming_snake_case() {
+        let texts: HashSet<_> = ReasonCode::ALL.iter().map(|c| c.as_str()).collect();
+        assert_eq!(texts.len(), ReasonCode::ALL.len());
+        for text in texts {
+            assert!(text.chars().all(|c| c.is_ascii_uppercase() || c == '_'), "{text}");
+        }
+    }
+}

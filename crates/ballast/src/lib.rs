@@ -1,0 +1,1 @@
+//! Ballast as a library: load a model, generate, stream, chat.

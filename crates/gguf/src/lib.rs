@@ -1,0 +1,1 @@
+//! Reads and writes GGUF files from untrusted bytes: metadata, tensor table, memory mapping. Knows no model.

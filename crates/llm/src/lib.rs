@@ -1,0 +1,1 @@
+//! The CPU language-model engine: weights, KV blocks, forward pass.

@@ -1,0 +1,1 @@
+//! HTTP: wire formats, keys, limits, streaming, health. Is given a built runtime, never an engine.

@@ -1,0 +1,1 @@
+//! Test support: case tables, tolerances, seeds, scripted engines, tiny model files.

@@ -1,0 +1,1 @@
+//! Between text and logits: tokenizers, chat templates, samplers, stop rules, detokenizer.
