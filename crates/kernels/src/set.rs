@@ -12,14 +12,16 @@ pub trait Kernels: Send + Sync + 'static {
     /// The set's name, as in `x86_64-avx2`.
     fn name(&self) -> &'static str;
 
-    /// Quantises one row to blocks of 32: `d = amax / 127`, rounded to f16 and back; `q = round(x * 127 / amax)`,
-    /// half away from zero; `sum` is the integer sum of the block's `q`.
+    /// Quantises one row to blocks of 32 as ggml's reference Q8_0 does: `scale = amax / 127`,
+    /// `q = round(x * (1 / scale))`, half away from zero; `d` is `scale` rounded to f16 and back; `sum` is the integer
+    /// sum of the block's `q`. Where `1 / scale` is not finite the quants are 0.
     ///
     /// `x` and `q` have `n` entries, a multiple of 32; `d` and `sum` have `n / 32`.
     fn quantize_q8_32(&self, x: &[f32], q: &mut [i8], d: &mut [f32], sum: &mut [i32]);
 
     /// Quantises one row to blocks of 256 as ggml's Q8_K does (`d` in f32, the extreme of greatest magnitude maps to
-    /// -127 with its sign folded into `d`); `sum` has one integer sum per group of 16.
+    /// -127 with its sign folded into `d`, ties go to even); `sum` has one integer sum per group of 16. Where
+    /// `-127 / extreme` is not finite the quants and `d` are 0.
     ///
     /// `x` and `q` have `n` entries, a multiple of 256; `d` has `n / 256`, `sum` has `n / 16`.
     fn quantize_q8_256(&self, x: &[f32], q: &mut [i8], d: &mut [f32], sum: &mut [i32]);
@@ -52,5 +54,6 @@ pub trait Kernels: Send + Sync + 'static {
     ///
     /// `q` and `out` are `[n_group, head_dim]`; `scores` is scratch of at least `n_positions`.
     /// `out[g] = sum_t softmax_t(scale * q[g] . k[t]) * v[t]`, positions taken in order.
+    #[expect(clippy::too_many_arguments, reason = "the operands of the formula, each of another kind")]
     fn attend(&self, q: &[f32], kv: &KvView<'_>, n_positions: usize, scale: f32, scores: &mut [f32], out: &mut [f32]);
 }
