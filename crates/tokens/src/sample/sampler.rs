@@ -1,0 +1,182 @@
+//! The sampler of one sequence.
+
+use super::candidates::{self, Candidate};
+use super::penalties::{Window, penalized};
+use super::{SamplingError, SamplingParams, TokenMask, logprobs, rng};
+use ballast_backend::TokenId;
+
+/// A chosen token.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sampled {
+    /// The token.
+    pub token: TokenId,
+    /// Its log probability (natural logarithm) in the model's distribution: the log-softmax of the logits as the
+    /// engine gave them, before bias, penalties, mask and temperature. NaN where `n_logprobs` was not asked for.
+    pub logprob: f32,
+    /// The `n_logprobs` most likely tokens of the same distribution, most likely first; the chosen token need not be
+    /// among them.
+    pub top: Vec<(TokenId, f32)>,
+}
+
+/// Chooses the tokens of one sequence.
+///
+/// What it chooses depends on the parameters, the seed, the logits and the tokens accepted so far, on nothing else.
+/// It keeps its buffers, so a token allocates only for the log probabilities it was asked for.
+#[derive(Clone, Debug)]
+pub struct Sampler {
+    params: SamplingParams,
+    seed: u64,
+    vocab_size: usize,
+    window: Window,
+    /// Position in the output of the token to choose next: the address of its draw.
+    n_output_tokens: u64,
+    candidates: Vec<Candidate>,
+}
+
+impl Sampler {
+    /// A sampler for a sequence of a model with `vocab_size` tokens. `seed` is used where the parameters give none.
+    ///
+    /// # Errors
+    /// What [`SamplingParams::validate`] reports, a bias for a token outside the vocabulary, a vocabulary of size 0.
+    pub fn new(params: &SamplingParams, seed: u64, vocab_size: usize) -> Result<Self, SamplingError> {
+        params.validate()?;
+        if vocab_size == 0 || u32::try_from(vocab_size).is_err() {
+            return Err(SamplingError::VocabSize { got: vocab_size });
+        }
+        if let Some(&(token, _)) = params.logit_bias.iter().find(|(token, _)| token.index() >= vocab_size) {
+            return Err(SamplingError::BiasOutsideVocab { token, vocab_size });
+        }
+        Ok(Self {
+            params: params.clone(),
+            seed: params.seed.unwrap_or(seed),
+            vocab_size,
+            window: Window::new(if params.has_penalties() { params.penalty_window } else { 0 }),
+            n_output_tokens: 0,
+            candidates: Vec::new(),
+        })
+    }
+
+    /// Tells the sampler the prompt, which the penalties count.
+    pub fn accept_prompt(&mut self, tokens: &[TokenId]) {
+        self.window.extend(tokens);
+    }
+
+    /// Tells the sampler tokens of the output that it did not choose itself, such as those of a sequence that is
+    /// resumed: they count for the penalties and the draws go on after them.
+    pub fn accept_output(&mut self, tokens: &[TokenId]) {
+        self.window.extend(tokens);
+        self.n_output_tokens += tokens.len() as u64;
+    }
+
+    /// Chooses the next token from a row of logits, which is worked on in place, and remembers it for the penalties.
+    ///
+    /// # Errors
+    /// Logits of the wrong length, not a number or positive infinity, or negative infinity throughout. The sampler
+    /// is then as it was before.
+    pub fn sample(&mut self, logits: &mut [f32]) -> Result<Sampled, SamplingError> {
+        self.sample_masked(logits, None)
+    }
+
+    /// As [`Sampler::sample`], among the tokens that a constraint allows.
+    ///
+    /// # Errors
+    /// As [`Sampler::sample`]; a mask of the wrong length or one that allows nothing.
+    pub fn sample_masked(&mut self, logits: &mut [f32], allowed: Option<&TokenMask>) -> Result<Sampled, SamplingError> {
+        self.check(logits, allowed)?;
+        let report = match self.params.n_logprobs {
+            Some(n) => Some(self.report(logits, n)?),
+            None => None,
+        };
+        self.adjust(logits);
+        let chosen =
+            if self.params.is_greedy() { candidates::arg_max(logits, allowed) } else { self.draw(logits, allowed) };
+        let token = TokenId(chosen.ok_or(SamplingError::NoTokenPossible)?);
+        self.accept_output(&[token]);
+        Ok(match report {
+            Some(report) => {
+                Sampled { token, logprob: report.raw_logprob(token, logits[token.index()]), top: report.top }
+            }
+            None => Sampled { token, logprob: f32::NAN, top: Vec::new() },
+        })
+    }
+
+    fn check(&self, logits: &[f32], allowed: Option<&TokenMask>) -> Result<(), SamplingError> {
+        if logits.len() != self.vocab_size {
+            return Err(SamplingError::LogitsLength { expected: self.vocab_size, got: logits.len() });
+        }
+        if let Some(mask) = allowed {
+            if mask.vocab_size() != self.vocab_size {
+                return Err(SamplingError::MaskLength { expected: self.vocab_size, got: mask.vocab_size() });
+            }
+            if mask.is_empty() {
+                return Err(SamplingError::MaskAllowsNothing);
+            }
+        }
+        let is_bad = |logit: f32| logit.is_nan() || logit == f32::INFINITY;
+        // The fold has no early exit, so it compiles to vector code; the search runs only when it found something.
+        if !logits.iter().fold(false, |any, &logit| any | is_bad(logit)) {
+            return Ok(());
+        }
+        let bad = logits.iter().zip(0..).find(|&(&logit, _)| is_bad(logit));
+        let (&value, id) = bad.expect("the fold above found one");
+        Err(SamplingError::LogitNotFinite { token: TokenId(id), value })
+    }
+
+    /// Log probabilities of the untouched logits.
+    fn report(&mut self, logits: &[f32], n: usize) -> Result<Report, SamplingError> {
+        let log_sum = logprobs::log_sum_exp(logits).ok_or(SamplingError::NoTokenPossible)?;
+        let top = logprobs::top(logits, n, log_sum, &mut self.candidates);
+        let adjusted = self.params.logit_bias.iter().map(|&(token, _)| token);
+        let adjusted = adjusted.chain(self.window.counts().map(|(token, _)| token));
+        let raw = adjusted.filter_map(|token| Some((token, *logits.get(token.index())?))).collect();
+        Ok(Report { log_sum, top, raw })
+    }
+
+    /// Applies bias and penalties.
+    fn adjust(&self, logits: &mut [f32]) {
+        for &(token, bias) in &self.params.logit_bias {
+            let logit = &mut logits[token.index()];
+            *logit = (*logit + bias).min(f32::MAX);
+        }
+        for (token, count) in self.window.counts() {
+            // A prompt may hold ids that this model has no logit for; they cannot be chosen, so nothing is lost.
+            if let Some(logit) = logits.get_mut(token.index()) {
+                *logit = penalized(*logit, count, &self.params).min(f32::MAX);
+            }
+        }
+    }
+
+    /// Filters and draws. `None` if no token is possible.
+    fn draw(&mut self, logits: &[f32], allowed: Option<&TokenMask>) -> Option<u32> {
+        let (params, pool) = (&self.params, &mut self.candidates);
+        if params.top_k == 0 || params.top_k >= self.vocab_size {
+            candidates::collect_all(logits, allowed, pool);
+        } else {
+            candidates::collect_top_k(logits, allowed, params.top_k, pool);
+        }
+        candidates::weigh(pool, params.temperature);
+        if params.top_p < 1.0 {
+            candidates::keep_top_p(pool, params.top_p);
+        }
+        if params.min_p > 0.0 {
+            candidates::keep_min_p(pool, params.min_p);
+        }
+        candidates::draw(pool, rng::uniform(self.seed, self.n_output_tokens))
+    }
+}
+
+/// Log probabilities taken before the logits are adjusted.
+struct Report {
+    log_sum: f64,
+    top: Vec<(TokenId, f32)>,
+    /// Logits, as the engine gave them, of the tokens that are adjusted.
+    raw: Vec<(TokenId, f32)>,
+}
+
+impl Report {
+    /// The log probability of a token whose logit, adjusted if it is among the adjusted, is now `logit`.
+    fn raw_logprob(&self, token: TokenId, logit: f32) -> f32 {
+        let raw = self.raw.iter().find(|(adjusted, _)| *adjusted == token).map_or(logit, |&(_, raw)| raw);
+        logprobs::logprob(raw, self.log_sum)
+    }
+}

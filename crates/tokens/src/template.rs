@@ -1,0 +1,164 @@
+//! Chat templates: a conversation becomes the prompt that the model was trained on.
+//!
+//! Templates are Jinja2, written for Python and stored in model files. They are untrusted: source and output have
+//! caps, every rendering has a budget of instructions and of nesting, and nothing outside its arguments can be
+//! reached. The environment is the one Python tools render chat templates in: blocks are trimmed, loops have
+//! `break` and `continue`, `raise_exception`, `strftime_now` and Python's `tojson` exist.
+//!
+//! What is bounded is work and output, not the memory of values in between: see [`FUEL`].
+
+mod dates;
+mod environment;
+mod error;
+mod generation;
+mod json;
+#[cfg(test)]
+mod tests;
+mod values;
+
+pub use error::TemplateError;
+
+use ballast_backend::ErrorKind;
+use minijinja::{Environment, Value};
+use std::io;
+
+/// Longest template source. The longest in wide use have about 20 kB.
+pub const TEMPLATE_SOURCE_BYTES_MAX: usize = 256 * 1024;
+/// Longest prompt a template may write.
+pub const TEMPLATE_OUTPUT_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Instructions one rendering may take. A long conversation of a thousand turns takes about a tenth of it.
+/// One instruction can double a string, so this does not bound memory: run templates of unknown origin where
+/// running out of memory is survivable.
+pub const FUEL: u64 = 2_000_000;
+/// Deepest nesting of macros and loops that are in progress.
+pub const RECURSION_MAX: usize = 100;
+
+/// Name under which the template is registered; it shows in no message.
+const NAME: &str = "chat";
+
+/// One turn of a conversation that is only text. Conversations with tool calls or content in parts are rendered with
+/// [`ChatTemplate::render_value`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChatMessage {
+    /// Who speaks: `system`, `user`, `assistant`, `tool` or whatever else the template knows.
+    pub role: String,
+    /// What is said.
+    pub content: String,
+}
+
+/// What a rendering needs beside the messages.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RenderOptions {
+    /// Ends the prompt where the model is to answer.
+    pub add_generation_prompt: bool,
+    /// Tools the model may call, as the template expects them.
+    pub tools: Option<serde_json::Value>,
+    /// Further variables, such as `enable_thinking`. They cannot stand in for those that are always set.
+    pub extra: serde_json::Map<String, serde_json::Value>,
+    /// The time `strftime_now` shows: seconds since 1970-01-01 00:00 on the clock it is read from, so a caller that
+    /// wants local time adds the offset. Without it `strftime_now` is an error.
+    pub now: Option<i64>,
+}
+
+/// A parsed chat template with the model's special tokens.
+#[derive(Debug)]
+pub struct ChatTemplate {
+    environment: Environment<'static>,
+    bos_token: String,
+    eos_token: String,
+}
+
+impl ChatTemplate {
+    /// Parses a template.
+    ///
+    /// # Errors
+    /// A source over [`TEMPLATE_SOURCE_BYTES_MAX`], a syntax error with its line.
+    pub fn new(source: &str, bos_token: &str, eos_token: &str) -> Result<Self, TemplateError> {
+        if source.len() > TEMPLATE_SOURCE_BYTES_MAX {
+            return Err(TemplateError::SourceTooLong { max: TEMPLATE_SOURCE_BYTES_MAX, got: source.len() });
+        }
+        let mut environment = environment::new();
+        environment
+            .add_template_owned(NAME, generation::strip(source))
+            .map_err(|error| TemplateError::from_engine(&error))?;
+        Ok(Self { environment, bos_token: bos_token.to_owned(), eos_token: eos_token.to_owned() })
+    }
+
+    /// Renders a conversation of text messages.
+    ///
+    /// # Errors
+    /// As [`ChatTemplate::render_value`].
+    pub fn render(&self, messages: &[ChatMessage], options: &RenderOptions) -> Result<String, TemplateError> {
+        let messages =
+            messages.iter().map(|message| serde_json::json!({ "role": message.role, "content": message.content }));
+        self.render_value(&messages.collect(), options)
+    }
+
+    /// Renders a conversation given as the list of objects that the template sees.
+    ///
+    /// # Errors
+    /// What the template raises, operations it cannot do, a bound that is reached, an extra variable with the name
+    /// of one that is always set.
+    pub fn render_value(&self, messages: &serde_json::Value, options: &RenderOptions) -> Result<String, TemplateError> {
+        let context = self.context(messages, options)?;
+        let template = self.environment.get_template(NAME).expect("it was added when this was made");
+        let mut output = BoundedOutput::default();
+        let rendered = template.render_captured_to(context, &mut output).map(drop);
+        if output.is_full {
+            return Err(TemplateError::OutputTooLong { max: TEMPLATE_OUTPUT_BYTES_MAX });
+        }
+        rendered.map_err(|error| TemplateError::from_engine(&error))?;
+        Ok(String::from_utf8(output.bytes).expect("a template writes whole strings"))
+    }
+
+    fn context(&self, messages: &serde_json::Value, options: &RenderOptions) -> Result<Value, TemplateError> {
+        let fixed = [
+            ("messages", values::from_json(messages)?),
+            ("tools", options.tools.as_ref().map_or(Ok(Value::from(())), values::from_json)?),
+            ("add_generation_prompt", options.add_generation_prompt.into()),
+            ("bos_token", self.bos_token.as_str().into()),
+            ("eos_token", self.eos_token.as_str().into()),
+            (environment::NOW, options.now.into()),
+        ];
+        // Python tools always pass documents, so templates ask whether it is none, not whether it is defined.
+        let mut variables = vec![("documents", Value::from(()))];
+        for (name, value) in &options.extra {
+            if let Some(&(name, _)) = fixed.iter().find(|(taken, _)| taken == name) {
+                return Err(TemplateError::ReservedName { name });
+            }
+            variables.push((name, values::from_json(value)?));
+        }
+        variables.extend(fixed);
+        Ok(Value::from_pairs(variables))
+    }
+}
+
+impl TemplateError {
+    /// What a caller can do about it: the template, the conversation or both are wrong.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        ErrorKind::Invalid
+    }
+}
+
+/// Collects output up to [`TEMPLATE_OUTPUT_BYTES_MAX`].
+#[derive(Default)]
+struct BoundedOutput {
+    bytes: Vec<u8>,
+    is_full: bool,
+}
+
+impl io::Write for BoundedOutput {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.len() > TEMPLATE_OUTPUT_BYTES_MAX - self.bytes.len() {
+            self.is_full = true;
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
