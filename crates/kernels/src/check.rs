@@ -1,7 +1,6 @@
 //! The length checks that every set makes at entry. The bodies behind them rely on these facts.
 
 use crate::{Activations, KvView, PanelMut, WeightMatrix};
-use half::f16;
 
 /// `x` and `q` of equal length in whole blocks of `block_len`, a scale per block, a sum per `sum_len`.
 #[track_caller]
@@ -55,16 +54,4 @@ pub(crate) fn attend(q: &[f32], kv: &KvView<'_>, n_positions: usize, scores: &[f
     assert!(kv.keys.len() == kv.values.len(), "{} keys, {} values", kv.keys.len(), kv.values.len());
     let n_blocks = n_positions.div_ceil(kv.block_len);
     assert!(kv.blocks.len() >= n_blocks, "{} blocks for {n_positions} positions", kv.blocks.len());
-}
-
-/// The first `n_positions` rows of a sequence, block by block: `rows(idx)` are those of block `idx`.
-pub(crate) fn positions<'a>(
-    kv: &KvView<'a>,
-    n_positions: usize,
-    block: impl Fn(&KvView<'a>, usize) -> &'a [f16],
-) -> impl Iterator<Item = &'a [f16]> {
-    let kv = *kv;
-    (0..n_positions.div_ceil(kv.block_len))
-        .flat_map(move |idx| block(&kv, idx).chunks_exact(kv.head_dim))
-        .take(n_positions)
 }

@@ -20,6 +20,12 @@ pub fn by_name(name: &str) -> Option<&'static dyn Kernels> {
     available().find(|set| set.name() == name)
 }
 
+#[cfg(target_arch = "x86_64")]
+fn native() -> [Option<&'static dyn Kernels>; 1] {
+    [crate::x86_64::avx2::Avx2::detect()]
+}
+
+#[cfg(not(target_arch = "x86_64"))]
 fn native() -> [Option<&'static dyn Kernels>; 0] {
     []
 }

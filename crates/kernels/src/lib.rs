@@ -26,8 +26,14 @@ mod detect;
 mod format;
 mod generic;
 mod kv;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod lanes;
 mod panel;
 mod set;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod tiles;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
 
 pub use activations::{ActivationFormat, Activations};
 pub use blocks::dequantize;

@@ -1,6 +1,6 @@
 //! The operations on f32, one entry after another.
 
-use crate::{KvView, check};
+use crate::KvView;
 
 pub(super) fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
     let squares: f32 = x.iter().map(|x| x * x).sum();
@@ -34,15 +34,18 @@ pub(super) fn softmax(x: &mut [f32]) {
 
 /// One query head over as many positions as there are scores.
 pub(super) fn attend_head(q: &[f32], kv: &KvView<'_>, scale: f32, scores: &mut [f32], out: &mut [f32]) {
-    let n_positions = scores.len();
-    for (score, key) in scores.iter_mut().zip(check::positions(kv, n_positions, KvView::key_block)) {
-        *score = scale * q.iter().zip(key).map(|(q, k)| q * k.to_f32()).sum::<f32>();
+    for (idx, scores) in scores.chunks_mut(kv.block_len).enumerate() {
+        for (score, key) in scores.iter_mut().zip(kv.key_block(idx).chunks_exact(kv.head_dim)) {
+            *score = scale * q.iter().zip(key).map(|(q, k)| q * k.to_f32()).sum::<f32>();
+        }
     }
     softmax(scores);
     out.fill(0.0);
-    for (weight, value) in scores.iter().zip(check::positions(kv, n_positions, KvView::value_block)) {
-        for (out, v) in out.iter_mut().zip(value) {
-            *out += weight * v.to_f32();
+    for (idx, weights) in scores.chunks(kv.block_len).enumerate() {
+        for (weight, value) in weights.iter().zip(kv.value_block(idx).chunks_exact(kv.head_dim)) {
+            for (out, v) in out.iter_mut().zip(value) {
+                *out += weight * v.to_f32();
+            }
         }
     }
 }

@@ -1,0 +1,196 @@
+//! Operations on f32 written over `N` lanes in plain code, which the vector sets inline into functions with their own
+//! target features. Sums run in `N` lanes and fold at the end, so a result depends on the length alone.
+//!
+//! These want a CPU with fused multiply-add; `generic` does not use them.
+
+/// `e^x` within 2 ulp over the normal results; 0 below e^-87.33 (where results turn subnormal), infinite above
+/// e^88.37. NaN stays NaN.
+#[inline(always)]
+pub(crate) fn exp(x: f32) -> f32 {
+    // Adding 1.5 * 2^23 leaves the nearest integer in the low bits.
+    const ROUND: f32 = 12_582_912.0;
+    const LN_2_HIGH: f32 = 0.693_359_4;
+    const LN_2_LOW: f32 = -2.121_944_4e-4;
+    let shifted = x.mul_add(std::f32::consts::LOG2_E, ROUND);
+    let n = shifted - ROUND;
+    let r = n.mul_add(-LN_2_LOW, n.mul_add(-LN_2_HIGH, x));
+    // The coefficients are those of Cephes' expf.
+    let p = 1.987_569_1e-4_f32
+        .mul_add(r, 1.398_199_9e-3)
+        .mul_add(r, 8.333_452e-3)
+        .mul_add(r, 4.166_579_6e-2)
+        .mul_add(r, 0.166_666_65)
+        .mul_add(r, 0.5);
+    let p = p.mul_add(r * r, r + 1.0);
+    let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23));
+    if x > 88.376_26 {
+        f32::INFINITY
+    } else if x < -87.336_54 {
+        0.0
+    } else {
+        p * power
+    }
+}
+
+/// The sum of `f` over the entries of `x`.
+#[inline(always)]
+fn sum<const N: usize>(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
+    let mut lanes = [0.0; N];
+    let (chunks, rest) = x.as_chunks::<N>();
+    for chunk in chunks {
+        for lane in 0..N {
+            lanes[lane] += f(chunk[lane]);
+        }
+    }
+    for (lane, x) in lanes.iter_mut().zip(rest) {
+        *lane += f(*x);
+    }
+    fold(lanes, |a, b| a + b)
+}
+
+#[inline(always)]
+fn max<const N: usize>(x: &[f32]) -> f32 {
+    let greater = |a: f32, b: f32| if a > b { a } else { b };
+    let mut lanes = [f32::NEG_INFINITY; N];
+    let (chunks, rest) = x.as_chunks::<N>();
+    for chunk in chunks {
+        for lane in 0..N {
+            lanes[lane] = greater(chunk[lane], lanes[lane]);
+        }
+    }
+    for (lane, x) in lanes.iter_mut().zip(rest) {
+        *lane = greater(*x, *lane);
+    }
+    fold(lanes, greater)
+}
+
+/// Halves the lanes until one is left.
+#[inline(always)]
+fn fold<const N: usize>(mut lanes: [f32; N], f: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut n = N;
+    while n > 1 {
+        n /= 2;
+        for lane in 0..n {
+            lanes[lane] = f(lanes[lane], lanes[lane + n]);
+        }
+    }
+    lanes[0]
+}
+
+#[inline(always)]
+pub(crate) fn rms_norm<const N: usize>(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+    let inverse = 1.0 / (sum::<N>(x, |x| x * x) / x.len() as f32 + eps).sqrt();
+    for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
+        *out = x * inverse * weight;
+    }
+}
+
+#[inline(always)]
+pub(crate) fn add(x: &mut [f32], y: &[f32]) {
+    for (x, y) in x.iter_mut().zip(y) {
+        *x += y;
+    }
+}
+
+#[inline(always)]
+pub(crate) fn silu_mul(gate: &mut [f32], up: &[f32]) {
+    for (gate, up) in gate.iter_mut().zip(up) {
+        *gate = *gate / (1.0 + exp(-*gate)) * up;
+    }
+}
+
+#[inline(always)]
+pub(crate) fn rope(x: &mut [f32], head_dim: usize, cos: &[f32], sin: &[f32]) {
+    for head in x.chunks_exact_mut(head_dim) {
+        for ((pair, cos), sin) in head.as_chunks_mut::<2>().0.iter_mut().zip(cos).zip(sin) {
+            let [even, odd] = *pair;
+            *pair = [even * cos - odd * sin, even * sin + odd * cos];
+        }
+    }
+}
+
+#[inline(always)]
+pub(crate) fn softmax<const N: usize>(x: &mut [f32]) {
+    let max = max::<N>(x);
+    for x in &mut *x {
+        *x = exp(*x - max);
+    }
+    let inverse = 1.0 / sum::<N>(x, |x| x);
+    for x in x {
+        *x *= inverse;
+    }
+}
+
+/// As `Kernels::quantize_q8_32`, lengths checked.
+#[inline(always)]
+pub(crate) fn quantize_q8_32(x: &[f32], q: &mut [i8], d: &mut [f32], sum: &mut [i32]) {
+    let blocks = x.as_chunks::<32>().0.iter().zip(q.as_chunks_mut::<32>().0);
+    for ((x, q), (d, sum)) in blocks.zip(d.iter_mut().zip(sum)) {
+        let scale = magnitude(x) / 127.0;
+        let inverse = finite_or_zero(1.0 / scale);
+        *sum = 0;
+        for (q, x) in q.iter_mut().zip(x) {
+            let rounded = to_integer(round(x * inverse));
+            *q = low_byte(rounded);
+            *sum += rounded;
+        }
+        *d = scale;
+    }
+}
+
+/// As `Kernels::quantize_q8_256`, lengths checked.
+#[inline(always)]
+pub(crate) fn quantize_q8_256(x: &[f32], q: &mut [i8], d: &mut [f32], sum: &mut [i32]) {
+    let blocks = x.as_chunks::<256>().0.iter().zip(q.as_chunks_mut::<256>().0);
+    for ((x, q), (d, sums)) in blocks.zip(d.iter_mut().zip(sum.as_chunks_mut::<16>().0)) {
+        let magnitude = magnitude(x);
+        let extreme = x.iter().copied().find(|x| x.abs() == magnitude).unwrap_or(0.0);
+        let inverse = finite_or_zero(-127.0 / extreme);
+        for ((q, x), sum) in q.as_chunks_mut::<16>().0.iter_mut().zip(x.as_chunks::<16>().0).zip(sums) {
+            *sum = 0;
+            for (q, x) in q.iter_mut().zip(x) {
+                let rounded = to_integer((x * inverse).round_ties_even());
+                *q = low_byte(rounded);
+                *sum += rounded;
+            }
+        }
+        *d = finite_or_zero(1.0 / inverse);
+    }
+}
+
+/// The greatest magnitude in a block.
+#[inline(always)]
+fn magnitude<const LEN: usize>(x: &[f32; LEN]) -> f32 {
+    let mut lanes = [0.0; 16];
+    for chunk in x.as_chunks::<16>().0 {
+        for lane in 0..16 {
+            let x = chunk[lane].abs();
+            lanes[lane] = if x > lanes[lane] { x } else { lanes[lane] };
+        }
+    }
+    fold(lanes, |a, b| if a > b { a } else { b })
+}
+
+/// Half away from zero, for magnitudes up to 2^22: adds the greatest f32 below a half and cuts off.
+#[inline(always)]
+fn round(x: f32) -> f32 {
+    (x + 0.499_999_97_f32.copysign(x)).trunc()
+}
+
+/// An integer in -127..=127, or 0 for NaN.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "callers pass rounded values in -127..=127; NaN becomes 0")]
+fn to_integer(x: f32) -> i32 {
+    x as i32
+}
+
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "the value is in -127..=127")]
+fn low_byte(x: i32) -> i8 {
+    x as i8
+}
+
+#[inline(always)]
+fn finite_or_zero(x: f32) -> f32 {
+    if x.is_finite() { x } else { 0.0 }
+}

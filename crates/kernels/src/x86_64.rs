@@ -1,0 +1,5 @@
+//! The sets for x86-64, and what they share: loads and stores over arrays, and block formats unpacked to 256 bits.
+
+pub(crate) mod avx2;
+mod memory;
+mod unpack;

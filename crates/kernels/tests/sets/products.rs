@@ -1,0 +1,205 @@
+//! Products of weights and activations.
+
+use crate::data::{Random, bits, f16_fields};
+use ballast_kernels::{Activations, Kernels, PanelMut, WeightMatrix, WeightType, available, by_name, dequantize};
+use half::f16;
+use proptest::prelude::*;
+
+struct Product {
+    weight_type: WeightType,
+    n_cols: usize,
+    weights: Vec<u8>,
+    x: Vec<f32>,
+}
+
+impl Product {
+    fn matrix(&self) -> WeightMatrix<'_> {
+        let row_bytes = self.n_cols / self.weight_type.block_len() * self.weight_type.block_bytes();
+        WeightMatrix::new(self.weight_type, self.weights.len() / row_bytes, self.n_cols, &self.weights).unwrap()
+    }
+
+    fn compute(&self, kernels: &dyn Kernels) -> Vec<f32> {
+        compute(kernels, &self.matrix(), &self.x)
+    }
+
+    /// For each result, how far two orders of f32 summation may be apart. Each of at most `n` additions of terms that
+    /// sum to no more than `bound` in magnitude errs by 2^-24 of that; the factor 4 covers a block's scale and minimum
+    /// cancelling, the products of scales, and both sides erring.
+    fn tolerances(&self) -> Vec<f32> {
+        let mut weights = vec![0.0; self.weights.len() / self.weight_type.block_bytes() * self.weight_type.block_len()];
+        dequantize(self.weight_type, &self.weights, &mut weights);
+        let n_terms = self.n_cols / self.weight_type.block_len() + 8;
+        let mut tolerances = Vec::new();
+        for x in self.x.chunks(self.n_cols) {
+            let magnitude: f32 = x.iter().map(|x| x.abs()).sum();
+            for weights in weights.chunks(self.n_cols) {
+                let greatest = weights.iter().fold(0.0, |max: f32, w| max.max(w.abs()));
+                tolerances.push(magnitude * greatest * 4.0 * n_terms as f32 * 2f32.powi(-24) + f32::MIN_POSITIVE);
+            }
+        }
+        tolerances
+    }
+}
+
+fn compute(kernels: &dyn Kernels, matrix: &WeightMatrix<'_>, x: &[f32]) -> Vec<f32> {
+    let mut activations = Activations::default();
+    activations.fill(kernels, matrix.weight_type().activation_format(), x, matrix.n_cols());
+    let mut y = vec![f32::NAN; activations.n_rows() * matrix.n_rows()];
+    kernels.matmul(matrix, &activations, &mut PanelMut::new(&mut y, matrix.n_rows()));
+    y
+}
+
+fn random(weight_type: WeightType, n_cols: usize, (n_rows, n_weight_rows): (usize, usize), seed: u64) -> Product {
+    let mut random = Random(seed);
+    let weights = random.blocks(weight_type, n_weight_rows * n_cols / weight_type.block_len(), 1.0);
+    Product { weight_type, n_cols, weights, x: random.floats(n_rows * n_cols, 3.0) }
+}
+
+fn assert_close(set: &dyn Kernels, product: &Product, what: &str) {
+    let generic = by_name("generic").unwrap();
+    let got = product.compute(set);
+    for ((got, expected), tolerance) in got.iter().zip(product.compute(generic)).zip(product.tolerances()) {
+        let (name, weight_type, n_cols) = (set.name(), product.weight_type, product.n_cols);
+        assert!(
+            (got - expected).abs() <= tolerance,
+            "{name} {weight_type:?} {n_cols} {what}: {got} instead of {expected}, tolerance {tolerance}"
+        );
+    }
+}
+
+/// Block counts around the groups of 8 and 16 that the sets take at once; plain floats also end inside a vector.
+fn lengths(weight_type: WeightType) -> Vec<usize> {
+    if weight_type.block_len() == 1 {
+        return vec![1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 48, 63, 65, 100, 576];
+    }
+    [1, 2, 3, 7, 8, 9, 15, 16, 17, 18, 48].map(|n| n * weight_type.block_len()).to_vec()
+}
+
+#[test]
+fn products_agree_with_generic_over_lengths() {
+    for weight_type in WeightType::ALL {
+        for n_cols in lengths(weight_type) {
+            for n_rows in [1, 3, 4, 5, 18] {
+                let product = random(weight_type, n_cols, (n_rows, 3), n_cols as u64);
+                available().for_each(|set| assert_close(set, &product, "random"));
+            }
+        }
+    }
+}
+
+#[test]
+fn products_agree_with_generic_at_extreme_scales() {
+    for weight_type in WeightType::ALL {
+        let n_cols = 3 * weight_type.block_len().max(11);
+        for (weights, x) in [(1e-7, 1.0), (1.0, 1e-30), (1.0, 1e-42), (6e4, 1e-3), (3e4, 1e5), (0.0, 1.0), (1.0, 0.0)] {
+            let mut random = Random(5);
+            let weights_bytes = random.blocks(weight_type, 2 * n_cols / weight_type.block_len(), weights);
+            let x_values = random.floats(5 * n_cols, x);
+            let product = Product { weight_type, n_cols, weights: weights_bytes, x: x_values };
+            available().for_each(|set| assert_close(set, &product, &format!("weights {weights:e}, x {x:e}")));
+        }
+    }
+}
+
+#[test]
+fn a_result_depends_on_its_own_rows_alone() {
+    for weight_type in WeightType::ALL {
+        let n_cols = if weight_type.block_len() == 1 { 100 } else { 9 * weight_type.block_len() };
+        let product = random(weight_type, n_cols, (23, 7), 1);
+        let matrix = product.matrix();
+        for set in available() {
+            let together = product.compute(set);
+            for (i, x) in product.x.chunks(n_cols).enumerate() {
+                let alone = compute(set, &matrix, x);
+                assert_eq!(bits(&together[i * 7..][..7]), bits(&alone), "{} {weight_type:?} row {i}", set.name());
+            }
+            let eight = compute(set, &matrix, &product.x[n_cols..9 * n_cols]);
+            assert_eq!(bits(&together[7..9 * 7]), bits(&eight), "{} {weight_type:?}", set.name());
+            for split in 0..=7 {
+                assert_eq!(bits(&together), bits(&split_at(set, &product, split)), "{} {weight_type:?}", set.name());
+            }
+        }
+    }
+}
+
+/// The product in two panels.
+fn split_at(set: &dyn Kernels, product: &Product, split: usize) -> Vec<f32> {
+    let matrix = product.matrix();
+    let mut activations = Activations::default();
+    activations.fill(set, product.weight_type.activation_format(), &product.x, product.n_cols);
+    let mut y = vec![f32::NAN; activations.n_rows() * matrix.n_rows()];
+    let (mut left, mut right) = PanelMut::new(&mut y, matrix.n_rows()).split_at_col(split);
+    set.matmul(&matrix.rows(0..split), &activations, &mut left);
+    set.matmul(&matrix.rows(split..matrix.n_rows()), &activations, &mut right);
+    y
+}
+
+/// With all factors 1 a block's result is an integer below 2^24, which every order of summation gives exactly.
+#[test]
+fn sums_inside_a_block_are_exact() {
+    for weight_type in WeightType::ALL.into_iter().filter(|weight_type| weight_type.block_len() > 1) {
+        let n_cols = weight_type.block_len();
+        for (fill, seed) in [(Some(0x00), 0), (Some(0xff), 0), (Some(0x80), 0), (Some(0x7f), 0), (None, 1), (None, 2)] {
+            let mut random = Random(seed);
+            let mut weights = random.blocks(weight_type, 1, 1.0);
+            if let Some(byte) = fill {
+                weights.fill(byte);
+            }
+            small_factors(weight_type, &mut weights);
+            for signs in [-1.0, 1.0, 0.0] {
+                // The first entry makes the scale 1 for both forms of activations.
+                let mut x: Vec<f32> = (0..n_cols).map(|_| 127.0 * signs).collect();
+                if signs == 0.0 {
+                    x = random.floats(n_cols, 127.0).into_iter().map(f32::round).collect();
+                }
+                x[0] = -127.0;
+                let mut values = vec![0.0; n_cols];
+                dequantize(weight_type, &weights, &mut values);
+                let expected: f64 = values.iter().zip(&x).map(|(w, x)| f64::from(*w) * f64::from(*x)).sum();
+                let product = Product { weight_type, n_cols, weights: weights.clone(), x };
+                for set in available() {
+                    let got = f64::from(product.compute(set)[0]);
+                    assert!(got == expected, "{} {weight_type:?} {fill:?} {signs}: {got}, {expected}", set.name());
+                }
+            }
+        }
+    }
+}
+
+/// f16 factors of 1 and group scales and minima of at most 7.
+fn small_factors(weight_type: WeightType, block: &mut [u8]) {
+    for offset in f16_fields(weight_type) {
+        block[*offset..offset + 2].copy_from_slice(&f16::ONE.to_le_bytes());
+    }
+    let groups = match weight_type {
+        WeightType::Q4_K | WeightType::Q5_K => 4..16,
+        WeightType::Q6_K => 192..208,
+        _ => 0..0,
+    };
+    for byte in &mut block[groups] {
+        *byte &= 0x07;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn products_of_any_shape_agree_with_generic(
+        which in 0..WeightType::ALL.len(), n_blocks in 1usize..24, n_rows in 1usize..9, seed: u64,
+    ) {
+        let weight_type = WeightType::ALL[which];
+        let product = random(weight_type, n_blocks * weight_type.block_len(), (n_rows, 2), seed);
+        available().for_each(|set| assert_close(set, &product, "any"));
+    }
+}
+
+#[test]
+#[should_panic(expected = "wants activations as Q8_32, got Some(F32)")]
+fn refuses_activations_in_another_form() {
+    let product = random(WeightType::Q8_0, 32, (1, 1), 0);
+    let mut activations = Activations::default();
+    let generic = by_name("generic").unwrap();
+    activations.fill(generic, WeightType::F32.activation_format(), &product.x, 32);
+    generic.matmul(&product.matrix(), &activations, &mut PanelMut::new(&mut [0.0], 1));
+}
