@@ -1,0 +1,47 @@
+//! Within one text, words repeat: the tokens of a piece seen before are copied instead of merged again.
+
+use ballast_backend::TokenId;
+use std::ops::Range;
+
+/// The cache's size; a text that would not fill it gets a smaller one.
+const SLOTS_MAX: usize = 1 << 13;
+/// Texts shorter than this have too few repeats to pay for a cache.
+const TEXT_BYTES_MIN: usize = 256;
+
+/// Remembers, for one call of encode, where a piece stood in the text and where its tokens are in the output. One
+/// entry for each hash value, the latest wins.
+#[derive(Debug)]
+pub(crate) struct PieceCache {
+    slots: Vec<Entry>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Entry {
+    piece: Range<usize>,
+    tokens: Range<usize>,
+}
+
+impl PieceCache {
+    pub(crate) fn new(text_len: usize) -> PieceCache {
+        let n_slots = if text_len < TEXT_BYTES_MIN { 0 } else { (text_len / 4).next_power_of_two().min(SLOTS_MAX) };
+        PieceCache { slots: vec![Entry::default(); n_slots] }
+    }
+
+    pub(crate) fn n_slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Copies the tokens of `text[piece]` to the end of `out` if `slot` has them.
+    pub(crate) fn recall(&self, slot: usize, text: &[u8], piece: &Range<usize>, out: &mut Vec<TokenId>) -> bool {
+        let entry = &self.slots[slot];
+        let found = !entry.piece.is_empty() && text[entry.piece.clone()] == text[piece.clone()];
+        if found {
+            out.extend_from_within(entry.tokens.clone());
+        }
+        found
+    }
+
+    pub(crate) fn remember(&mut self, slot: usize, piece: Range<usize>, tokens: Range<usize>) {
+        self.slots[slot] = Entry { piece, tokens };
+    }
+}
