@@ -1,1 +1,51 @@
 //! Ballast as a library: load a model, generate, stream, chat.
+//!
+//! ```no_run
+//! use ballast::{Engine, Generate, LoadOptions};
+//! # fn main() -> Result<(), ballast::Error> {
+//! let engine = Engine::load("SmolLM2-135M-Instruct.Q4_1.gguf".as_ref(), &LoadOptions::default())?;
+//! let answer = engine.generate(&Generate::chat("Why is the sky blue?"))?;
+//! println!("{}", answer.text);
+//!
+//! let mut chat = engine.chat_session(Generate::default());
+//! for piece in chat.send("Say it in five words.")? {
+//!     print!("{piece}");
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! An [`Engine`] is Send + Sync and cheap to clone: share it. A [`ChatSession`] belongs to one conversation and cannot
+//! be shared between threads.
+#![forbid(unsafe_code)]
+
+mod answer;
+mod budget;
+mod chat;
+mod clock;
+mod engine;
+mod error;
+mod generate;
+mod load;
+pub mod machine;
+mod report;
+pub mod score;
+pub mod wiring;
+
+pub use answer::{Answer, GeneratedToken};
+pub use ballast_backend::{ErrorKind, ReasonCode, TokenId};
+pub use ballast_gguf as gguf;
+pub use ballast_llm::MemoryPlan;
+pub use ballast_runtime::{
+    Canceller, Event, FinishReason, Health, Request, Runtime, RuntimeError, RuntimeOptions, Summary, Timings,
+    TokenEvent, TokenLogprob, TokenStream, Usage,
+};
+pub use ballast_tokens as tokens;
+pub use budget::{BudgetMode, MemoryBudget};
+pub use chat::{ChatSession, Reply};
+pub use clock::SystemClock;
+pub use engine::Engine;
+pub use error::Error;
+pub use generate::{Generate, Prompt};
+pub use load::LoadOptions;
+pub use report::{Finding, LoadReport};

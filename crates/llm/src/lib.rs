@@ -1,1 +1,30 @@
-//! The CPU language-model engine: weights, KV blocks, forward pass.
+//! The CPU language-model engine: weights stay quantised and mapped, KV lives in blocks, many sequences share a step.
+//!
+//! - [`LlamaConfig`]: the shapes of a model of the llama family, read from GGUF metadata.
+//! - [`plan`](MemoryPlan): what opening the model will take, before anything is allocated.
+//! - [`LlamaEngine`]: opened weights, KV blocks and compute threads; implements `backend::Generator`.
+//! - [`tensor_to_f32`]: any tensor of a file, dequantised.
+//!
+//! Start reading at `forward.rs`.
+#![forbid(unsafe_code)]
+
+mod compute;
+mod config;
+mod dequantize;
+mod engine;
+mod error;
+mod forward;
+mod kernel_sets;
+mod kv;
+mod plan;
+mod rope;
+mod scratch;
+mod step;
+mod weights;
+
+pub use config::LlamaConfig;
+pub use dequantize::{tensor_to_f32, weight_type_of};
+pub use engine::{EngineOptions, LlamaEngine};
+pub use error::LlmError;
+pub use kernel_sets::{kernel_set, kernel_sets};
+pub use plan::MemoryPlan;

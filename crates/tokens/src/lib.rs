@@ -4,6 +4,7 @@
 mod detokenizer;
 mod diagnostics;
 mod pretokenizer;
+mod prompt;
 mod sample;
 mod stop;
 mod template;
@@ -12,6 +13,7 @@ mod tokenizer;
 pub use detokenizer::Detokenizer;
 pub use diagnostics::{Finding, TokenizerDiagnostics, TokenizerMode};
 pub use pretokenizer::PreTokenizer;
+pub use prompt::{PromptError, PromptFormat};
 pub use sample::{
     LOGIT_BIAS_ENTRIES_MAX, LOGPROBS_MAX, PENALTY_WINDOW_DEFAULT, PENALTY_WINDOW_MAX, Sampled, Sampler, SamplingError,
     SamplingParams, TEMPERATURE_MAX, TokenMask,

@@ -1,0 +1,137 @@
+//! A conversation that remembers its turns.
+
+use crate::{Answer, Engine, Error, Generate, GeneratedToken, Prompt};
+use ballast_runtime::{Canceller, Event, Summary, TokenStream};
+use ballast_tokens::ChatMessage;
+use std::cell::Cell;
+use std::marker::PhantomData;
+
+/// One conversation. It can move between threads but not be shared by them: turns have an order.
+///
+/// ```compile_fail
+/// fn shared_by_threads<T: Sync>() {}
+/// shared_by_threads::<ballast::ChatSession>();
+/// ```
+///
+/// ```
+/// fn shared_by_threads<T: Send + Sync>() {}
+/// shared_by_threads::<ballast::Engine>();
+/// ```
+#[derive(Debug)]
+pub struct ChatSession {
+    engine: Engine,
+    defaults: Generate,
+    history: Vec<ChatMessage>,
+    not_sync: PhantomData<Cell<()>>,
+}
+
+impl ChatSession {
+    pub(crate) fn new(engine: Engine, defaults: Generate) -> Self {
+        let history = match &defaults.prompt {
+            Prompt::Chat(messages) => messages.clone(),
+            Prompt::Text(_) | Prompt::Tokens(_) => Vec::new(),
+        };
+        Self { engine, defaults, history, not_sync: PhantomData }
+    }
+
+    /// The turns so far.
+    #[must_use]
+    pub fn history(&self) -> &[ChatMessage] {
+        &self.history
+    }
+
+    /// Forgets every turn but a system message at the beginning.
+    pub fn clear(&mut self) {
+        let n_kept = usize::from(self.history.first().is_some_and(|message| message.role == "system"));
+        self.history.truncate(n_kept);
+    }
+
+    /// Sets, replaces or (with an empty text) removes the system message at the beginning.
+    pub fn set_system(&mut self, text: &str) {
+        if self.history.first().is_some_and(|message| message.role == "system") {
+            self.history.remove(0);
+        }
+        if !text.is_empty() {
+            self.history.insert(0, ChatMessage { role: "system".to_owned(), content: text.to_owned() });
+        }
+    }
+
+    /// Sampling, bounds and stop strings of the turns to come.
+    pub fn settings_mut(&mut self) -> &mut Generate {
+        &mut self.defaults
+    }
+
+    /// Says something and starts the answer. The turn becomes part of the history when the reply has ended; dropping
+    /// the reply before cancels it and leaves the history as it was.
+    ///
+    /// # Errors
+    /// As [`Engine::stream`]; the history stays as it was.
+    pub fn send(&mut self, message: &str) -> Result<Reply<'_>, Error> {
+        let mut messages = self.history.clone();
+        messages.push(ChatMessage { role: "user".to_owned(), content: message.to_owned() });
+        let generate = Generate { prompt: Prompt::Chat(messages.clone()), ..self.defaults.clone() };
+        let stream = self.engine.stream(&generate)?;
+        Ok(Reply { session: self, messages, stream, text: String::new(), tokens: Vec::new(), summary: None })
+    }
+}
+
+/// An answer on its way: an iterator over its text.
+#[derive(Debug)]
+pub struct Reply<'a> {
+    session: &'a mut ChatSession,
+    messages: Vec<ChatMessage>,
+    stream: TokenStream,
+    text: String,
+    tokens: Vec<GeneratedToken>,
+    summary: Option<Summary>,
+}
+
+impl Reply<'_> {
+    /// A handle that ends the answer, for a signal handler; what was said so far stays in the history.
+    #[must_use]
+    pub fn canceller(&self) -> Canceller {
+        self.stream.canceller()
+    }
+
+    /// Reads to the end and returns the answer.
+    pub fn finish(mut self) -> Answer {
+        self.by_ref().for_each(drop);
+        let summary = self.summary.take().expect("iteration ends with the summary");
+        Answer {
+            text: std::mem::take(&mut self.text),
+            tokens: std::mem::take(&mut self.tokens),
+            finish_reason: summary.finish_reason,
+            reason: summary.reason,
+            usage: summary.usage,
+            timings: summary.timings,
+        }
+    }
+
+    fn end(&mut self, summary: Summary) -> Option<String> {
+        self.text.push_str(&summary.tail);
+        self.messages.push(ChatMessage { role: "assistant".to_owned(), content: self.text.clone() });
+        self.session.history = std::mem::take(&mut self.messages);
+        let tail = summary.tail.clone();
+        self.summary = Some(summary);
+        (!tail.is_empty()).then_some(tail)
+    }
+}
+
+impl Iterator for Reply<'_> {
+    type Item = String;
+
+    fn next(&mut self) -> Option<String> {
+        loop {
+            match self.stream.next_blocking()? {
+                Event::Token(event) => {
+                    self.text.push_str(&event.text);
+                    self.tokens.push(GeneratedToken { id: event.token, logprob: event.logprob });
+                    if !event.text.is_empty() {
+                        return Some(event.text);
+                    }
+                }
+                Event::Done(summary) => return self.end(summary),
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Errors of the library.
+
+use ballast_backend::{EngineError, ErrorKind, ReasonCode};
+use ballast_gguf::GgufError;
+use ballast_llm::LlmError;
+use ballast_runtime::RuntimeError;
+use ballast_tokens::{PromptError, TokenizerError};
+
+/// What can go wrong between a file and an answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The model file.
+    #[error(transparent)]
+    Gguf(#[from] GgufError),
+    /// The model.
+    #[error(transparent)]
+    Llm(#[from] LlmError),
+    /// The model's tokenizer.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    /// The model's chat template, or a conversation it refuses.
+    #[error(transparent)]
+    Prompt(#[from] PromptError),
+    /// A request that is not admitted.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// An engine's failure.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A kernel set that this CPU does not have.
+    #[error("kernels: expected one of {available:?}, got {got:?}")]
+    KernelsUnavailable {
+        /// The name asked for.
+        got: String,
+        /// What this CPU has.
+        available: Vec<&'static str>,
+    },
+    /// The plan is larger than the budget.
+    #[error("memory: expected at most {budget_bytes} bytes, the plan needs {needed_bytes}")]
+    MemoryBudgetExceeded {
+        /// What the model would take.
+        needed_bytes: u64,
+        /// What it may take.
+        budget_bytes: u64,
+    },
+    /// A text too short to score.
+    #[error("text: expected at least {expected} tokens, got {got}")]
+    TextTooShort {
+        /// The least that can be scored.
+        expected: usize,
+        /// Tokens of the text.
+        got: usize,
+    },
+}
+
+impl Error {
+    /// What a caller can do about it.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Llm(error) => error.kind(),
+            Self::Prompt(error) => error.kind(),
+            Self::Runtime(error) => error.kind(),
+            Self::Engine(error) => error.kind(),
+            Self::MemoryBudgetExceeded { .. } => ErrorKind::Denied,
+            Self::Gguf(_)
+            | Self::Tokenizer(_)
+            | Self::KernelsUnavailable { .. }
+            | Self::TextTooShort { .. } => ErrorKind::Invalid,
+        }
+    }
+
+    /// The reason code, where there is one.
+    #[must_use]
+    pub fn reason(&self) -> Option<ReasonCode> {
+        match self {
+            Self::Runtime(error) => error.reason(),
+            Self::Tokenizer(error) => error.reason(),
+            Self::Engine(_) => Some(ReasonCode::EngineFailed),
+            Self::MemoryBudgetExceeded { .. } => Some(ReasonCode::MemoryBudgetExceeded),
+            Self::Gguf(_)
+            | Self::Llm(_)
+            | Self::Prompt(_)
+            | Self::KernelsUnavailable { .. }
+            | Self::TextTooShort { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! What to generate: a prompt and how to continue it.
+
+use ballast_backend::TokenId;
+use ballast_tokens::{ChatMessage, SamplingParams};
+use std::time::Duration;
+
+/// Where an answer starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Prompt {
+    /// Text as it is, with the tokens the model wants around a prompt; control tokens in it are only text.
+    Text(String),
+    /// A conversation, laid out by the model's chat template.
+    Chat(Vec<ChatMessage>),
+    /// Tokens as they are.
+    Tokens(Vec<TokenId>),
+}
+
+/// A generation. The defaults sample at temperature 0.8 until the model ends or the context is full.
+#[derive(Clone, Debug)]
+pub struct Generate {
+    /// Where the answer starts.
+    pub prompt: Prompt,
+    /// How tokens are chosen.
+    pub sampling: SamplingParams,
+    /// Text that ends the answer; it is not part of it.
+    pub stop: Vec<String>,
+    /// Most tokens to generate; `None`: until the context is full.
+    pub max_tokens: Option<usize>,
+    /// Go on after end-of-generation tokens.
+    pub ignore_eos: bool,
+    /// Give control tokens of the answer as text.
+    pub show_special: bool,
+    /// Time from the call until the answer is ended with `CANCELLED_BY_TIMEOUT`.
+    pub deadline: Option<Duration>,
+}
+
+impl Default for Generate {
+    fn default() -> Self {
+        Self {
+            prompt: Prompt::Text(String::new()),
+            sampling: SamplingParams::default(),
+            stop: Vec::new(),
+            max_tokens: None,
+            ignore_eos: false,
+            show_special: false,
+            deadline: None,
+        }
+    }
+}
+
+impl Generate {
+    /// Continues a text.
+    pub fn text(prompt: impl Into<String>) -> Self {
+        Self { prompt: Prompt::Text(prompt.into()), ..Self::default() }
+    }
+
+    /// Answers one message of a user.
+    pub fn chat(message: impl Into<String>) -> Self {
+        Self::messages(vec![ChatMessage { role: "user".to_owned(), content: message.into() }])
+    }
+
+    /// Answers a conversation.
+    #[must_use]
+    pub fn messages(messages: Vec<ChatMessage>) -> Self {
+        Self { prompt: Prompt::Chat(messages), ..Self::default() }
+    }
+}

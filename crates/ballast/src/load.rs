@@ -1,0 +1,141 @@
+//! From a file to a running engine: read, plan, check the budget, open, start.
+
+use crate::wiring::{engine_options, open_generator};
+use crate::{BudgetMode, Error, Finding, LoadReport, MemoryBudget, SystemClock, machine::Machine};
+use ballast_backend::{Clock, ReasonCode};
+use ballast_gguf::Gguf;
+use ballast_llm::{EngineOptions, MemoryPlan};
+use ballast_runtime::{Runtime, RuntimeOptions};
+use ballast_tokens::{ChatTemplate, PromptError, PromptFormat, Tokenizer, TokenizerOptions};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Positions of a sequence unless asked for otherwise: enough for a conversation, affordable on any machine.
+const CONTEXT_LEN_DEFAULT: usize = 8_192;
+
+/// A best-effort budget does not shrink the context below this.
+const CONTEXT_LEN_MIN: usize = 512;
+
+/// How to load a model.
+#[derive(Clone, Debug)]
+pub struct LoadOptions {
+    /// Positions of one sequence; `None`: as trained. More than trained is cut to that.
+    pub context_len: Option<usize>,
+    /// Positions in the KV cache, all sequences together; `None`: one context.
+    pub kv_len: Option<usize>,
+    /// Most sequences generated at a time.
+    pub n_parallel: usize,
+    /// Most tokens in one step of the engine.
+    pub max_batch_tokens: usize,
+    /// Compute threads; `None`: the CPUs this process may use.
+    pub n_threads: Option<usize>,
+    /// Kernel set by name; `None`: the best this CPU has.
+    pub kernels: Option<String>,
+    /// What the model may take.
+    pub memory: MemoryBudget,
+    /// How the tokenizer deals with files that are not as they should be.
+    pub tokenizer: TokenizerOptions,
+    /// A chat template to use instead of the file's.
+    pub chat_template: Option<String>,
+    /// The runtime's bounds.
+    pub runtime: RuntimeOptions,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        let engine = EngineOptions::default();
+        Self {
+            context_len: Some(CONTEXT_LEN_DEFAULT),
+            kv_len: None,
+            n_parallel: engine.max_batch_sequences,
+            max_batch_tokens: engine.max_batch_tokens,
+            n_threads: None,
+            kernels: None,
+            memory: MemoryBudget::default(),
+            tokenizer: TokenizerOptions::default(),
+            chat_template: None,
+            runtime: RuntimeOptions::default(),
+        }
+    }
+}
+
+/// What loading makes.
+pub(crate) struct Loaded {
+    pub(crate) runtime: Runtime,
+    pub(crate) format: PromptFormat,
+    pub(crate) report: LoadReport,
+}
+
+/// Loads the model at `path` and starts its engine.
+///
+/// # Errors
+/// If the file is not a model that can be run, or it does not fit the budget.
+pub(crate) fn load(path: &Path, options: &LoadOptions) -> Result<Loaded, Error> {
+    let clock = SystemClock::start();
+    let gguf = Arc::new(Gguf::open(path)?);
+    let (options, plan, mut findings) = fit(&gguf, options)?;
+    let (tokenizer, diagnostics) = Tokenizer::from_gguf(gguf.metadata(), &options.tokenizer)?;
+    findings.extend(diagnostics.findings.iter().map(|f| Finding { code: f.code(), detail: f.to_string() }));
+    let template = chat_template(&gguf, &tokenizer, &options)?;
+    let engine = open_generator(&gguf, &options)?;
+    let engine_options = engine_options(&options)?;
+    let report = LoadReport {
+        model_name: model_name(&gguf, path)?,
+        shape: engine.shape().clone(),
+        plan,
+        kernels: engine_options.kernels.name(),
+        n_threads: engine_options.n_threads.get(),
+        load_time: clock.now(),
+        findings,
+    };
+    for finding in &report.findings {
+        tracing::warn!(code = finding.code.as_str(), detail = finding.detail, "model loaded with a finding");
+    }
+    let tokenizer = Arc::new(tokenizer);
+    let runtime = Runtime::start(engine, Arc::clone(&tokenizer), Arc::new(clock), options.runtime);
+    Ok(Loaded { runtime, format: PromptFormat::new(tokenizer, template), report })
+}
+
+/// Plans the memory and, under a best-effort budget, shrinks the context until it fits.
+fn fit(gguf: &Gguf, options: &LoadOptions) -> Result<(LoadOptions, MemoryPlan, Vec<Finding>), Error> {
+    let mut options = options.clone();
+    let mut plan = MemoryPlan::new(gguf, &engine_options(&options)?)?;
+    let Some(limit) = options.memory.bytes.or_else(|| Machine::read().memory_bytes()) else {
+        return Ok((options, plan, Vec::new()));
+    };
+    let mut findings = Vec::new();
+    if options.memory.mode == BudgetMode::BestEffort && plan.total_bytes() > limit {
+        let planned = engine_options(&options)?.planned_context_len(gguf)?;
+        let mut context_len = planned;
+        while plan.total_bytes() > limit && context_len > CONTEXT_LEN_MIN {
+            context_len = (context_len / 2).max(CONTEXT_LEN_MIN);
+            (options.context_len, options.kv_len) = (Some(context_len), None);
+            plan = MemoryPlan::new(gguf, &engine_options(&options)?)?;
+        }
+        if context_len < planned {
+            let detail = format!("the context was cut from {planned} to {context_len} tokens to fit {limit} bytes");
+            findings.push(Finding { code: ReasonCode::MemoryBudgetSoftLimit, detail });
+        }
+    }
+    findings.extend(options.memory.check(&plan, limit)?);
+    Ok((options, plan, findings))
+}
+
+/// The template asked for, or the file's, with the model's special tokens.
+fn chat_template(
+    gguf: &Gguf,
+    tokenizer: &Tokenizer,
+    options: &LoadOptions,
+) -> Result<Option<ChatTemplate>, Error> {
+    let from_file = gguf.metadata().string("tokenizer.chat_template")?;
+    let Some(source) = options.chat_template.as_deref().or(from_file) else { return Ok(None) };
+    let text = |token: Option<_>| token.map_or("", |id| tokenizer.token_text(id));
+    let template = ChatTemplate::new(source, text(tokenizer.bos()), text(tokenizer.eos()));
+    Ok(Some(template.map_err(PromptError::from)?))
+}
+
+fn model_name(gguf: &Gguf, path: &Path) -> Result<String, Error> {
+    let name = gguf.metadata().string("general.name")?.filter(|name| !name.is_empty());
+    let file_name = || path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    Ok(name.map_or_else(file_name, str::to_owned))
+}

@@ -1,0 +1,148 @@
+//! An opened model: what the runtime drives through `backend::Generator`.
+
+use crate::compute::Compute;
+use crate::forward::{Model, forward};
+use crate::kv::KvCache;
+use crate::rope::Rope;
+use crate::scratch::Scratch;
+use crate::step::StepPlan;
+use crate::weights::Weights;
+use crate::{LlamaConfig, LlmError};
+use ballast_backend::{EngineError, Generator, GeneratorShape, Logits, SequenceStep};
+use ballast_gguf::Gguf;
+use ballast_kernels::Kernels;
+use ballast_threads::ComputePool;
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+/// Positions in a KV block: small enough that a short sequence wastes little, long enough that attention runs over
+/// contiguous rows.
+const BLOCK_LEN: usize = 32;
+
+/// How to open a model.
+#[derive(Clone, Copy)]
+pub struct EngineOptions {
+    /// The kernel set to use.
+    pub kernels: &'static dyn Kernels,
+    /// Compute threads, the owner among them.
+    pub n_threads: NonZeroUsize,
+    /// Positions of one sequence; `None` or more than the model was trained for: as many as that.
+    pub context_len: Option<usize>,
+    /// Positions in the KV cache, all sequences together; `None`: as many as one full context.
+    pub kv_len: Option<usize>,
+    /// Most tokens in one step.
+    pub max_batch_tokens: usize,
+    /// Most sequences in one step.
+    pub max_batch_sequences: usize,
+}
+
+impl fmt::Debug for EngineOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EngineOptions")
+            .field("kernels", &self.kernels.name())
+            .field("n_threads", &self.n_threads)
+            .field("context_len", &self.context_len)
+            .field("kv_len", &self.kv_len)
+            .field("max_batch_tokens", &self.max_batch_tokens)
+            .field("max_batch_sequences", &self.max_batch_sequences)
+            .finish()
+    }
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            kernels: ballast_kernels::detect(),
+            n_threads: ballast_threads::usable_cpus(),
+            context_len: None,
+            kv_len: None,
+            max_batch_tokens: 512,
+            max_batch_sequences: 16,
+        }
+    }
+}
+
+impl EngineOptions {
+    /// The shape of an engine for `config` opened with these options.
+    #[must_use]
+    pub fn shape(&self, config: &LlamaConfig) -> GeneratorShape {
+        let context_len = self.context_len.map_or(config.context_len, |len| len.clamp(1, config.context_len));
+        let kv_len = self.kv_len.unwrap_or(context_len).max(context_len);
+        GeneratorShape {
+            vocab_size: config.vocab_size,
+            context_len,
+            block_len: BLOCK_LEN,
+            n_blocks: kv_len.div_ceil(BLOCK_LEN),
+            max_batch_tokens: self.max_batch_tokens.max(1),
+            max_batch_sequences: self.max_batch_sequences.max(1),
+        }
+    }
+
+    /// The context length an engine for `gguf` would have.
+    ///
+    /// # Errors
+    /// If the file is not a model of this engine.
+    pub fn planned_context_len(&self, gguf: &Gguf) -> Result<usize, LlmError> {
+        Ok(self.shape(&LlamaConfig::from_gguf(gguf)?).context_len)
+    }
+}
+
+/// A llama-family model ready to run on the CPU.
+#[derive(Debug)]
+pub struct LlamaEngine {
+    model: Model,
+    shape: GeneratorShape,
+    kv: KvCache,
+    scratch: Scratch,
+    compute: Compute,
+}
+
+impl LlamaEngine {
+    /// Opens a model: finds and checks its weights, reserves KV blocks, starts the compute threads.
+    ///
+    /// # Errors
+    /// If the file is not a llama-family model with tensor types that have kernels.
+    pub fn open(gguf: Arc<Gguf>, options: &EngineOptions) -> Result<Self, LlmError> {
+        let config = LlamaConfig::from_gguf(&gguf)?;
+        let weights = Weights::find(&gguf, &config)?;
+        let rope = Rope::new(&config, weights.rope_factors.as_deref());
+        let shape = options.shape(&config);
+        tracing::debug!(kernels = options.kernels.name(), n_threads = options.n_threads, ?shape, "opened a model");
+        Ok(Self {
+            kv: KvCache::new(&config, shape.n_blocks, shape.block_len),
+            scratch: Scratch::default(),
+            compute: Compute { kernels: options.kernels, pool: ComputePool::new(options.n_threads) },
+            model: Model { gguf, config, weights, rope },
+            shape,
+        })
+    }
+
+    /// The model's hyperparameters.
+    #[must_use]
+    pub fn config(&self) -> &LlamaConfig {
+        &self.model.config
+    }
+
+    fn try_step(&mut self, batch: &[SequenceStep<'_>], logits: &mut Logits) -> Result<(), LlmError> {
+        let plan = StepPlan::new(batch, &self.shape)?;
+        let config = &self.model.config;
+        self.scratch.resize(config, plan.tokens.len(), self.compute.pool.n_threads(), self.shape.context_len);
+        let logits = logits.reset(plan.logit_rows.len(), config.vocab_size);
+        if !plan.tokens.is_empty() {
+            forward(&self.model, &mut self.kv, &mut self.scratch, &mut self.compute, &plan, logits);
+        }
+        // Checked after the pass: if the file was cut while it ran, what was read was not the model.
+        Ok(self.model.gguf.check_intact()?)
+    }
+}
+
+impl Generator for LlamaEngine {
+    fn shape(&self) -> &GeneratorShape {
+        &self.shape
+    }
+
+    fn step(&mut self, batch: &[SequenceStep<'_>], logits: &mut Logits) -> Result<(), EngineError> {
+        self.try_step(batch, logits).map_err(|error| EngineError::new(error.kind(), error))
+    }
+}

@@ -1,0 +1,114 @@
+//! Why a model cannot be opened or a step cannot be run.
+
+use ballast_backend::ErrorKind;
+use ballast_gguf::GgufError;
+use ballast_kernels::ShapeError;
+
+/// Errors of the engine.
+#[derive(Debug, thiserror::Error)]
+pub enum LlmError {
+    /// The file.
+    #[error(transparent)]
+    Gguf(#[from] GgufError),
+    /// `general.architecture` names a model that this engine does not run.
+    #[error("architecture: expected one of {supported:?}, got {got:?}")]
+    UnsupportedArchitecture {
+        /// What the file says.
+        got: String,
+        /// What this engine runs.
+        supported: &'static [&'static str],
+    },
+    /// A feature of the architecture that this engine does not implement.
+    #[error("{key}: expected {expected}, got {got}")]
+    UnsupportedFeature {
+        /// The metadata key.
+        key: String,
+        /// What would do.
+        expected: &'static str,
+        /// What the file says.
+        got: String,
+    },
+    /// A metadata key that the architecture needs.
+    #[error("{key}: expected a value, got none")]
+    MetadataMissing {
+        /// The metadata key.
+        key: String,
+    },
+    /// A metadata value outside its bounds.
+    #[error("{key}: expected {expected}, got {got}")]
+    MetadataOutOfRange {
+        /// The metadata key.
+        key: String,
+        /// The bound.
+        expected: String,
+        /// What the file says.
+        got: u64,
+    },
+    /// A tensor that the architecture needs.
+    #[error("tensor {name}: expected in the file, got none")]
+    TensorMissing {
+        /// The tensor.
+        name: String,
+    },
+    /// A tensor that this engine does not know what to do with; ignoring it would give wrong answers.
+    #[error("tensor {name}: expected none of that name in this architecture")]
+    TensorUnexpected {
+        /// The tensor.
+        name: String,
+    },
+    /// A tensor of the wrong shape.
+    #[error("tensor {name}: expected shape {expected:?}, got {got:?}")]
+    TensorShape {
+        /// The tensor.
+        name: String,
+        /// The shape the metadata asks for, fastest dimension first.
+        expected: Vec<u64>,
+        /// The shape in the file.
+        got: Vec<u64>,
+    },
+    /// A tensor type without kernels.
+    #[error("tensor {name}: expected one of F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K, got {got}")]
+    TensorType {
+        /// The tensor.
+        name: String,
+        /// The type in the file.
+        got: String,
+    },
+    /// Bytes and shape of a tensor disagree.
+    #[error("tensor {name}: {source}")]
+    TensorBytes {
+        /// The tensor.
+        name: String,
+        /// What disagrees.
+        source: ShapeError,
+    },
+    /// A step that the engine's shape does not allow.
+    #[error("step: expected {expected}, got {got}")]
+    Step {
+        /// The bound.
+        expected: &'static str,
+        /// What was asked.
+        got: usize,
+    },
+}
+
+impl LlmError {
+    /// What a caller can do about it.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Gguf(GgufError::FileChangedWhileMapped { .. }) => ErrorKind::Unavailable,
+            Self::Gguf(_)
+            | Self::UnsupportedArchitecture { .. }
+            | Self::UnsupportedFeature { .. }
+            | Self::MetadataMissing { .. }
+            | Self::MetadataOutOfRange { .. }
+            | Self::TensorMissing { .. }
+            | Self::TensorUnexpected { .. }
+            | Self::TensorShape { .. }
+            | Self::TensorType { .. }
+            | Self::TensorBytes { .. }
+            | Self::Step { .. } => ErrorKind::Invalid,
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! What opening a model takes, computed before anything is allocated.
+
+use crate::scratch::Scratch;
+use crate::{EngineOptions, LlamaConfig, LlmError};
+use ballast_gguf::Gguf;
+
+/// Bytes that an engine needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryPlan {
+    /// Weights: the file's tensors. Mapped, so the system may drop and reread them, but a token needs them all.
+    pub weights_bytes: u64,
+    /// KV blocks. Reserved at once, touched as they are used.
+    pub kv_bytes: u64,
+    /// Buffers of the forward pass and the logits, at the largest step.
+    pub scratch_bytes: u64,
+}
+
+impl MemoryPlan {
+    /// The plan for opening `gguf` with `options`.
+    ///
+    /// # Errors
+    /// If the file is not a model of this engine.
+    pub fn new(gguf: &Gguf, options: &EngineOptions) -> Result<Self, LlmError> {
+        let config = LlamaConfig::from_gguf(gguf)?;
+        let shape = options.shape(&config);
+        let kv_len = shape.n_blocks as u64 * shape.block_len as u64 * config.kv_dim() as u64;
+        let n_threads = options.n_threads.get();
+        let scratch = Scratch::bytes(&config, shape.max_batch_tokens, n_threads, shape.context_len);
+        let logits = shape.max_batch_sequences as u64 * config.vocab_size as u64 * 4;
+        Ok(Self {
+            weights_bytes: gguf.tensors().iter().map(|t| t.n_bytes).sum(),
+            kv_bytes: kv_len * config.n_layers as u64 * 2 * 2,
+            scratch_bytes: scratch + logits,
+        })
+    }
+
+    /// All of it.
+    #[must_use]
+    pub fn total_bytes(&self) -> u64 {
+        self.weights_bytes + self.kv_bytes + self.scratch_bytes
+    }
+}
