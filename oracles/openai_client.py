@@ -1,0 +1,144 @@
+"""The official OpenAI client against `ballast serve`: streaming, usage, and that leaving stops the work.
+
+usage: openai_client.py --model FILE           starts the server itself
+       openai_client.py --url URL --key KEY    uses one that runs
+"""
+
+import argparse
+import time
+
+from programs import ballast, call, serving_ballast
+from report import Report
+
+try:
+    import openai
+except ImportError:
+    openai = None
+
+MESSAGES = [{"role": "user", "content": "Say in one sentence what a lighthouse is for."}]
+N_TOKENS = 24
+# Far more than is read before leaving, so that only the lost connection can end the work in time.
+N_TOKENS_LONG = 1500
+STOP_SECONDS = 2.0
+
+
+def model_of(client):
+    models = list(client.models.list())
+    return models[0].id if models else "default"
+
+
+def whole(client, model):
+    """An answer in one piece has text, a finish reason and a count that adds up."""
+    answer = client.chat.completions.create(model=model, messages=MESSAGES, max_tokens=N_TOKENS, temperature=0)
+    choice, usage = answer.choices[0], answer.usage
+    if not choice.message.content:
+        return "no text"
+    if choice.finish_reason not in ("stop", "length"):
+        return f"finish reason {choice.finish_reason!r}"
+    if usage.total_tokens != usage.prompt_tokens + usage.completion_tokens or not usage.prompt_tokens:
+        return f"usage does not add up: {usage}"
+    return None
+
+
+def streamed(client, model):
+    """A streamed answer comes in pieces, with one finish reason at its end and the usage after it."""
+    stream = client.chat.completions.create(
+        model=model, messages=MESSAGES, max_tokens=N_TOKENS, temperature=0, stream=True,
+        stream_options={"include_usage": True})
+    pieces, finish, usage = [], [], []
+    for chunk in stream:
+        if chunk.object != "chat.completion.chunk":
+            return f"a chunk calls itself {chunk.object!r}"
+        if chunk.usage:
+            usage.append(chunk.usage)
+        for choice in chunk.choices:
+            pieces.extend([choice.delta.content] if choice.delta.content else [])
+            finish.extend([choice.finish_reason] if choice.finish_reason else [])
+    if len(pieces) < 2:
+        return f"{len(pieces)} pieces of text"
+    if len(finish) != 1 or finish[0] not in ("stop", "length"):
+        return f"finish reasons {finish}"
+    if len(usage) != 1 or not 0 < usage[0].completion_tokens <= N_TOKENS:
+        return f"usage {usage}"
+    text = client.chat.completions.create(model=model, messages=MESSAGES, max_tokens=N_TOKENS, temperature=0)
+    return None if "".join(pieces) == text.choices[0].message.content else "not the text of the answer in one piece"
+
+
+def refused_without_key(url, model):
+    stranger = openai.OpenAI(base_url=f"{url}/v1", api_key="not-the-key", max_retries=0)
+    try:
+        stranger.chat.completions.create(model=model, messages=MESSAGES, max_tokens=1)
+    except openai.AuthenticationError:
+        return None
+    except openai.OpenAIError as error:
+        return f"expected 401, got {error}"
+    return "a wrong key was let in"
+
+
+def active_sequences(url, key):
+    return call(f"{url}/health", key=key)["active_sequences"]
+
+
+def stops_when_left(client, url, key, model):
+    """After the connection is dropped, the server's work on it ends."""
+    story = [{"role": "user", "content": "Count upwards from one, in words, and do not stop."}]
+    stream = client.chat.completions.create(model=model, messages=story, max_tokens=N_TOKENS_LONG, stream=True)
+    n_chunks = 0
+    for _ in stream:
+        n_chunks += 1
+        if n_chunks == 5:
+            break
+    if active_sequences(url, key) == 0:
+        return "nothing was at work before the connection was dropped"
+    stream.close()
+    deadline = time.monotonic() + STOP_SECONDS
+    while time.monotonic() < deadline:
+        if active_sequences(url, key) == 0:
+            return None
+        time.sleep(0.02)
+    return f"still at work {STOP_SECONDS} s after the connection was dropped"
+
+
+def compare(report, url, key):
+    client = openai.OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0, timeout=120)
+    model = model_of(client)
+    checks = {
+        "answer in one piece": lambda: whole(client, model),
+        "streamed answer": lambda: streamed(client, model),
+        "a wrong key is refused": lambda: refused_without_key(url, model),
+        "leaving stops the work": lambda: stops_when_left(client, url, key, model),
+    }
+    for name, check in checks.items():
+        try:
+            fault = check()
+        except (openai.OpenAIError, OSError, KeyError, ValueError) as error:
+            fault = f"{type(error).__name__}: {error}"
+        report.check(name, fault)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--model")
+    parser.add_argument("--url")
+    parser.add_argument("--key", default="none")
+    options = parser.parse_args()
+    report = Report()
+    if openai is None:
+        report.skipped("openai client", "the package openai is not installed")
+    elif options.url:
+        compare(report, options.url.rstrip("/"), options.key)
+    elif not options.model:
+        report.skipped("openai client", "neither a model file nor a server was given")
+    elif ballast() is None:
+        report.skipped("openai client", "there is no ballast program; set BALLAST")
+    else:
+        try:
+            with serving_ballast(options.model) as (url, key):
+                compare(report, url, key)
+        except RuntimeError as error:
+            report.check("server", str(error))
+    report.end()
+
+
+if __name__ == "__main__":
+    main()

