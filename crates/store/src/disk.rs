@@ -64,13 +64,6 @@ pub(crate) fn read_small(path: &Path, bytes_max: u64) -> Option<String> {
     u64::try_from(text.len()).is_ok_and(|len| len <= bytes_max).then_some(text)
 }
 
-/// The first `N` bytes of a file that has as many.
-pub(crate) fn read_head<const N: usize>(path: &Path) -> Option<[u8; N]> {
-    let mut head = [0; N];
-    File::open(path).ok()?.read_exact(&mut head).ok()?;
-    Some(head)
-}
-
 /// Writes a small file so that a reader sees the old one or the new one, whole.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let temporary = with_suffix(path, ".new");

@@ -59,12 +59,11 @@ impl<'a> Retry<'a> {
 
 /// `None` for an error that another attempt would only repeat; else the wait that the server asked for, if it did.
 fn transient(error: &StoreError) -> Option<Option<Duration>> {
-    match error {
-        StoreError::Unreachable { .. } | StoreError::Interrupted { .. } => Some(None),
-        StoreError::RateLimited { wait, .. } => Some(*wait),
-        StoreError::Status { status: 408 | 500 | 502 | 503 | 504, wait, .. } => Some(*wait),
-        _ => None,
+    if let StoreError::RateLimited { wait, .. } | StoreError::Status { status: 408 | 500 | 502..=504, wait, .. } = error
+    {
+        return Some(*wait);
     }
+    matches!(error, StoreError::Unreachable { .. } | StoreError::Interrupted { .. }).then_some(None)
 }
 
 /// Sleeps in slices; cancellation ends it.
