@@ -23,6 +23,7 @@ pub struct Activations {
     quants: Vec<i8>,
     scales: Vec<f32>,
     sums: Vec<i32>,
+    offsets: Vec<f32>,
 }
 
 impl Activations {
@@ -48,6 +49,8 @@ impl Activations {
         self.sums.resize(x.len() / sum_len, 0);
         if format == ActivationFormat::Q8_32 {
             kernels.quantize_q8_32(x, &mut self.quants, &mut self.scales, &mut self.sums);
+            self.offsets.clear();
+            self.offsets.extend(self.scales.iter().zip(&self.sums).map(|(scale, sum)| scale * *sum as f32));
         } else {
             kernels.quantize_q8_256(x, &mut self.quants, &mut self.scales, &mut self.sums);
         }
@@ -80,7 +83,9 @@ impl Activations {
     pub(crate) fn row_q8(&self, idx: usize) -> Q8Row<'_> {
         let (block_len, sum_len) = if self.format == Some(ActivationFormat::Q8_256) { (256, 16) } else { (32, 32) };
         let (n_scales, n_sums) = (self.n_cols / block_len, self.n_cols / sum_len);
+        let n_offsets = if block_len == 32 { n_scales } else { 0 };
         Q8Row {
+            offsets: &self.offsets[idx * n_offsets..][..n_offsets],
             quants: &self.quants[idx * self.n_cols..][..self.n_cols],
             scales: &self.scales[idx * n_scales..][..n_scales],
             sums: &self.sums[idx * n_sums..][..n_sums],
@@ -94,4 +99,6 @@ pub(crate) struct Q8Row<'a> {
     pub(crate) quants: &'a [i8],
     pub(crate) scales: &'a [f32],
     pub(crate) sums: &'a [i32],
+    /// In blocks of 32: what a block's entries add up to, `scale * sum`.
+    pub(crate) offsets: &'a [f32],
 }

@@ -21,8 +21,8 @@ pub fn by_name(name: &str) -> Option<&'static dyn Kernels> {
 }
 
 #[cfg(target_arch = "x86_64")]
-fn native() -> [Option<&'static dyn Kernels>; 1] {
-    [crate::x86_64::avx2::Avx2::detect()]
+fn native() -> [Option<&'static dyn Kernels>; 2] {
+    [crate::x86_64::avx512::Avx512::detect(), crate::x86_64::avx2::Avx2::detect()]
 }
 
 #[cfg(not(target_arch = "x86_64"))]

@@ -30,10 +30,10 @@ fn dot_f32<'a>(weight_type: WeightType, weights: impl Iterator<Item = &'a [u8]>,
 
 fn dot_32(blocks: impl Iterator<Item = Block32>, x: Q8Row<'_>) -> f32 {
     let mut total = 0.0;
-    let activations = x.quants.as_chunks::<32>().0.iter().zip(x.scales).zip(x.sums);
-    for (block, ((quants, scale), sum)) in blocks.zip(activations) {
+    let activations = x.quants.as_chunks::<32>().0.iter().zip(x.scales).zip(x.offsets);
+    for (block, ((quants, scale), offset)) in blocks.zip(activations) {
         total += block.scale * scale * dot_i8(&block.quants, quants) as f32;
-        total -= block.min * (scale * *sum as f32);
+        total -= block.min * offset;
     }
     total
 }

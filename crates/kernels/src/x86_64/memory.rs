@@ -60,6 +60,14 @@ pub(super) fn store_16(out: &mut [u16; 8], values: __m128i) {
     unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), values) }
 }
 
+/// Writes 32 bytes.
+#[inline]
+#[target_feature(enable = "avx")]
+pub(super) fn store_32(out: &mut [u16; 16], values: __m256i) {
+    // SAFETY: the array is the 32 bytes written; the store needs no alignment.
+    unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), values) }
+}
+
 /// 64 int8.
 #[inline]
 #[target_feature(enable = "avx512f")]

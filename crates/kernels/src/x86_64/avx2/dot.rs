@@ -1,7 +1,7 @@
 //! Products of weight rows with tiles of activation rows. A tile of one row runs the very operations of a wider one in
 //! the same order, so a result does not depend on the rows beside it.
 
-use super::super::memory::{load_16, load_32, load_f32, load_i8, load_i32, padded, store_f32};
+use super::super::memory::{load_16, load_32, load_f32, load_i8, load_i32, padded};
 use super::super::unpack::{self, Unpacked};
 use crate::activations::Q8Row;
 use crate::tiles::{self, TILE_ROWS};
@@ -45,8 +45,8 @@ fn matmul_f32<const N: usize>(
 ) {
     tiles::visit(x.n_rows(), w.n_rows(), |j, i, wide| {
         if wide {
-            let rows: [_; TILE_ROWS] = std::array::from_fn(|r| x.row_f32(i + r));
-            tiles::store(y, j, i, dot_f32(w.row(j), rows, widen));
+            let rows = tiles::rows_f32(x, i);
+            tiles::store(y, j, i, dot_f32::<N, TILE_ROWS>(w.row(j), rows, widen));
         } else {
             tiles::store(y, j, i, dot_f32(w.row(j), [x.row_f32(i)], widen));
         }
@@ -62,25 +62,32 @@ fn dot_f32<const N: usize, const ROWS: usize>(
 ) -> [f32; ROWS] {
     let mut totals = [[_mm256_setzero_ps(); 2]; ROWS];
     let (chunks, rest) = weights.as_chunks::<N>();
-    let x = x.map(|x| x.as_chunks::<16>());
+    let (x, x_rest) = tiles::chunks(x, chunks.len());
     for (idx, chunk) in chunks.iter().enumerate() {
-        accumulate(&mut totals, widen(chunk), x.map(|(x, _)| &x[idx]));
+        let weights = widen(chunk);
+        for r in 0..ROWS {
+            accumulate(&mut totals[r], weights, &x[r][idx]);
+        }
     }
     if !rest.is_empty() {
-        let x = x.map(|(_, rest)| padded::<f32, 16>(rest));
-        accumulate(&mut totals, widen(&padded(rest)), x.each_ref());
+        let weights = widen(&padded(rest));
+        for r in 0..ROWS {
+            accumulate(&mut totals[r], weights, &padded(x_rest[r]));
+        }
     }
-    totals.map(|[even, odd]| sum_lanes(_mm256_add_ps(even, odd)))
+    let mut sums = [_mm256_setzero_ps(); ROWS];
+    for r in 0..ROWS {
+        sums[r] = _mm256_add_ps(totals[r][0], totals[r][1]);
+    }
+    sum_all(sums)
 }
 
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn accumulate<const ROWS: usize>(totals: &mut [[__m256; 2]; ROWS], weights: [__m256; 2], x: [&[f32; 16]; ROWS]) {
-    for (total, x) in totals.iter_mut().zip(x) {
-        let (halves, _) = x.as_chunks::<8>();
-        total[0] = _mm256_fmadd_ps(weights[0], load_f32(&halves[0]), total[0]);
-        total[1] = _mm256_fmadd_ps(weights[1], load_f32(&halves[1]), total[1]);
-    }
+fn accumulate(totals: &mut [__m256; 2], weights: [__m256; 2], x: &[f32; 16]) {
+    let (halves, _) = x.as_chunks::<8>();
+    totals[0] = _mm256_fmadd_ps(weights[0], load_f32(&halves[0]), totals[0]);
+    totals[1] = _mm256_fmadd_ps(weights[1], load_f32(&halves[1]), totals[1]);
 }
 
 /// Formats of 32 weights in `N` bytes: with a minimum and unsigned quants where `MINS`, else signed.
@@ -95,51 +102,45 @@ fn matmul_32<const N: usize, const MINS: bool>(
     tiles::visit(x.n_rows(), w.n_rows(), |j, i, wide| {
         let (blocks, _) = w.row(j).as_chunks();
         if wide {
-            let rows: [_; TILE_ROWS] = std::array::from_fn(|r| x.row_q8(i + r));
-            tiles::store(y, j, i, dot_32::<N, MINS, TILE_ROWS>(blocks, rows, unpack));
+            let rows = tiles::rows_q8(x, i);
+            tiles::store(y, j, i, dot_32::<N, MINS, TILE_ROWS>(blocks, &rows, unpack));
         } else {
-            tiles::store(y, j, i, dot_32::<N, MINS, 1>(blocks, [x.row_q8(i)], unpack));
+            tiles::store(y, j, i, dot_32::<N, MINS, 1>(blocks, &[x.row_q8(i)], unpack));
         }
     });
 }
 
-/// Scales are multiplied for eight blocks at once; the int32 sums of a block stay in eight lanes, exact, until they are
-/// scaled.
+/// The int32 sums of a block stay in eight lanes, exact, until they are scaled.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn dot_32<const N: usize, const MINS: bool, const ROWS: usize>(
     blocks: &[[u8; N]],
-    x: [Q8Row<'_>; ROWS],
+    x: &[Q8Row<'_>; ROWS],
     unpack: impl Fn(&[u8; N]) -> __m256i,
 ) -> [f32; ROWS] {
+    let x = tiles::columns_32(x, blocks.len());
     let mut totals = [_mm256_setzero_ps(); ROWS];
-    for (idx, blocks) in blocks.chunks(8).enumerate() {
-        let group = 8 * idx..8 * idx + blocks.len();
-        let scale = f16_fields(blocks, 0);
-        let mut scales = [[0.0; 8]; ROWS];
+    let mut minima = [_mm_setzero_ps(); ROWS];
+    for (idx, block) in blocks.iter().enumerate() {
+        let weights = unpack(block);
+        let magnitudes = if MINS { weights } else { _mm256_abs_epi8(weights) };
+        let scale = _mm256_cvtph_ps(_mm_set1_epi16(i16::from_le_bytes([block[0], block[1]])));
+        let min = if MINS { _mm_cvtph_ps(_mm_set1_epi16(i16::from_le_bytes([block[2], block[3]]))) } else { minima[0] };
         for r in 0..ROWS {
-            let x_scale = load_f32_up_to(&x[r].scales[group.clone()]);
-            store_f32(&mut scales[r], _mm256_mul_ps(scale, x_scale));
+            let quants = load_i8(&x.quants[r][idx]);
+            let products = dot_u8(magnitudes, if MINS { quants } else { _mm256_sign_epi8(quants, weights) });
+            let scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(products), scale);
+            totals[r] = _mm256_fmadd_ps(scaled, _mm256_set1_ps(x.scales[r][idx]), totals[r]);
             if MINS {
-                let sums = _mm256_cvtepi32_ps(load_i32_up_to(&x[r].sums[group.clone()]));
-                totals[r] = _mm256_fmadd_ps(f16_fields(blocks, 2), _mm256_mul_ps(x_scale, sums), totals[r]);
-            }
-        }
-        let quants = x.map(|x| &x.quants.as_chunks::<32>().0[group.clone()]);
-        for (idx, block) in blocks.iter().enumerate() {
-            let weights = unpack(block);
-            for r in 0..ROWS {
-                let products = if MINS {
-                    dot_u8(weights, load_i8(&quants[r][idx]))
-                } else {
-                    dot_u8(_mm256_abs_epi8(weights), _mm256_sign_epi8(load_i8(&quants[r][idx]), weights))
-                };
-                let scale = _mm256_set1_ps(scales[r][idx]);
-                totals[r] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(products), scale, totals[r]);
+                minima[r] = _mm_fmadd_ss(min, _mm_set_ss(x.offsets[r][idx]), minima[r]);
             }
         }
     }
-    totals.map(|total| sum_lanes(total))
+    let mut results = [0.0; ROWS];
+    for r in 0..ROWS {
+        results[r] = sum_lanes(totals[r]) + _mm_cvtss_f32(minima[r]);
+    }
+    results
 }
 
 /// Sums of four products. Exact: no format's unsigned side exceeds 128 and activations are in -127..=127, so that a
@@ -162,10 +163,10 @@ fn matmul_256<const N: usize, const MINS: bool>(
     tiles::visit(x.n_rows(), w.n_rows(), |j, i, wide| {
         let (blocks, _) = w.row(j).as_chunks();
         if wide {
-            let rows: [_; TILE_ROWS] = std::array::from_fn(|r| x.row_q8(i + r));
-            tiles::store(y, j, i, dot_256::<N, MINS, TILE_ROWS>(blocks, rows, unpack));
+            let rows = tiles::rows_q8(x, i);
+            tiles::store(y, j, i, dot_256::<N, MINS, TILE_ROWS>(blocks, &rows, unpack));
         } else {
-            tiles::store(y, j, i, dot_256::<N, MINS, 1>(blocks, [x.row_q8(i)], unpack));
+            tiles::store(y, j, i, dot_256::<N, MINS, 1>(blocks, &[x.row_q8(i)], unpack));
         }
     });
 }
@@ -174,67 +175,53 @@ fn matmul_256<const N: usize, const MINS: bool>(
 #[target_feature(enable = "avx2,fma,f16c")]
 fn dot_256<const N: usize, const MINS: bool, const ROWS: usize>(
     blocks: &[[u8; N]],
-    x: [Q8Row<'_>; ROWS],
+    x: &[Q8Row<'_>; ROWS],
     unpack: impl Fn(&[u8; N]) -> Unpacked,
 ) -> [f32; ROWS] {
+    let x = tiles::columns_256(x, blocks.len());
     let mut totals = [_mm256_setzero_ps(); ROWS];
     for (idx, block) in blocks.iter().enumerate() {
         let weights = unpack(block);
-        for r in 0..ROWS {
-            let x_scale = x[r].scales[idx];
-            let quants = x[r].quants.as_chunks::<256>().0[idx].as_chunks::<32>().0;
+        for (r, total) in totals.iter_mut().enumerate() {
+            let x_scale = x.scales[r][idx];
             let mut products = _mm256_setzero_si256();
-            for ((quants, weights), scale) in quants.iter().zip(weights.quants).zip(weights.scales) {
+            for ((quants, weights), scale) in
+                x.quants[r][idx].as_chunks::<32>().0.iter().zip(weights.quants).zip(weights.scales)
+            {
                 // At most 63 * 127 * 2 in a pair, so int16 holds it.
                 let pairs = _mm256_maddubs_epi16(weights, load_i8(quants));
                 products = _mm256_add_epi32(products, _mm256_madd_epi16(pairs, scale));
             }
-            let sums = x[r].sums.as_chunks::<16>().0[idx].as_chunks::<8>().0;
+            let sums = x.sums[r][idx].as_chunks::<8>().0;
             let low = _mm256_mullo_epi32(weights.mins[0], load_i32(&sums[0]));
             let minima = _mm256_add_epi32(low, _mm256_mullo_epi32(weights.mins[1], load_i32(&sums[1])));
             if MINS {
                 let min = _mm256_set1_ps(weights.min * x_scale);
-                totals[r] = _mm256_fnmadd_ps(_mm256_cvtepi32_ps(minima), min, totals[r]);
+                *total = _mm256_fnmadd_ps(_mm256_cvtepi32_ps(minima), min, *total);
             } else {
                 products = _mm256_sub_epi32(products, minima);
             }
             let scale = _mm256_set1_ps(weights.scale * x_scale);
-            totals[r] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(products), scale, totals[r]);
+            *total = _mm256_fmadd_ps(_mm256_cvtepi32_ps(products), scale, *total);
         }
     }
-    totals.map(|total| sum_lanes(total))
-}
-
-/// The f16 at `offset` of up to eight blocks, zeros behind.
-#[inline]
-#[target_feature(enable = "avx2,f16c")]
-fn f16_fields<const N: usize>(blocks: &[[u8; N]], offset: usize) -> __m256 {
-    let field = |idx: usize| blocks.get(idx).map_or(0, |block| i16::from_le_bytes([block[offset], block[offset + 1]]));
-    _mm256_cvtph_ps(_mm_setr_epi16(field(0), field(1), field(2), field(3), field(4), field(5), field(6), field(7)))
-}
-
-#[inline]
-#[target_feature(enable = "avx")]
-fn load_f32_up_to(values: &[f32]) -> __m256 {
-    match values.first_chunk() {
-        Some(values) => load_f32(values),
-        None => load_f32(&padded(values)),
-    }
-}
-
-#[inline]
-#[target_feature(enable = "avx")]
-fn load_i32_up_to(values: &[i32]) -> __m256i {
-    match values.first_chunk() {
-        Some(values) => load_i32(values),
-        None => load_i32(&padded(values)),
-    }
+    sum_all(totals)
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
 fn widen_bf16(values: __m128i) -> __m256 {
     _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(values)))
+}
+
+#[inline]
+#[target_feature(enable = "avx")]
+fn sum_all<const ROWS: usize>(totals: [__m256; ROWS]) -> [f32; ROWS] {
+    let mut results = [0.0; ROWS];
+    for (result, total) in results.iter_mut().zip(totals) {
+        *result = sum_lanes(total);
+    }
+    results
 }
 
 /// The sum of eight lanes, in one order.

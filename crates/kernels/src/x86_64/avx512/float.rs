@@ -1,0 +1,66 @@
+//! The f32 operations of `lanes`, compiled for 512 bits, and conversions to f16.
+
+use super::super::memory::{load_f32_16, padded, store_32, store_f32_16};
+use crate::lanes;
+use half::f16;
+use std::arch::x86_64::*;
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+pub(super) fn quantize_q8_32(x: &[f32], q: &mut [i8], d: &mut [f32], sum: &mut [i32]) {
+    lanes::quantize_q8_32(x, q, d, sum);
+    let (chunks, rest) = d.as_chunks_mut::<16>();
+    for d in chunks {
+        *d = through_f16(d);
+    }
+    let rounded = through_f16(&padded(rest));
+    rest.copy_from_slice(&rounded[..rest.len()]);
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn through_f16(x: &[f32; 16]) -> [f32; 16] {
+    let mut out = [0.0; 16];
+    store_f32_16(&mut out, _mm512_cvtph_ps(_mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(load_f32_16(x))));
+    out
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+pub(super) fn quantize_q8_256(x: &[f32], q: &mut [i8], d: &mut [f32], sum: &mut [i32]) {
+    lanes::quantize_q8_256(x, q, d, sum);
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+pub(super) fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+    lanes::rms_norm::<32>(x, weight, eps, out);
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+pub(super) fn add(x: &mut [f32], y: &[f32]) {
+    lanes::add(x, y);
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+pub(super) fn silu_mul(gate: &mut [f32], up: &[f32]) {
+    lanes::silu_mul(gate, up);
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+pub(super) fn rope(x: &mut [f32], head_dim: usize, cos: &[f32], sin: &[f32]) {
+    lanes::rope(x, head_dim, cos, sin);
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+pub(super) fn softmax(x: &mut [f32]) {
+    lanes::softmax::<32>(x);
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+pub(super) fn store_f16(x: &[f32], out: &mut [f16]) {
+    for (x, out) in x.chunks(16).zip(out.chunks_mut(16)) {
+        let mut bits = [0; 16];
+        store_32(&mut bits, _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(load_f32_16(&padded(x))));
+        for (out, bits) in out.iter_mut().zip(bits) {
+            *out = f16::from_bits(bits);
+        }
+    }
+}
