@@ -102,6 +102,14 @@ pub(crate) fn remove_file(path: &Path) -> Result<(), StoreError> {
     }
 }
 
+/// Deletes a directory with all that is in it; its absence is fine.
+pub(crate) fn remove_tree(dir: &Path) -> Result<(), StoreError> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(StoreError::io("delete", dir)(error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
 /// `path` with `suffix` after its whole name.
 pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();

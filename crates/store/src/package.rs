@@ -56,12 +56,7 @@ impl Work<'_> {
     }
 
     fn clear(&self) -> Result<(), StoreError> {
-        match fs::remove_dir_all(&self.dir) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(StoreError::io("delete", &self.dir)(error))
-            }
-            Ok(()) | Err(_) => Ok(()),
-        }
+        disk::remove_tree(&self.dir)
     }
 
     fn wheels(&self) -> PathBuf {
@@ -121,7 +116,8 @@ impl Work<'_> {
             if let Some(status) = child.try_wait().map_err(StoreError::io("wait for", self.python))? {
                 return Ok(status);
             }
-            let bytes = disk::files_below(&self.dir).iter().map(|file| file.bytes).sum();
+            // pip copies the wheel when it is complete, so the largest file tells how far it is.
+            let bytes = disk::files_below(&self.dir).iter().map(|file| file.bytes).max().unwrap_or(0);
             let now: SystemTime = (job.clock.now)();
             if bytes > seen.0 {
                 seen = (bytes, now);
@@ -194,5 +190,6 @@ fn last_words(log: &Path) -> String {
         .join(" ")
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests;

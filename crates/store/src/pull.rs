@@ -22,7 +22,7 @@ const ATTEMPTS_WITH_ALTERNATIVE: u32 = 2;
 
 impl Store {
     /// Brings a model to this machine and tells where it is; one that is already here, in whatever place, is not
-    /// fetched again. `progress` is told of each file; setting `cancel` ends the call at the next read, and a later
+    /// fetched again (to take a newer version, remove it first). `progress` is told of each file; setting `cancel` ends the call at the next read, and a later
     /// call goes on from there.
     ///
     /// Blocks: on the network, on the disk, and on another process that fetches the same file.
@@ -137,17 +137,19 @@ impl Store {
 
     /// Deletes unfinished downloads that nobody has touched for long. Only tidies: what fails is left for next time.
     fn clean_partial(&self) {
-        let dir = self.own.partial_dir();
-        let Ok(entries) = fs::read_dir(&dir) else { return };
-        for part in
-            entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "part"))
-        {
-            let modified = fs::metadata(&part).and_then(|meta| meta.modified());
+        let Ok(entries) = fs::read_dir(self.own.partial_dir()) else { return };
+        for path in entries.flatten().map(|entry| entry.path()) {
+            let is_begun = path.extension().is_some_and(|extension| extension == "part" || extension == "package");
+            let modified = fs::metadata(&path).and_then(|meta| meta.modified());
             let age = modified.ok().and_then(|time| (self.clock.now)().duration_since(time).ok());
             let is_stale = age.is_some_and(|age| age > self.limits.stale);
-            if is_stale && let Ok(Some(_held)) = lock::try_acquire(&part.with_extension("lock")) {
-                drop(disk::remove_file(&part));
-                drop(disk::remove_file(&part.with_extension("json")));
+            if is_begun
+                && is_stale
+                && let Ok(Some(_held)) = lock::try_acquire(&path.with_extension("lock"))
+            {
+                drop(disk::remove_file(&path.with_extension("part")));
+                drop(disk::remove_file(&path.with_extension("json")));
+                drop(disk::remove_tree(&path.with_extension("package")));
             }
         }
     }
@@ -157,7 +159,11 @@ impl Store {
 fn has_alternative(error: &StoreError) -> bool {
     !matches!(
         error,
-        StoreError::Cancelled | StoreError::NoSpace { .. } | StoreError::Io { .. } | StoreError::Busy { .. }
+        StoreError::Cancelled
+            | StoreError::NoSpace { .. }
+            | StoreError::Io { .. }
+            | StoreError::Busy { .. }
+            | StoreError::BadAddress { .. }
     )
 }
 
