@@ -7,18 +7,10 @@ use toml::Table;
 
 /// The only arrows there are: a crate, and our crates that it may depend on.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("ballast-cli", &["ballast", "ballast-backend", "ballast-gguf", "ballast-server"]),
+    ("ballast-cli", &["ballast", "ballast-backend", "ballast-gguf", "ballast-server", "ballast-store"]),
     (
         "ballast",
-        &[
-            "ballast-backend",
-            "ballast-gguf",
-            "ballast-llm",
-            "ballast-runtime",
-            "ballast-store",
-            "ballast-threads",
-            "ballast-tokens",
-        ],
+        &["ballast-backend", "ballast-gguf", "ballast-llm", "ballast-runtime", "ballast-threads", "ballast-tokens"],
     ),
     ("ballast-server", &["ballast-backend", "ballast-runtime", "ballast-tokens"]),
     ("ballast-runtime", &["ballast-backend", "ballast-tokens"]),
