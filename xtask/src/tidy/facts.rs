@@ -18,7 +18,8 @@ pub(crate) struct RustFacts {
     pub(crate) functions: Vec<Function>,
     /// `#![forbid(unsafe_code)]` stands in the file.
     pub(crate) forbids_unsafe: bool,
-    /// Lines of every `unsafe` that is not part of a function pointer's type.
+    /// Lines of every `unsafe`, less those of function pointers' types and of methods that implement a trait: what
+    /// such a method demands is said at the trait, and why it is sound at the `unsafe impl`.
     pub(crate) unsafe_lines: Vec<usize>,
     /// Names and lines of macro calls.
     pub(crate) macro_calls: Vec<(String, usize)>,
@@ -45,8 +46,8 @@ impl RustFacts {
         let tree = syn::parse_file(text)?;
         let mut facts = Self { is_test: is_test_path(path) || is_for_tests(&tree.attrs), ..Self::default() };
         facts.forbids_unsafe = tree.attrs.iter().any(|a| a.path().is_ident("forbid") && has_word(a, "unsafe_code"));
-        facts.visit_file(&tree);
         facts.read_tokens(tokens);
+        facts.visit_file(&tree);
         Ok(facts)
     }
 
@@ -90,6 +91,9 @@ impl<'ast> Visit<'ast> for RustFacts {
 
     fn visit_item_impl(&mut self, item: &'ast syn::ItemImpl) {
         self.add_test(&item.attrs, item);
+        if item.trait_.is_some() {
+            self.unsafe_lines.retain(|line| !unsafe_methods(item).any(|method| method == *line));
+        }
         visit::visit_item_impl(self, item);
     }
 
@@ -151,6 +155,13 @@ impl<'ast> Visit<'ast> for SharedLocks {
         }
         visit::visit_path_segment(self, segment);
     }
+}
+
+/// Lines of the `unsafe` of a block's methods.
+fn unsafe_methods(block: &syn::ItemImpl) -> impl Iterator<Item = usize> {
+    block.items.iter().filter_map(|item| {
+        if let syn::ImplItem::Fn(method) = item { Some(first_line(method.sig.unsafety.as_ref()?)) } else { None }
+    })
 }
 
 fn is_test_path(path: &str) -> bool {

@@ -88,6 +88,7 @@ mod tests {
             "unsafe extern \"C\" { fn f(); }",
             "macro_rules! m { () => {\n unsafe { g() } } }",
             "// SAFETY: of another statement.\nfn a() {}\nfn f() { unsafe { g() } }",
+            "impl X {\n    unsafe fn f() {}\n}",
             "/// Says \"SAFETY\" without arguing.\nunsafe fn f() {}",
         ];
         for text in bare {
@@ -104,6 +105,7 @@ mod tests {
             "fn f() { unsafe { g() } // SAFETY: g is fine.\n}",
             "/// F.\n///\n/// # Safety\n/// Never.\n#[inline]\npub unsafe fn f() {}",
             "// SAFETY: X holds nothing.\nunsafe impl Send for X {}",
+            "// SAFETY: X forwards.\nunsafe impl T for X {\n    unsafe fn f() {}\n}",
         ];
         for text in argued {
             assert!(findings_of("safety", &[("a.rs", &format!("//! A.\n{text}"))]).is_empty(), "{text}");
