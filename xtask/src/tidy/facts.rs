@@ -160,7 +160,9 @@ impl<'ast> Visit<'ast> for SharedLocks {
 /// Lines of the `unsafe` of a block's methods.
 fn unsafe_methods(block: &syn::ItemImpl) -> impl Iterator<Item = usize> {
     block.items.iter().filter_map(|item| {
-        if let syn::ImplItem::Fn(method) = item { Some(first_line(method.sig.unsafety.as_ref()?)) } else { None }
+        let syn::ImplItem::Fn(method) = item else { return None };
+        let syn::Safety::Unsafe(word) = method.sig.safety else { return None };
+        Some(word.span.start().line)
     })
 }
 
