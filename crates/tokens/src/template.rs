@@ -21,6 +21,7 @@ pub use error::TemplateError;
 use ballast_backend::ErrorKind;
 use minijinja::{Environment, Value};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Longest template source. The longest in wide use have about 20 kB.
 pub const TEMPLATE_SOURCE_BYTES_MAX: usize = 256 * 1024;
@@ -78,9 +79,10 @@ impl ChatTemplate {
             return Err(TemplateError::SourceTooLong { max: TEMPLATE_SOURCE_BYTES_MAX, got: source.len() });
         }
         let mut environment = environment::new();
-        environment
-            .add_template_owned(NAME, generation::strip(source))
-            .map_err(|error| TemplateError::from_engine(&error))?;
+        let source = generation::strip(source);
+        let parse = AssertUnwindSafe(|| environment.add_template_owned(NAME, source));
+        let parsed = catch_unwind(parse).map_err(|_| TemplateError::EngineFault)?;
+        parsed.map_err(|error| TemplateError::from_engine(&error))?;
         Ok(Self { environment, bos_token: bos_token.to_owned(), eos_token: eos_token.to_owned() })
     }
 
@@ -103,7 +105,10 @@ impl ChatTemplate {
         let context = self.context(messages, options)?;
         let template = self.environment.get_template(NAME).expect("it was added when this was made");
         let mut output = BoundedOutput::default();
-        let rendered = template.render_captured_to(context, &mut output).map(drop);
+        // The engine has panics that a template can reach (a reversed slice of an empty list is one). Nothing that
+        // rendering changes outlives the call but `output`, which is dropped then.
+        let render = AssertUnwindSafe(|| template.render_captured_to(context, &mut output).map(drop));
+        let rendered = catch_unwind(render).map_err(|_| TemplateError::EngineFault)?;
         if output.is_full {
             return Err(TemplateError::OutputTooLong { max: TEMPLATE_OUTPUT_BYTES_MAX });
         }

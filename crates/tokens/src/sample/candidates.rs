@@ -3,7 +3,7 @@
 //! The order is by logit, highest first, lower id first among equals. Every filter keeps a prefix of that order, but
 //! none sorts the whole vocabulary.
 
-use super::TokenMask;
+use super::{SamplingParams, TokenMask};
 use std::cmp::Ordering;
 
 /// How many candidates top-p sorts at first; it goes on in blocks that grow by [`BLOCK_GROWTH`].
@@ -26,7 +26,7 @@ fn order(a: &Candidate, b: &Candidate) -> Ordering {
 }
 
 /// Calls `visit` with every token that is allowed and possible, by ascending id.
-pub(super) fn for_each(logits: &[f32], allowed: Option<&TokenMask>, mut visit: impl FnMut(u32, f32)) {
+fn for_each(logits: &[f32], allowed: Option<&TokenMask>, mut visit: impl FnMut(u32, f32)) {
     let mut visit_possible = |idx: usize| {
         if logits[idx] > f32::NEG_INFINITY {
             visit(u32::try_from(idx).expect("the vocabulary size was checked to fit"), logits[idx]);
@@ -49,8 +49,24 @@ pub(super) fn arg_max(logits: &[f32], allowed: Option<&TokenMask>) -> Option<u32
     best.map(|(id, _)| id)
 }
 
+/// Fills `pool` with the candidates that the filters leave, weighed.
+pub(super) fn narrow(logits: &[f32], allowed: Option<&TokenMask>, params: &SamplingParams, pool: &mut Vec<Candidate>) {
+    if params.top_k == 0 || params.top_k >= logits.len() {
+        collect_all(logits, allowed, pool);
+    } else {
+        collect_top_k(logits, allowed, params.top_k, pool);
+    }
+    weigh(pool, params.temperature);
+    if params.top_p < 1.0 {
+        keep_top_p(pool, params.top_p);
+    }
+    if params.min_p > 0.0 {
+        keep_min_p(pool, params.min_p);
+    }
+}
+
 /// Fills `out` with every candidate, by ascending id.
-pub(super) fn collect_all(logits: &[f32], allowed: Option<&TokenMask>, out: &mut Vec<Candidate>) {
+fn collect_all(logits: &[f32], allowed: Option<&TokenMask>, out: &mut Vec<Candidate>) {
     out.clear();
     for_each(logits, allowed, |id, logit| out.push(Candidate { logit, weight: 0.0, id }));
 }
@@ -87,7 +103,7 @@ fn keep_first(out: &mut Vec<Candidate>, k: usize) -> f32 {
 }
 
 /// Sets the weights: the softmax at `temperature`, relative to the most likely candidate, which weighs 1.
-pub(super) fn weigh(candidates: &mut [Candidate], temperature: f32) {
+fn weigh(candidates: &mut [Candidate], temperature: f32) {
     let highest = candidates.iter().fold(f32::NEG_INFINITY, |highest, c| highest.max(c.logit));
     for candidate in candidates {
         candidate.weight = ((candidate.logit - highest) / temperature).exp();
@@ -99,7 +115,7 @@ fn total_weight(candidates: &[Candidate]) -> f64 {
 }
 
 /// Keeps the fewest first candidates whose probabilities reach `top_p`, at least one, in order.
-pub(super) fn keep_top_p(candidates: &mut Vec<Candidate>, top_p: f32) {
+fn keep_top_p(candidates: &mut Vec<Candidate>, top_p: f32) {
     let target = total_weight(candidates) * f64::from(top_p);
     let (mut mass, mut n_sorted, mut block_len) = (0.0, 0, FIRST_BLOCK_LEN);
     while n_sorted < candidates.len() {
@@ -122,7 +138,7 @@ pub(super) fn keep_top_p(candidates: &mut Vec<Candidate>, top_p: f32) {
 }
 
 /// Keeps candidates at least `min_p` times as likely as the most likely one.
-pub(super) fn keep_min_p(candidates: &mut Vec<Candidate>, min_p: f32) {
+fn keep_min_p(candidates: &mut Vec<Candidate>, min_p: f32) {
     candidates.retain(|c| c.weight >= min_p);
 }
 

@@ -77,8 +77,9 @@ impl TokenMask {
     /// Indices of the allowed tokens, ascending.
     pub(super) fn indices(&self) -> impl Iterator<Item = usize> {
         self.words.iter().enumerate().flat_map(|(word_idx, &word)| {
-            std::iter::successors(Some(word), |rest| Some(rest & (rest - 1)))
-                .take_while(|&rest| rest != 0)
+            let rest = |rest: u64| Some(rest).filter(|&rest| rest != 0);
+            // Each step clears the lowest bit that is set.
+            std::iter::successors(rest(word), move |&word| rest(word & (word - 1)))
                 .map(move |rest| word_idx * 64 + rest.trailing_zeros() as usize)
         })
     }

@@ -148,20 +148,8 @@ impl Sampler {
 
     /// Filters and draws. `None` if no token is possible.
     fn draw(&mut self, logits: &[f32], allowed: Option<&TokenMask>) -> Option<u32> {
-        let (params, pool) = (&self.params, &mut self.candidates);
-        if params.top_k == 0 || params.top_k >= self.vocab_size {
-            candidates::collect_all(logits, allowed, pool);
-        } else {
-            candidates::collect_top_k(logits, allowed, params.top_k, pool);
-        }
-        candidates::weigh(pool, params.temperature);
-        if params.top_p < 1.0 {
-            candidates::keep_top_p(pool, params.top_p);
-        }
-        if params.min_p > 0.0 {
-            candidates::keep_min_p(pool, params.min_p);
-        }
-        candidates::draw(pool, rng::uniform(self.seed, self.n_output_tokens))
+        candidates::narrow(logits, allowed, &self.params, &mut self.candidates);
+        candidates::draw(&self.candidates, rng::uniform(self.seed, self.n_output_tokens))
     }
 }
 

@@ -120,7 +120,13 @@ impl Moment {
             'R' => format!("{hour:02}:{minute:02}"),
             '%' => "%".to_owned(),
             // The platform's "no padding" flag.
-            '-' => self.directive(rest)?.trim_start_matches(['0', ' ']).to_owned(),
+            '-' => {
+                let padded = self.directive(rest)?;
+                let bare = padded.trim_start_matches(['0', ' ']);
+                let is_number = padded.starts_with(|c: char| c.is_ascii_digit() || c == ' ');
+                let lost_its_zero = is_number && !bare.starts_with(|c: char| c.is_ascii_digit());
+                if lost_its_zero { format!("0{bare}") } else { bare.to_owned() }
+            }
             other => return Err(DateError::UnknownDirective(other)),
         })
     }
@@ -155,6 +161,7 @@ mod tests {
         let cases = [
             (0, "%Y-%m-%d %H:%M:%S", "1970-01-01 00:00:00"),
             (0, "%A %a %w %u %j", "Thursday Thu 4 4 001"),
+            (0, "%-I:%-M %-p %-B %-j %-R", "12:0 AM January 1 0:00"),
             (951_782_399, "%d %b %Y %j", "28 Feb 2000 059"),
             (951_782_400, "%B %d, %Y", "February 29, 2000"),
             (4_107_542_400, "%F %A", "2100-03-01 Monday"),

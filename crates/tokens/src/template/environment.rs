@@ -22,6 +22,9 @@ pub(super) fn new() -> Environment<'static> {
     environment.add_function("raise_exception", raise_exception);
     environment.add_function("strftime_now", strftime_now);
     environment.add_filter("tojson", json::tojson);
+    environment.add_filter("length", length);
+    environment.add_filter("count", length);
+    environment.add_test("iterable", is_iterable);
     environment
 }
 
@@ -35,4 +38,19 @@ fn strftime_now(state: &State<'_, '_>, format: &str) -> Result<String, Error> {
     })?;
     dates::format(now, format)
         .map_err(|error| Error::new(ErrorKind::InvalidOperation, format!("strftime_now: {error}")))
+}
+
+/// Python's undefined value has length 0.
+fn length(value: &Value) -> Result<usize, Error> {
+    if value.is_undefined() {
+        return Ok(0);
+    }
+    value.len().ok_or_else(|| {
+        Error::new(ErrorKind::InvalidOperation, format!("expected a value with a length, got {}", value.kind()))
+    })
+}
+
+/// Python's `None` cannot be iterated; the engine's can.
+fn is_iterable(value: &Value) -> bool {
+    !value.is_none() && value.try_iter().is_ok()
 }

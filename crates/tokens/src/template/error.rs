@@ -52,6 +52,9 @@ pub enum TemplateError {
         /// What the engine says.
         message: String,
     },
+    /// The template engine panicked on the template: a fault of the engine that the template or its input set off.
+    #[error("chat template: the template engine cannot run it on this conversation")]
+    EngineFault,
     /// Messages, tools or extra variables are nested too deeply.
     #[error("chat template: expected at most {max} levels of nesting in messages, tools and variables")]
     NestedTooDeep {
@@ -83,7 +86,7 @@ impl TemplateError {
             Self::Syntax { line, .. } | Self::Raised { line, .. } | Self::Render { line, .. } => *line,
             Self::OutOfFuel { line, .. } => *line,
             Self::SourceTooLong { .. } | Self::OutputTooLong { .. } => None,
-            Self::NestedTooDeep { .. } | Self::ReservedName { .. } => None,
+            Self::EngineFault | Self::NestedTooDeep { .. } | Self::ReservedName { .. } => None,
         }
     }
 
