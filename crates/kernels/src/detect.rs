@@ -25,7 +25,12 @@ fn native() -> [Option<&'static dyn Kernels>; 2] {
     [crate::x86_64::avx512::Avx512::detect(), crate::x86_64::avx2::Avx2::detect()]
 }
 
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(target_arch = "aarch64")]
+fn native() -> [Option<&'static dyn Kernels>; 1] {
+    [crate::aarch64::Neon::detect()]
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 fn native() -> [Option<&'static dyn Kernels>; 0] {
     []
 }
@@ -50,5 +55,19 @@ mod tests {
     #[test]
     fn knows_no_set_of_another_name() {
         assert!(by_name("x86_64").is_none() && by_name("").is_none());
+    }
+
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn has_the_sets_of_the_extensions_that_are_present() {
+        assert_eq!(by_name("x86_64-avx2").is_some(), is_x86_feature_detected!("avx2"));
+        assert_eq!(by_name("x86_64-avx512-vnni").is_some(), is_x86_feature_detected!("avx512vnni"));
+    }
+
+    #[test]
+    #[cfg(target_arch = "aarch64")]
+    fn has_the_set_of_the_extension_that_is_present() {
+        let present = std::arch::is_aarch64_feature_detected!("dotprod");
+        assert_eq!(by_name("aarch64-neon-dotprod").is_some(), present);
     }
 }

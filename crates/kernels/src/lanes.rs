@@ -194,3 +194,38 @@ fn low_byte(x: i32) -> i8 {
 fn finite_or_zero(x: f32) -> f32 {
     if x.is_finite() { x } else { 0.0 }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{exp, round};
+
+    #[test]
+    fn exp_errs_by_at_most_two_ulp() {
+        for step in 0..2_000_000 {
+            let x = -87.3 + step as f32 * 8.78e-5;
+            let expected = f64::from(x).exp();
+            let ulp = 2f64.powf(expected.log2().floor() - 23.0);
+            assert!((f64::from(exp(x)) - expected).abs() <= 2.0 * ulp, "{x}");
+        }
+    }
+
+    #[test]
+    fn exp_saturates() {
+        let cases = [(0.0, 1.0), (-0.0, 1.0), (-88.0, 0.0), (-1e30, 0.0), (89.0, f32::INFINITY), (1e30, f32::INFINITY)];
+        for (x, expected) in cases {
+            assert_eq!(exp(x), expected, "{x}");
+        }
+        assert_eq!((exp(f32::NEG_INFINITY), exp(f32::INFINITY)), (0.0, f32::INFINITY));
+        assert!(exp(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn round_is_that_of_the_standard_library() {
+        for halves in -254_i16..=254 {
+            let half = f32::from(halves) / 2.0;
+            for x in [half, half.next_up(), half.next_down()] {
+                assert_eq!(round(x), x.round(), "{x}");
+            }
+        }
+    }
+}

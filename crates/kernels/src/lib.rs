@@ -19,6 +19,8 @@
 //! # Ok::<(), ballast_kernels::ShapeError>(())
 //! ```
 
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
 mod activations;
 mod blocks;
 mod check;

@@ -23,7 +23,7 @@ impl Cache {
         let n_blocks = case.n_positions.div_ceil(case.block_len);
         let n = 2 * n_blocks * 2 * case.block_len * case.head_dim;
         let mut halves = || random.floats(n, 2.0).into_iter().map(f16::from_f32).collect();
-        let blocks = (0..u32::try_from(n_blocks).unwrap()).rev().map(|block| 2 * block + 1).collect();
+        let blocks = (0..u32::try_from(n_blocks).expect("few blocks")).rev().map(|block| 2 * block + 1).collect();
         Self { keys: halves(), values: halves(), blocks }
     }
 

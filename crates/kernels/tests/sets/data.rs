@@ -27,12 +27,12 @@ impl Random {
     pub(crate) fn blocks(&mut self, weight_type: WeightType, n_blocks: usize, magnitude: f32) -> Vec<u8> {
         let mut bytes = Vec::new();
         for _ in 0..n_blocks {
-            let mut block: Vec<u8> = (0..weight_type.block_bytes()).map(|_| self.bits() as u8).collect();
+            let mut block: Vec<u8> = (0..weight_type.block_bytes()).map(|_| self.bits().to_le_bytes()[0]).collect();
             let value = self.unit() * magnitude;
-            match weight_type {
-                WeightType::F32 => block.copy_from_slice(&value.to_le_bytes()),
-                WeightType::BF16 => block.copy_from_slice(&half::bf16::from_f32(value).to_le_bytes()),
-                _ => {}
+            if weight_type == WeightType::F32 {
+                block.copy_from_slice(&value.to_le_bytes());
+            } else if weight_type == WeightType::BF16 {
+                block.copy_from_slice(&half::bf16::from_f32(value).to_le_bytes());
             }
             for offset in f16_fields(weight_type) {
                 let value = f16::from_f32(self.unit() * magnitude);
