@@ -1,1 +1,25 @@
-//! Test support: case tables, tolerances, seeds, scripted engines, tiny model files.
+//! Test support: scripted engines, a virtual clock, a tiny tokenizer and tiny model files.
+//!
+//! - [`ScriptedGenerator`]: an engine that says what a test wants, when the test wants it; [`ScriptControl`] holds its
+//!   steps back and shows what was run.
+//! - [`VirtualClock`]: time that moves when a test says so.
+//! - [`tiny_tokenizer`], [`tiny_template`]: 256 byte tokens, a few merges, the control tokens of ChatML.
+//! - [`TinyLlama`]: a llama model file with random weights, small enough to run in any test.
+//!
+//! Only tests depend on it; it panics where a test could do nothing but panic.
+#![forbid(unsafe_code)]
+
+mod clock;
+mod random;
+mod scripted;
+mod tiny_llama;
+mod tiny_tokenizer;
+
+pub use clock::VirtualClock;
+pub use random::SplitMix;
+pub use scripted::{PATIENCE, RecordedShare, Script, ScriptControl, ScriptedGenerator};
+pub use tiny_llama::{TinyLlama, TinyLlamaError};
+pub use tiny_tokenizer::{
+    ASSISTANT_TURN, CHATML, IM_END, IM_START, tiny_metadata, tiny_prompt_format, tiny_template, tiny_tokenizer,
+    tokens_of,
+};
