@@ -2,9 +2,10 @@
 
 Two implementations round differently, so two tokens whose logits nearly tie may swap. Where the tokens part, the gap
 between the two candidates is read from the peer's log probabilities. A gap under 1e-2 is reported and accepted, and
-the comparison goes on from our token; a larger one fails.
+the comparison goes on from our token; a larger one fails. With --spread, to say what such a gap is worth, the peer is
+also compared with itself, with and without flash attention, and the number of prompts on which it agrees is printed.
 
-usage: greedy.py MODEL..
+usage: greedy.py [--spread] MODEL..
 """
 
 import sys
@@ -77,6 +78,16 @@ def compare(model, url, prompt):
     return None, gaps
 
 
+def agreement_of_peer(model):
+    """On how many prompts the peer says the same with and without flash attention."""
+    texts = []
+    for flash_attention in ("off", "on"):
+        with serving_peer(model, flash_attention) as url:
+            prompts = [call(f"{url}/tokenize", {"content": p, "add_special": True})["tokens"] for p in PROMPTS]
+            texts.append([peers(url, tokens, N_TOKENS)[0] for tokens in prompts])
+    return sum(a == b for a, b in zip(*texts))
+
+
 def compare_model(report, model):
     with serving_peer(model) as url:
         for idx, prompt in enumerate(PROMPTS):
@@ -91,7 +102,7 @@ def compare_model(report, model):
 
 def main():
     report = Report()
-    models = sys.argv[1:]
+    models = [word for word in sys.argv[1:] if word != "--spread"]
     if not models:
         report.skipped("greedy text", "no model files were given")
     elif ballast() is None:
@@ -102,6 +113,8 @@ def main():
         for model in models:
             try:
                 compare_model(report, model)
+                if "--spread" in sys.argv:
+                    print(f"note: {model}: llama.cpp agrees with itself on {agreement_of_peer(model)} of {len(PROMPTS)} prompts")
             except RuntimeError as error:
                 report.check(model, str(error))
     report.end()

@@ -105,10 +105,10 @@ def serving_ballast(model):
 
 
 @contextlib.contextmanager
-def serving_peer(model, *flags):
-    """llama.cpp's server on `model` with one slot, f16 KV and no flash attention: its URL."""
+def serving_peer(model, flash_attention="off"):
+    """llama.cpp's server on `model` with one slot and f16 KV: its URL."""
     port = free_port()
     command = [peer("llama-server"), "-m", model, "--host", "127.0.0.1", "--port", port, "-np", 1, "-c", 2048,
-               "-fa", "off", "-ctk", "f16", "-ctv", "f16", "--no-ui", *flags]
+               "-fa", flash_attention, "-ctk", "f16", "-ctv", "f16", "--no-ui"]
     with serving(command, port) as url:
         yield url
