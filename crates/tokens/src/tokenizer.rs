@@ -43,8 +43,8 @@ pub struct Tokenizer {
 /// How a piece of text becomes tokens.
 #[derive(Debug)]
 enum Algorithm {
-    Merges(Merges),
-    Table(PrefixIndex),
+    Merges(Box<Merges>),
+    Table(Box<PrefixIndex>),
 }
 
 /// What to accept in a file beyond a complete tokenizer of a known kind. Whatever is accepted is also reported.

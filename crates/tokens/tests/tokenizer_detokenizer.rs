@@ -1,4 +1,5 @@
 //! Streaming tokens to text gives what decoding them all at once gives.
+#![expect(clippy::unwrap_used, reason = "a test ends at the first thing that is not as given")]
 
 use ballast_backend::TokenId;
 use ballast_tokens::{Detokenizer, EncodeOptions, ShowSpecial, Tokenizer, TokenizerOptions, TokenizerSource};

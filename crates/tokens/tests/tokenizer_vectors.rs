@@ -2,6 +2,11 @@
 //!
 //! The files are not ours to carry. `BALLAST_LLAMA_CPP` names an unpacked llama.cpp source folder; without it the
 //! test says that it was skipped.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test says what it skips, and ends at the first thing that is not as given"
+)]
 
 use ballast_gguf::Gguf;
 use ballast_tokens::{EncodeOptions, ShowSpecial, Tokenizer, TokenizerOptions};

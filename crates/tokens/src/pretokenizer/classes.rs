@@ -57,10 +57,10 @@ impl CharClasses {
 
 fn ranges(pattern: &str) -> Vec<(char, char)> {
     let hir = regex_syntax::parse(pattern).expect("the patterns are constants");
-    match hir.kind() {
-        HirKind::Class(Class::Unicode(class)) => class.ranges().iter().map(|r| (r.start(), r.end())).collect(),
-        other => panic!("{pattern} is a character class, not {other:?}"),
-    }
+    let HirKind::Class(Class::Unicode(class)) = hir.kind() else {
+        panic!("{pattern} is a character class");
+    };
+    class.ranges().iter().map(|range| (range.start(), range.end())).collect()
 }
 
 #[cfg(test)]

@@ -92,10 +92,10 @@ fn build(
     let strips = strips(source, &texts, &kinds);
     let vocabulary = Vocabulary::new(texts, kinds);
     let (mode, algorithm) = if source.merges.is_some() {
-        (TokenizerMode::GgufBpe, Algorithm::Merges(merges))
+        (TokenizerMode::GgufBpe, Algorithm::Merges(Box::new(merges)))
     } else {
         findings.extend([Finding::MergesMissing, Finding::FellBackToTokenTable]);
-        (TokenizerMode::GgufTokenTable, Algorithm::Table(table(&vocabulary)))
+        (TokenizerMode::GgufTokenTable, Algorithm::Table(Box::new(table(&vocabulary))))
     };
     let diagnostics = TokenizerDiagnostics {
         mode,

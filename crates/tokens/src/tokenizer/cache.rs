@@ -45,3 +45,27 @@ impl PieceCache {
         self.slots[slot] = Entry { piece, tokens };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{PieceCache, SLOTS_MAX, TEXT_BYTES_MIN};
+    use ballast_backend::TokenId;
+
+    #[test]
+    fn the_cache_is_bounded_whatever_the_text() {
+        assert_eq!(PieceCache::new(TEXT_BYTES_MIN - 1).n_slots(), 0);
+        assert_eq!(PieceCache::new(TEXT_BYTES_MIN).n_slots(), TEXT_BYTES_MIN / 4);
+        assert_eq!(PieceCache::new(1 << 30).n_slots(), SLOTS_MAX);
+    }
+
+    #[test]
+    fn only_an_equal_piece_is_recalled() {
+        let mut cache = PieceCache::new(TEXT_BYTES_MIN);
+        let (text, mut out) = (b"ab cd ab", vec![TokenId(7), TokenId(8)]);
+        assert!(!cache.recall(0, text, &(0..2), &mut out));
+        cache.remember(0, 0..2, 0..2);
+        assert!(!cache.recall(0, text, &(3..5), &mut out));
+        assert!(cache.recall(0, text, &(6..8), &mut out));
+        assert_eq!(out, [7, 8, 7, 8].map(TokenId));
+    }
+}

@@ -54,3 +54,30 @@ impl PrefixIndex {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::PrefixIndex;
+    use crate::tokenizer::vocabulary::{TokenKind, TokenTexts, Vocabulary};
+
+    fn beginning(text: &str, bytes_max: usize) -> Vec<u32> {
+        let tokens = ["b", "ab", "abc", "a", "", "abd", "x"];
+        let vocabulary = Vocabulary::new(TokenTexts::new(&tokens).unwrap(), vec![TokenKind::Normal; tokens.len()]);
+        let index = PrefixIndex::new(&vocabulary, vocabulary.ids(), bytes_max);
+        index.beginning(&vocabulary, text.as_bytes()).map(|id| id.0).collect()
+    }
+
+    #[test]
+    fn tokens_that_begin_the_text_come_shortest_first() {
+        assert_eq!(beginning("abcd", 8), [3, 1, 2]);
+        assert_eq!(beginning("abd", 8), [3, 1, 5]);
+        assert_eq!(beginning("a", 8), [3]);
+        assert_eq!(beginning("ca", 8), [] as [u32; 0]);
+        assert_eq!(beginning("", 8), [] as [u32; 0]);
+    }
+
+    #[test]
+    fn tokens_over_the_bound_are_left_out() {
+        assert_eq!(beginning("abcd", 2), [3, 1]);
+    }
+}

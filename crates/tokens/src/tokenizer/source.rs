@@ -95,3 +95,63 @@ pub(crate) mod keys {
 
     pub(crate) const IDS: &[&str] = &[BOS, EOS, EOT, EOM, FIM_PRE, FIM_SUF, FIM_MID, FIM_PAD, FIM_REP, FIM_SEP];
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{TokenizerError, TokenizerSource, keys};
+    use ballast_gguf::{GgufError, Metadata, StringArray, Value};
+
+    fn strings(texts: &[&[u8]]) -> Value {
+        texts.iter().collect::<StringArray>().into()
+    }
+
+    fn metadata(entries: Vec<(&str, Value)>) -> Metadata {
+        Metadata::new(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()).unwrap()
+    }
+
+    #[test]
+    fn every_key_is_read() {
+        let metadata = metadata(vec![
+            (keys::MODEL, "gpt2".into()),
+            (keys::PRE, "smollm".into()),
+            (keys::TOKENS, strings(&[b"a", "\u{120}b".as_bytes()])),
+            (keys::TOKEN_TYPES, vec![1_i32, 3].into()),
+            (keys::SCORES, vec![0.0_f32; 7].into()),
+            (keys::MERGES, strings(&[b"a b"])),
+            (keys::ADD_BOS, true.into()),
+            (keys::ADD_EOS, false.into()),
+            (keys::EOS, 1_u32.into()),
+            ("general.architecture", "llama".into()),
+            ("general.name", "Tiny".into()),
+            ("llama.vocab_size", 2_u32.into()),
+        ]);
+        let source = TokenizerSource::from_metadata(&metadata).unwrap();
+        assert_eq!(
+            (source.model, source.pre_tokenizer, source.model_name),
+            (Some("gpt2"), Some("smollm"), Some("Tiny"))
+        );
+        assert_eq!((source.tokens, source.merges), (vec!["a", "Ġb"], Some(vec!["a b"])));
+        assert_eq!((source.token_types, source.n_scores), (Some(vec![1, 3]), Some(7)));
+        assert_eq!((source.add_bos, source.add_eos), (Some(true), Some(false)));
+        assert_eq!((source.special_ids, source.model_vocab_size), (vec![(keys::EOS, 1)], Some(2)));
+    }
+
+    #[test]
+    fn an_empty_file_has_an_empty_tokenizer_part() {
+        let metadata = Metadata::default();
+        let source = TokenizerSource::from_metadata(&metadata).unwrap();
+        assert!(source.tokens.is_empty() && source.merges.is_none() && source.special_ids.is_empty());
+    }
+
+    #[test]
+    fn values_of_another_type_and_bytes_that_are_not_text_are_refused() {
+        for key in [keys::MODEL, keys::TOKENS, keys::TOKEN_TYPES, keys::MERGES, keys::ADD_BOS, keys::BOS] {
+            let wrong = metadata(vec![(key, 1.5_f32.into())]);
+            let error = TokenizerSource::from_metadata(&wrong).unwrap_err();
+            assert!(matches!(error, TokenizerError::Metadata(GgufError::WrongType { .. })), "{key}: {error}");
+        }
+        let bytes = metadata(vec![(keys::TOKENS, strings(&[b"a", b"\xff"]))]);
+        let error = TokenizerSource::from_metadata(&bytes).unwrap_err();
+        assert!(matches!(error, TokenizerError::TextNotUtf8 { idx: 1, .. }), "{error}");
+    }
+}

@@ -228,6 +228,8 @@ fn phi3_special_tokens_take_the_white_space_after_them() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
     #[test]
     fn decoding_undoes_encoding(text in "(\\PC|[ab12 \n\r\t'<s>]|<tool>){0,300}", table: bool) {
         let (tokenizer, _) = build(|source| if table { source.merges = None }).unwrap();

@@ -46,12 +46,14 @@ impl TokenKind {
 pub(crate) struct TokenTexts {
     texts: String,
     ends: Vec<u32>,
-    /// Open addressing: ids, or `EMPTY`.
-    slots: Vec<u32>,
+    /// Open addressing: half of the hash above an id, or `EMPTY`. The hash spares most looks at other texts.
+    slots: Vec<u64>,
     hash: SeededHash,
 }
 
-const EMPTY: u32 = u32::MAX;
+/// No token has this id, so no slot in use has this value.
+const EMPTY: u64 = u64::MAX;
+const HASH_HALF: u64 = 0xffff_ffff_0000_0000;
 
 impl TokenTexts {
     pub(crate) fn new(tokens: &[&str]) -> Result<TokenTexts, TokenizerError> {
@@ -78,11 +80,12 @@ impl TokenTexts {
     fn push(&mut self, text: &str) -> Result<(), TokenizerError> {
         let id = u32_of(self.ends.len());
         if !text.is_empty() {
-            let slot = match self.find(text.as_bytes()) {
+            let hash = self.hash.of_bytes(text.as_bytes());
+            let slot = match self.find(hash, text) {
                 Ok(first) => return Err(TokenizerError::DuplicateToken { first, second: TokenId(id) }),
                 Err(slot) => slot,
             };
-            self.slots[slot] = id;
+            self.slots[slot] = hash & HASH_HALF | u64::from(id);
         }
         self.texts.push_str(text);
         self.ends.push(u32_of(self.texts.len()));
@@ -90,22 +93,23 @@ impl TokenTexts {
     }
 
     /// The token with this text, or the slot where it would go.
-    fn find(&self, text: &[u8]) -> Result<TokenId, usize> {
-        let mut slot = home_slot(self.hash.of_bytes(text), self.slots.len());
+    fn find(&self, hash: u64, text: &str) -> Result<TokenId, usize> {
+        let mut slot = home_slot(hash, self.slots.len());
         loop {
-            let id = self.slots[slot];
-            if id == EMPTY {
+            let entry = self.slots[slot];
+            if entry == EMPTY {
                 return Err(slot);
             }
-            if self.text(TokenId(id)).as_bytes() == text {
-                return Ok(TokenId(id));
+            let id = TokenId(u32::try_from(entry & !HASH_HALF).expect("the lower half"));
+            if entry & HASH_HALF == hash & HASH_HALF && self.text(id) == text {
+                return Ok(id);
             }
             slot = (slot + 1) & (self.slots.len() - 1);
         }
     }
 
     pub(crate) fn id_of(&self, text: &str) -> Option<TokenId> {
-        self.find(text.as_bytes()).ok()
+        self.find(self.hash.of_bytes(text.as_bytes()), text).ok()
     }
 
     /// The token's text; empty outside the vocabulary.
@@ -187,4 +191,51 @@ fn byte_of_hex(text: &str) -> Option<u8> {
 /// than the text's.
 fn u32_of(n: usize) -> u32 {
     u32::try_from(n).expect("bounded by TokenTexts::new")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{N_TOKENS_MAX, TokenKind, TokenTexts, Vocabulary};
+    use crate::tokenizer::TokenizerError;
+    use ballast_backend::TokenId;
+
+    #[test]
+    fn texts_lead_to_ids_and_back() {
+        let tokens: Vec<String> = (0..5000).map(|n| format!("token{n}")).collect();
+        let texts = TokenTexts::new(&tokens.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
+        for (id, token) in (0..).map(TokenId).zip(&tokens) {
+            assert_eq!((texts.text(id), texts.id_of(token)), (token.as_str(), Some(id)));
+        }
+        assert_eq!((texts.id_of("token"), texts.text(TokenId(5000))), (None, ""));
+    }
+
+    #[test]
+    fn empty_texts_name_no_token_and_may_repeat() {
+        let texts = TokenTexts::new(&["", "a", ""]).unwrap();
+        assert_eq!((texts.len(), texts.id_of("")), (3, None));
+    }
+
+    #[test]
+    fn more_tokens_than_the_bound_are_refused() {
+        let error = TokenTexts::new(&vec![""; N_TOKENS_MAX + 1]).unwrap_err();
+        assert!(matches!(error, TokenizerError::TooManyTokens { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_token_stands_for_the_bytes_of_its_kind() {
+        let cases = [
+            ("Ġa", TokenKind::Normal, &b" a"[..]),
+            ("<0x0A>", TokenKind::Byte, b"\n"),
+            ("<0xZZ>", TokenKind::Byte, b""),
+            ("Ġb", TokenKind::Control, "Ġb".as_bytes()),
+            ("Ġc", TokenKind::UserDefined, "Ġc".as_bytes()),
+            ("unused", TokenKind::Unused, b""),
+            ("undefined", TokenKind::Undefined, b""),
+        ];
+        let texts = TokenTexts::new(&cases.map(|(text, _, _)| text)).unwrap();
+        let vocabulary = Vocabulary::new(texts, cases.map(|(_, kind, _)| kind).to_vec());
+        for (id, (text, kind, bytes)) in vocabulary.ids().zip(cases) {
+            assert_eq!((vocabulary.text(id), vocabulary.kind(id), vocabulary.bytes(id)), (text, kind, bytes));
+        }
+    }
 }
