@@ -127,3 +127,24 @@ impl<'a> Reader<'a> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_ends_at_its_limit() {
+        let mut reader = Reader { bytes: &[0; 16], position: 0, limit: 10 };
+        let field = Field { what: "value", of: Of::Key("k") };
+        assert!(reader.take(10, field).is_ok());
+        let error = reader.take(1, field).unwrap_err();
+        assert!(matches!(error, GgufError::TooMany { offset: 10, max: 10, got: 11, .. }), "{error}");
+    }
+
+    #[test]
+    fn names_in_errors_are_short_and_printable() {
+        let key = "\u{1b}".repeat(500);
+        let text = Field { what: "value", of: Of::Key(&key) }.to_string();
+        assert!(text.len() < 1_000 && !text.contains('\u{1b}'), "{text}");
+    }
+}

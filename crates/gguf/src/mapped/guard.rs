@@ -26,18 +26,16 @@ struct Slot {
 const FREE: usize = 0;
 const RESERVED: usize = 1;
 
-static SLOTS: [Slot; MAPPINGS_MAX] = [const {
-    Slot {
-        generation: AtomicUsize::new(0),
-        start: AtomicUsize::new(FREE),
-        end: AtomicUsize::new(0),
-        damaged: AtomicBool::new(false),
-    }
-}; MAPPINGS_MAX];
+static REGISTRY: Registry<MAPPINGS_MAX> = Registry::new();
 
 static PAGE_BYTES: AtomicUsize = AtomicUsize::new(0);
 
 impl Slot {
+    const fn free() -> Self {
+        let (generation, start, end) = (AtomicUsize::new(0), AtomicUsize::new(FREE), AtomicUsize::new(0));
+        Self { generation, start, end, damaged: AtomicBool::new(false) }
+    }
+
     fn claim(&self, start: usize, n_bytes: usize) -> bool {
         if self.start.compare_exchange(FREE, RESERVED, SeqCst, SeqCst).is_err() {
             return false;
@@ -49,12 +47,36 @@ impl Slot {
         true
     }
 
+    fn release(&self) {
+        self.start.store(FREE, SeqCst);
+    }
+
     /// The end of the range if `address` is in it.
     fn end_if_holds(&self, address: usize) -> Option<usize> {
         let generation = self.generation.load(SeqCst);
         let (start, end) = (self.start.load(SeqCst), self.end.load(SeqCst));
         let steady = self.generation.load(SeqCst) == generation;
         (steady && start > RESERVED && (start..end).contains(&address)).then_some(end)
+    }
+}
+
+/// The mappings looked after. Fixed in size: a handler cannot wait for one that is growing.
+struct Registry<const N: usize> {
+    slots: [Slot; N],
+}
+
+impl<const N: usize> Registry<N> {
+    const fn new() -> Self {
+        Self { slots: [const { Slot::free() }; N] }
+    }
+
+    fn claim(&self, start: usize, n_bytes: usize) -> Option<&Slot> {
+        self.slots.iter().find(|slot| slot.claim(start, n_bytes))
+    }
+
+    /// The mapping that `address` is in, and its end.
+    fn find(&self, address: usize) -> Option<(&Slot, usize)> {
+        self.slots.iter().find_map(|slot| Some((slot, slot.end_if_holds(address)?)))
     }
 }
 
@@ -73,7 +95,7 @@ impl Guarded {
     /// Looks after the mapping at `start`; `None` if there are too many.
     pub(super) fn register(start: usize, n_bytes: usize) -> io::Result<Option<Self>> {
         install()?;
-        Ok(SLOTS.iter().find(|slot| slot.claim(start, n_bytes)).map(|slot| Self { slot }))
+        Ok(REGISTRY.claim(start, n_bytes).map(|slot| Self { slot }))
     }
 
     pub(super) fn is_damaged(&self) -> bool {
@@ -82,7 +104,7 @@ impl Guarded {
 
     /// Lets go of the mapping. To be called once, last.
     pub(super) fn unregister(&self) {
-        self.slot.start.store(FREE, SeqCst);
+        self.slot.release();
     }
 }
 
@@ -160,9 +182,7 @@ extern "C" fn on_sigbus(signal: libc::c_int, info: *mut libc::siginfo_t, context
 /// To the end, not only the page: what follows a missing page is missing as well, and one fault per page would take
 /// minutes over a large model.
 fn repair(address: usize) -> bool {
-    let Some((slot, end)) = SLOTS.iter().find_map(|slot| Some((slot, slot.end_if_holds(address)?))) else {
-        return false;
-    };
+    let Some((slot, end)) = REGISTRY.find(address) else { return false };
     slot.damaged.store(true, SeqCst);
     let page = address - address % PAGE_BYTES.load(SeqCst);
     let flags = libc::MAP_FIXED | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
@@ -171,4 +191,31 @@ fn repair(address: usize) -> bool {
     let mapped =
         unsafe { libc::mmap(ptr::with_exposed_provenance_mut(page), end - page, libc::PROT_READ, flags, -1, 0) };
     mapped != libc::MAP_FAILED
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_found_in_their_mapping_only() {
+        let registry = Registry::<2>::new();
+        registry.claim(0x1000, 0x100).unwrap();
+        registry.claim(0x3000, 0x200).unwrap();
+        let end = |address: usize| registry.find(address).map(|(_, end)| end);
+        assert_eq!([end(0xfff), end(0x1000), end(0x10ff), end(0x1100)], [None, Some(0x1100), Some(0x1100), None]);
+        assert_eq!([end(0x3000), end(0x3200), end(0)], [Some(0x3200), None, None]);
+    }
+
+    #[test]
+    fn a_full_registry_refuses_until_a_slot_is_free() {
+        let registry = Registry::<2>::new();
+        let first = registry.claim(0x1000, 1).unwrap();
+        registry.claim(0x2000, 1).unwrap();
+        assert!(registry.claim(0x3000, 1).is_none());
+        first.damaged.store(true, SeqCst);
+        first.release();
+        assert!(registry.find(0x1000).is_none());
+        assert!(!registry.claim(0x3000, 1).unwrap().damaged.load(SeqCst));
+    }
 }
