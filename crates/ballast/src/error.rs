@@ -63,10 +63,9 @@ impl Error {
             Self::Runtime(error) => error.kind(),
             Self::Engine(error) => error.kind(),
             Self::MemoryBudgetExceeded { .. } => ErrorKind::Denied,
-            Self::Gguf(_)
-            | Self::Tokenizer(_)
-            | Self::KernelsUnavailable { .. }
-            | Self::TextTooShort { .. } => ErrorKind::Invalid,
+            Self::Gguf(_) | Self::Tokenizer(_) | Self::KernelsUnavailable { .. } | Self::TextTooShort { .. } => {
+                ErrorKind::Invalid
+            }
         }
     }
 

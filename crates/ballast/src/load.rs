@@ -1,6 +1,6 @@
 //! From a file to a running engine: read, plan, check the budget, open, start.
 
-use crate::wiring::{engine_options, open_generator};
+use crate::wiring::{engine_options, model_plan, open_generator};
 use crate::{BudgetMode, Error, Finding, LoadReport, MemoryBudget, SystemClock, machine::Machine};
 use ballast_backend::{Clock, ReasonCode};
 use ballast_gguf::Gguf;
@@ -99,18 +99,18 @@ pub(crate) fn load(path: &Path, options: &LoadOptions) -> Result<Loaded, Error> 
 /// Plans the memory and, under a best-effort budget, shrinks the context until it fits.
 fn fit(gguf: &Gguf, options: &LoadOptions) -> Result<(LoadOptions, MemoryPlan, Vec<Finding>), Error> {
     let mut options = options.clone();
-    let mut plan = MemoryPlan::new(gguf, &engine_options(&options)?)?;
+    let (_, mut plan) = model_plan(gguf, &options)?;
     let Some(limit) = options.memory.bytes.or_else(|| Machine::read().memory_bytes()) else {
         return Ok((options, plan, Vec::new()));
     };
     let mut findings = Vec::new();
     if options.memory.mode == BudgetMode::BestEffort && plan.total_bytes() > limit {
-        let planned = engine_options(&options)?.planned_context_len(gguf)?;
+        let planned = model_plan(gguf, &options)?.0.context_len;
         let mut context_len = planned;
         while plan.total_bytes() > limit && context_len > CONTEXT_LEN_MIN {
             context_len = (context_len / 2).max(CONTEXT_LEN_MIN);
             (options.context_len, options.kv_len) = (Some(context_len), None);
-            plan = MemoryPlan::new(gguf, &engine_options(&options)?)?;
+            plan = model_plan(gguf, &options)?.1;
         }
         if context_len < planned {
             let detail = format!("the context was cut from {planned} to {context_len} tokens to fit {limit} bytes");
@@ -122,11 +122,7 @@ fn fit(gguf: &Gguf, options: &LoadOptions) -> Result<(LoadOptions, MemoryPlan, V
 }
 
 /// The template asked for, or the file's, with the model's special tokens.
-fn chat_template(
-    gguf: &Gguf,
-    tokenizer: &Tokenizer,
-    options: &LoadOptions,
-) -> Result<Option<ChatTemplate>, Error> {
+fn chat_template(gguf: &Gguf, tokenizer: &Tokenizer, options: &LoadOptions) -> Result<Option<ChatTemplate>, Error> {
     let from_file = gguf.metadata().string("tokenizer.chat_template")?;
     let Some(source) = options.chat_template.as_deref().or(from_file) else { return Ok(None) };
     let text = |token: Option<_>| token.map_or("", |id| tokenizer.token_text(id));

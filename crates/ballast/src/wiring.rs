@@ -1,9 +1,9 @@
 //! The one place that names engines: which engine opens which file.
 
 use crate::{Error, LoadOptions};
-use ballast_backend::Generator;
-use ballast_gguf::Gguf;
-use ballast_llm::{EngineOptions, LlamaEngine};
+use ballast_backend::{Generator, GeneratorShape};
+use ballast_gguf::{Gguf, TensorInfo};
+use ballast_llm::{EngineOptions, LlamaConfig, LlamaEngine, MemoryPlan};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -23,10 +23,8 @@ pub(crate) fn engine_options(options: &LoadOptions) -> Result<EngineOptions, Err
     let defaults = EngineOptions::default();
     let kernels = match &options.kernels {
         None => defaults.kernels,
-        Some(name) => ballast_llm::kernel_set(name).ok_or_else(|| Error::KernelsUnavailable {
-            got: name.clone(),
-            available: ballast_llm::kernel_sets(),
-        })?,
+        Some(name) => ballast_llm::kernel_set(name)
+            .ok_or_else(|| Error::KernelsUnavailable { got: name.clone(), available: ballast_llm::kernel_sets() })?,
     };
     Ok(EngineOptions {
         kernels,
@@ -36,4 +34,30 @@ pub(crate) fn engine_options(options: &LoadOptions) -> Result<EngineOptions, Err
         max_batch_tokens: options.max_batch_tokens,
         max_batch_sequences: options.n_parallel,
     })
+}
+
+/// Every element of a tensor as f32, in file order.
+///
+/// # Errors
+/// If the tensor's type has no kernels.
+pub fn tensor_to_f32(gguf: &Gguf, tensor: &TensorInfo) -> Result<Vec<f32>, Error> {
+    Ok(ballast_llm::tensor_to_f32(gguf, tensor)?)
+}
+
+/// What an engine for `gguf` would be able to do, and what it would take, opened with these options.
+///
+/// # Errors
+/// If no engine runs the model, or the options ask for what this machine does not have.
+pub fn model_plan(gguf: &Gguf, options: &LoadOptions) -> Result<(GeneratorShape, MemoryPlan), Error> {
+    let engine_options = engine_options(options)?;
+    let config = LlamaConfig::from_gguf(gguf)?;
+    Ok((engine_options.shape(&config), MemoryPlan::new(gguf, &engine_options)?))
+}
+
+/// Positions the model was trained for.
+///
+/// # Errors
+/// If no engine runs the model.
+pub fn trained_context_len(gguf: &Gguf) -> Result<usize, Error> {
+    Ok(LlamaConfig::from_gguf(gguf)?.context_len)
 }

@@ -52,8 +52,7 @@ impl LlamaConfig {
         let rows = gguf.tensor(name).map(|tensor| tensor.shape.get(1).copied().unwrap_or(0));
         match rows {
             Some(vocab_size) => Self::from_metadata(gguf.metadata(), vocab_size),
-            None => Self::from_metadata(gguf.metadata(), 1)
-                .and(Err(LlmError::TensorMissing { name: name.to_owned() })),
+            None => Self::from_metadata(gguf.metadata(), 1).and(Err(LlmError::TensorMissing { name: name.to_owned() })),
         }
     }
 

@@ -78,14 +78,6 @@ impl EngineOptions {
             max_batch_sequences: self.max_batch_sequences.max(1),
         }
     }
-
-    /// The context length an engine for `gguf` would have.
-    ///
-    /// # Errors
-    /// If the file is not a model of this engine.
-    pub fn planned_context_len(&self, gguf: &Gguf) -> Result<usize, LlmError> {
-        Ok(self.shape(&LlamaConfig::from_gguf(gguf)?).context_len)
-    }
 }
 
 /// A llama-family model ready to run on the CPU.

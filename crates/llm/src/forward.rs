@@ -1,12 +1,12 @@
 //! The llama forward pass: tokens in, logits out. (Llama, arXiv:2302.13971; grouped heads, arXiv:2305.13245)
 
+use crate::LlamaConfig;
 use crate::compute::{AttendAt, Compute};
 use crate::kv::KvCache;
 use crate::rope::Rope;
 use crate::scratch::Scratch;
 use crate::step::StepPlan;
 use crate::weights::{Weight, Weights};
-use crate::LlamaConfig;
 use ballast_gguf::Gguf;
 
 /// Everything about a model that a step only reads.

@@ -68,11 +68,9 @@ impl RuntimeError {
             Self::ContextLengthExceeded { .. } => Some(ReasonCode::ContextLengthExceeded),
             Self::QueueFull { .. } => Some(ReasonCode::BackpressureQueueFull),
             Self::Stopped => Some(ReasonCode::EngineFailed),
-            Self::PromptEmpty
-            | Self::PromptToken { .. }
-            | Self::MaxTokensZero
-            | Self::Sampling(_)
-            | Self::Stop(_) => None,
+            Self::PromptEmpty | Self::PromptToken { .. } | Self::MaxTokensZero | Self::Sampling(_) | Self::Stop(_) => {
+                None
+            }
         }
     }
 }

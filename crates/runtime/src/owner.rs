@@ -1,9 +1,9 @@
 //! The owner thread: the one place that holds the engine. Plan, step, sample, emit.
 
+use crate::FinishReason;
 use crate::runtime::Gauges;
 use crate::scheduler::{Scheduler, Share};
 use crate::sequence::Sequence;
-use crate::FinishReason;
 use ballast_backend::{Clock, EngineError, Generator, LogitRows, Logits, ReasonCode, SequenceStep};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -155,8 +155,7 @@ impl Owner {
     fn end_all(&mut self, reason: ReasonCode) {
         self.gauges.running.store(false, Ordering::Release);
         let now = self.clock.now();
-        let finish_reason =
-            if reason == ReasonCode::Draining { FinishReason::Cancelled } else { FinishReason::Error };
+        let finish_reason = if reason == ReasonCode::Draining { FinishReason::Cancelled } else { FinishReason::Error };
         while let Ok(sequence) = self.inbox.try_recv() {
             self.push(sequence);
         }

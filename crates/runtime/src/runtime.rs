@@ -136,7 +136,8 @@ impl Runtime {
         let permit = QueuePermit::acquire(&inner.gauges, queue_max).ok_or(RuntimeError::QueueFull { queue_max })?;
         let (sender, receiver) = mpsc::channel(inner.options.buffered_events_max.max(2));
         let canceller = Canceller::default();
-        let reader = Reader { sender, canceller: canceller.clone(), permit: Some(permit), submitted_at: inner.clock.now() };
+        let reader =
+            Reader { sender, canceller: canceller.clone(), permit: Some(permit), submitted_at: inner.clock.now() };
         let sequence = Sequence::new(request, &inner.tokenizer, &inner.shape, reader)?;
         let outbox = inner.outbox.as_ref().ok_or(RuntimeError::Stopped)?;
         match outbox.try_send(sequence) {

@@ -1,0 +1,59 @@
+//! The process's environment, read in one place: where models live, whether to use colour, keys.
+
+#![expect(clippy::disallowed_methods, reason = "this is where the environment enters the program")]
+
+use ballast_store::{Clock, Places, Secret, Store};
+use std::env::{var, var_os};
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+/// Colour and progress only for a person at a terminal who has not asked for none. (no-color.org)
+pub(crate) fn colour(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// The model store of this user.
+pub(crate) fn store(offline: bool) -> Store {
+    let clock = Clock { now: Box::new(SystemTime::now), sleep: Box::new(std::thread::sleep) };
+    Store::new(places(offline), clock)
+}
+
+/// Where models live for this user.
+pub(crate) fn places(offline: bool) -> Places {
+    let mut places = Places::new(data_dir());
+    places.hf_cache = path("HF_HUB_CACHE")
+        .or_else(|| path("HF_HOME").map(|home| home.join("hub")))
+        .or_else(|| home().map(|home| home.join(".cache/huggingface/hub")));
+    if let Some(endpoint) = text("HF_ENDPOINT") {
+        places.hf_endpoint = endpoint;
+    }
+    places.hf_token = text("HF_TOKEN").map(Secret::new);
+    places.ollama_models = path("OLLAMA_MODELS").or_else(|| home().map(|home| home.join(".ollama/models")));
+    places.proxy = text("HTTPS_PROXY").or_else(|| text("https_proxy")).map(Secret::new);
+    places.offline = offline || text("HF_HUB_OFFLINE").is_some_and(|v| v != "0");
+    if let Some(python) = path("BALLAST_PYTHON") {
+        places.python = python;
+    }
+    places
+}
+
+/// Our own models and state.
+pub(crate) fn data_dir() -> PathBuf {
+    path("BALLAST_HOME")
+        .or_else(|| path("XDG_DATA_HOME").map(|dir| dir.join("ballast")))
+        .or_else(|| home().map(|home| home.join(".local/share/ballast")))
+        .unwrap_or_else(|| PathBuf::from(".ballast"))
+}
+
+fn home() -> Option<PathBuf> {
+    path("HOME")
+}
+
+fn path(name: &str) -> Option<PathBuf> {
+    var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+fn text(name: &str) -> Option<String> {
+    var(name).ok().filter(|value| !value.is_empty())
+}

@@ -1,0 +1,268 @@
+//! Options that several verbs share: which model and how to load it, how to sample.
+
+use crate::environment;
+use crate::failure::Failure;
+use ballast::tokens::{SamplingParams, TokenizerOptions};
+use ballast::{BudgetMode, Engine, Generate, LoadOptions, MemoryBudget, ReasonCode, TokenId};
+use ballast_store::{Located, ModelName};
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Which model.
+#[derive(Args, Debug)]
+pub(crate) struct ModelArg {
+    /// A path, an alias (`default`), hf:user/repo[:QUANT], or a name in Ollama's store.
+    pub(crate) model: String,
+}
+
+impl ModelArg {
+    /// The model's files on this machine.
+    pub(crate) fn locate(&self) -> Result<Located, Failure> {
+        locate(&self.model)
+    }
+}
+
+/// Finds a model on this machine.
+pub(crate) fn locate(name: &str) -> Result<Located, Failure> {
+    let name = parse_name(name)?;
+    Ok(environment::store(true).resolve(&name)?)
+}
+
+/// Reads a model's name.
+pub(crate) fn parse_name(name: &str) -> Result<ModelName, Failure> {
+    ModelName::parse(name).map_err(|error| Failure::usage(error.to_string()))
+}
+
+/// How to load a model.
+#[derive(Args, Debug)]
+pub(crate) struct LoadArgs {
+    /// Positions of one sequence, 0 for as many as the model was trained for.
+    #[arg(short = 'c', long, value_name = "TOKENS", default_value_t = 8192, help_heading = "Loading")]
+    ctx_size: usize,
+    /// Positions in the KV cache, all sequences together [default: one context].
+    #[arg(long, value_name = "TOKENS", help_heading = "Loading")]
+    kv_size: Option<usize>,
+    /// Compute threads [default: the CPUs this process may use].
+    #[arg(short = 't', long, value_name = "N", value_parser = positive, help_heading = "Loading")]
+    threads: Option<usize>,
+    /// Kernel set [default: the best this CPU has; `ballast info` lists them].
+    #[arg(long, value_name = "NAME", help_heading = "Loading")]
+    kernels: Option<String>,
+    /// Most sequences generated at a time.
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = positive, help_heading = "Loading")]
+    parallel: usize,
+    /// Most tokens in one step of the engine.
+    #[arg(short = 'b', long, value_name = "TOKENS", default_value_t = 512, value_parser = positive, help_heading = "Loading")]
+    batch_size: usize,
+    /// What to do about a model larger than the memory budget.
+    #[arg(long, value_enum, default_value_t = MemoryMode::BestEffort, help_heading = "Loading")]
+    memory_mode: MemoryMode,
+    /// Memory budget in bytes, or with K, M, G [default: what the machine and the cgroup leave].
+    #[arg(long, value_name = "BYTES", value_parser = bytes, help_heading = "Loading")]
+    memory_budget: Option<u64>,
+    /// Load a model whose pre-tokenizer is not known, using gpt-2's; answers may be wrong.
+    #[arg(long, help_heading = "Loading")]
+    allow_unknown_pretokenizer: bool,
+    /// Load a model without a vocabulary, splitting text into bytes; answers may be wrong.
+    #[arg(long, help_heading = "Loading")]
+    allow_tokenizer_fallback: bool,
+    /// A chat template to use instead of the model's.
+    #[arg(long, value_name = "FILE", help_heading = "Loading")]
+    chat_template_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum MemoryMode {
+    /// Check nothing.
+    None,
+    /// Shrink the context until it fits, and say so.
+    BestEffort,
+    /// Refuse.
+    Strict,
+}
+
+impl LoadArgs {
+    /// The library's options.
+    pub(crate) fn options(&self) -> Result<LoadOptions, Failure> {
+        let chat_template = match &self.chat_template_file {
+            None => None,
+            Some(path) => Some(read_text(path)?),
+        };
+        let mode = match self.memory_mode {
+            MemoryMode::None => BudgetMode::None,
+            MemoryMode::BestEffort => BudgetMode::BestEffort,
+            MemoryMode::Strict => BudgetMode::Strict,
+        };
+        Ok(LoadOptions {
+            context_len: (self.ctx_size > 0).then_some(self.ctx_size),
+            kv_len: self.kv_size,
+            n_parallel: self.parallel,
+            max_batch_tokens: self.batch_size,
+            n_threads: self.threads,
+            kernels: self.kernels.clone(),
+            memory: MemoryBudget { mode, bytes: self.memory_budget },
+            tokenizer: self.tokenizer_options(),
+            chat_template,
+            ..LoadOptions::default()
+        })
+    }
+
+    pub(crate) fn tokenizer_options(&self) -> TokenizerOptions {
+        TokenizerOptions {
+            allow_unknown_pretokenizer: self.allow_unknown_pretokenizer,
+            allow_fallback: self.allow_tokenizer_fallback,
+        }
+    }
+
+    /// Finds and loads a model, and tells what the person should know about it.
+    pub(crate) fn load(&self, model: &str) -> Result<Engine, Failure> {
+        let located = locate(model)?;
+        let engine = Engine::load(located.path(), &self.options()?)?;
+        // A vocabulary without tokens for bytes that hardly occur is common and shown by `ballast show`.
+        let findings = engine.report().findings.iter().filter(|f| f.code != ReasonCode::TokenizerVocabPartial);
+        for finding in findings {
+            crate::output::note(&format!("note: {}: {}", finding.code, finding.detail));
+        }
+        Ok(engine)
+    }
+}
+
+/// Reads a file that the person named.
+pub(crate) fn read_text(path: &PathBuf) -> Result<String, Failure> {
+    std::fs::read_to_string(path)
+        .map_err(|error| Failure::failed(format!("{} cannot be read", path.display())).because(error.to_string()))
+}
+
+/// How to sample and when to stop.
+#[derive(Args, Debug)]
+pub(crate) struct SamplingArgs {
+    /// Most tokens to generate [default: until the model ends or the context is full].
+    #[arg(short = 'n', long, value_name = "N", value_parser = positive, help_heading = "Sampling")]
+    max_tokens: Option<usize>,
+    /// 0 takes the most likely token; higher is more varied.
+    #[arg(long, visible_alias = "temp", value_name = "T", default_value_t = 0.8, help_heading = "Sampling")]
+    temperature: f32,
+    /// Sample among the K most likely tokens only, 0 for all.
+    #[arg(long, value_name = "K", default_value_t = 40, help_heading = "Sampling")]
+    top_k: usize,
+    /// Sample among the most likely tokens that together have this probability.
+    #[arg(long, value_name = "P", default_value_t = 0.95, help_heading = "Sampling")]
+    top_p: f32,
+    /// Leave out tokens less likely than this share of the most likely one.
+    #[arg(long, value_name = "P", default_value_t = 0.05, help_heading = "Sampling")]
+    min_p: f32,
+    /// Divide the logits of tokens that have occurred by this, 1 for off.
+    #[arg(long, visible_alias = "repeat-penalty", value_name = "R", default_value_t = 1.0, help_heading = "Sampling")]
+    repetition_penalty: f32,
+    /// Subtract this for every time a token has occurred.
+    #[arg(long, value_name = "F", default_value_t = 0.0, allow_negative_numbers = true, help_heading = "Sampling")]
+    frequency_penalty: f32,
+    /// Subtract this from tokens that have occurred.
+    #[arg(long, value_name = "P", default_value_t = 0.0, allow_negative_numbers = true, help_heading = "Sampling")]
+    presence_penalty: f32,
+    /// Add to a token's logit; may be given several times.
+    #[arg(long, value_name = "ID=BIAS", value_parser = logit_bias, help_heading = "Sampling")]
+    logit_bias: Vec<(TokenId, f32)>,
+    /// The same seed gives the same answer, whatever else runs.
+    #[arg(short = 's', long, value_name = "N", help_heading = "Sampling")]
+    seed: Option<u64>,
+    /// Text that ends the answer; may be given several times.
+    #[arg(long, value_name = "TEXT", help_heading = "Sampling")]
+    stop: Vec<String>,
+    /// Go on after the model's end token.
+    #[arg(long, help_heading = "Sampling")]
+    ignore_eos: bool,
+    /// End the answer after this many seconds.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, help_heading = "Sampling")]
+    timeout: Option<Duration>,
+    /// Give the logprobs of this many tokens at each position, with --json.
+    #[arg(long, value_name = "N", help_heading = "Sampling")]
+    logprobs: Option<usize>,
+}
+
+impl SamplingArgs {
+    /// A generation with these settings and an empty prompt.
+    pub(crate) fn generate(&self) -> Generate {
+        let sampling = SamplingParams {
+            temperature: self.temperature,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            min_p: self.min_p,
+            repetition_penalty: self.repetition_penalty,
+            frequency_penalty: self.frequency_penalty,
+            presence_penalty: self.presence_penalty,
+            logit_bias: self.logit_bias.clone(),
+            seed: self.seed,
+            n_logprobs: self.logprobs,
+            ..SamplingParams::default()
+        };
+        Generate {
+            sampling,
+            stop: self.stop.clone(),
+            max_tokens: self.max_tokens,
+            ignore_eos: self.ignore_eos,
+            deadline: self.timeout,
+            ..Generate::default()
+        }
+    }
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|&n| n > 0).ok_or_else(|| format!("expected a whole number above 0, got {text:?}"))
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: Option<f64> = text.parse().ok();
+    let duration = seconds.and_then(|s| Duration::try_from_secs_f64(s).ok()).filter(|d| !d.is_zero());
+    duration.ok_or_else(|| format!("expected seconds above 0, got {text:?}"))
+}
+
+fn bytes(text: &str) -> Result<u64, String> {
+    let (digits, shift) = match text.as_bytes().last().map(u8::to_ascii_uppercase) {
+        Some(b'K') => (&text[..text.len() - 1], 10),
+        Some(b'M') => (&text[..text.len() - 1], 20),
+        Some(b'G') => (&text[..text.len() - 1], 30),
+        _ => (text, 0),
+    };
+    let number: Option<u64> = digits.parse().ok();
+    number
+        .and_then(|n| n.checked_mul(1 << shift))
+        .ok_or_else(|| format!("expected bytes such as 500M or 4G, got {text:?}"))
+}
+
+fn logit_bias(text: &str) -> Result<(TokenId, f32), String> {
+    let parsed = text.split_once('=').and_then(|(id, bias)| Some((TokenId(id.parse().ok()?), bias.parse().ok()?)));
+    parsed.ok_or_else(|| format!("expected ID=BIAS such as 42=-1.5, got {text:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{bytes, logit_bias, seconds};
+    use ballast::TokenId;
+    use std::time::Duration;
+
+    #[test]
+    fn sizes_take_binary_suffixes() {
+        assert_eq!(bytes("10"), Ok(10));
+        assert_eq!(bytes("2k"), Ok(2048));
+        assert_eq!(bytes("3G"), Ok(3 << 30));
+        for bad in ["", "G", "-1", "1.5G", "99999999999999999999", "18446744073709551615G"] {
+            assert!(bytes(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn seconds_are_positive_and_finite() {
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        for bad in ["0", "-1", "nan", "inf", "1e300", "x"] {
+            assert!(seconds(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn biases_name_a_token() {
+        assert_eq!(logit_bias("42=-1.5"), Ok((TokenId(42), -1.5)));
+        assert!(logit_bias("42").is_err());
+    }
+}

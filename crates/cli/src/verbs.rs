@@ -1,0 +1,80 @@
+//! The verbs, one file each.
+
+mod bench;
+mod chat;
+mod check;
+mod completions;
+mod detokenize;
+mod facts;
+mod gguf;
+mod info;
+mod list;
+mod logits;
+mod perplexity;
+mod pull;
+mod rm;
+mod run;
+mod show;
+mod tokenize;
+
+use crate::failure::Failure;
+use clap::Subcommand;
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Answer one prompt, streamed.
+    Run(run::Args),
+    /// Talk with a model.
+    Chat(chat::Args),
+    /// Download a model.
+    Pull(pull::Args),
+    /// List the models on this machine.
+    #[command(visible_alias = "ls")]
+    List(list::Args),
+    /// Delete a downloaded model.
+    Rm(rm::Args),
+    /// Print what a model is.
+    Show(show::Args),
+    /// Print what this machine offers and what a model would take.
+    Info(info::Args),
+    /// Check that this machine is ready.
+    Check(check::Args),
+    /// Split text into a model's tokens.
+    Tokenize(tokenize::Args),
+    /// Turn tokens back into text.
+    Detokenize(detokenize::Args),
+    /// Print a model's raw logits for given tokens.
+    Logits(logits::Args),
+    /// Measure a model's perplexity on a text.
+    Perplexity(perplexity::Args),
+    /// Measure speed and memory, alone or beside a peer.
+    Bench(bench::Args),
+    /// Look into GGUF files.
+    Gguf(gguf::Args),
+    /// Print a shell's completion script.
+    Completions(completions::Args),
+}
+
+impl Verb {
+    /// Does it. `command` builds the whole command line, for those who describe it.
+    pub(crate) fn run(self, command: fn() -> clap::Command) -> Result<(), Failure> {
+        match self {
+            Self::Run(args) => args.run(),
+            Self::Chat(args) => args.run(),
+            Self::Pull(args) => args.run(),
+            Self::List(args) => args.run(),
+            Self::Rm(args) => args.run(),
+            Self::Show(args) => args.run(),
+            Self::Info(args) => args.run(),
+            Self::Check(args) => args.run(),
+            Self::Tokenize(args) => args.run(),
+            Self::Detokenize(args) => args.run(),
+            Self::Logits(args) => args.run(),
+            Self::Perplexity(args) => args.run(),
+            Self::Bench(args) => args.run(),
+            Self::Gguf(args) => args.run(),
+            Self::Completions(args) => args.run(command()),
+        }
+    }
+}
