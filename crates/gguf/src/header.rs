@@ -153,21 +153,26 @@ fn read_bools(reader: &mut Reader<'_>, n: u64, field: Field<'_>) -> Result<Vec<b
     }
 }
 
-/// Two passes: the first finds that every string is there and how long they are together, so that the buffers are
-/// allocated once, at their size, and never for strings that are only claimed.
+/// Two passes: the first finds where every string ends, and so that it is there; the second copies into a buffer of the
+/// right size. Nothing is allocated for strings that are only claimed.
 fn read_strings(reader: &mut Reader<'_>, n: u64, field: Field<'_>) -> Result<StringArray, GgufError> {
-    let length_bytes = 8;
-    reader.expect_room(n, length_bytes, field)?;
-    let mut measure = reader.fork();
-    for _ in 0..n {
-        measure.string(STRING_BYTES_MAX, field)?;
-    }
-    let n_bytes = measure.offset() - reader.offset() - n * length_bytes;
+    const LENGTH_BYTES: usize = 8;
+    reader.expect_room(n, LENGTH_BYTES as u64, field)?;
+    let start = reader.fork();
     let capacity = |n: u64| usize::try_from(n).expect("no more than the bytes in memory");
-    let (mut bytes, mut ends) = (Vec::with_capacity(capacity(n_bytes)), Vec::with_capacity(capacity(n)));
+    let mut ends = Vec::with_capacity(capacity(n));
+    let mut end = 0u32;
     for _ in 0..n {
-        bytes.extend_from_slice(reader.string(STRING_BYTES_MAX, field)?);
-        ends.push(u32::try_from(bytes.len()).expect("a header is shorter than 4 GiB"));
+        let string = reader.string(STRING_BYTES_MAX, field)?;
+        end += u32::try_from(string.len()).expect("a header is shorter than 4 GiB");
+        ends.push(end);
+    }
+    let mut encoded = start.until(reader);
+    let (mut bytes, mut position) = (Vec::with_capacity(end as usize), 0);
+    for &end in &ends {
+        let (string, rest) = encoded[LENGTH_BYTES..].split_at((end - position) as usize);
+        bytes.extend_from_slice(string);
+        (encoded, position) = (rest, end);
     }
     Ok(StringArray::from_parts(bytes, ends))
 }

@@ -56,6 +56,11 @@ impl<'a> Reader<'a> {
         Self { bytes: self.bytes, position: self.position, limit: self.limit }
     }
 
+    /// What lies between this reader and one further on.
+    pub(crate) fn until(&self, further: &Self) -> &'a [u8] {
+        &self.bytes[self.position..further.position]
+    }
+
     pub(crate) fn offset(&self) -> u64 {
         self.position as u64
     }
