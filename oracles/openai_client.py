@@ -135,7 +135,7 @@ def main():
         try:
             with serving_ballast(options.model) as (url, key):
                 compare(report, url, key)
-        except RuntimeError as error:
+        except (RuntimeError, OSError, ValueError, KeyError) as error:
             report.check("server", str(error))
     report.end()
 
