@@ -157,6 +157,12 @@ impl<'a> WeightMatrix<'a> {
         &self.bytes[idx * self.row_bytes()..][..self.row_bytes()]
     }
 
+    /// The bytes of all rows.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     /// The matrix of rows `range`.
     ///
     /// # Panics

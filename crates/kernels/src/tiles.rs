@@ -1,8 +1,11 @@
 //! The order in which a product visits its results: panels of activation rows that stay in the first cache while all
 //! weight rows pass, and within them tiles of rows that share each unpacked block of weights.
 
+#[cfg(target_arch = "x86_64")]
+use crate::WeightMatrix;
 use crate::activations::Q8Row;
 use crate::{Activations, PanelMut};
+use std::ops::Range;
 
 /// Activation rows of a wide tile.
 pub(crate) const TILE_ROWS: usize = 4;
@@ -48,40 +51,47 @@ pub(crate) fn rows_q8<const ROWS: usize>(x: &Activations, i: usize) -> [Q8Row<'_
     std::array::from_fn(|r| x.row_q8(i + r))
 }
 
-/// A tile of rows in blocks of 32, field by field and each exactly `n` long, which rids loops to `n` of checks.
+/// Some blocks of 32 of a tile of rows, field by field and each exactly as long, which rids loops of checks.
 pub(crate) struct Columns32<'a, const ROWS: usize> {
     pub(crate) quants: [&'a [[i8; 32]]; ROWS],
     pub(crate) scales: [&'a [f32]; ROWS],
     pub(crate) offsets: [&'a [f32]; ROWS],
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) sums: [&'a [i32]; ROWS],
 }
 
-/// The first `n` blocks of 32.
+/// The blocks `range`.
 #[inline(always)]
-pub(crate) fn columns_32<'a, const ROWS: usize>(x: &[Q8Row<'a>; ROWS], n: usize) -> Columns32<'a, ROWS> {
+pub(crate) fn columns_32<'a, const ROWS: usize>(x: &[Q8Row<'a>; ROWS], range: Range<usize>) -> Columns32<'a, ROWS> {
+    let (start, n) = (range.start, range.len());
     Columns32 {
-        quants: std::array::from_fn(|r| &x[r].quants.as_chunks().0[..n]),
-        scales: std::array::from_fn(|r| &x[r].scales[..n]),
-        offsets: std::array::from_fn(|r| &x[r].offsets[..n]),
+        quants: std::array::from_fn(|r| &x[r].quants.as_chunks().0[start..][..n]),
+        scales: std::array::from_fn(|r| &x[r].scales[start..][..n]),
+        offsets: std::array::from_fn(|r| &x[r].offsets[start..][..n]),
+        #[cfg(target_arch = "x86_64")]
+        sums: std::array::from_fn(|r| &x[r].sums[start..][..n]),
     }
 }
 
-/// As [`Columns32`], two blocks together.
-#[cfg(target_arch = "x86_64")]
-pub(crate) struct Columns64<'a, const ROWS: usize> {
-    pub(crate) quants: [&'a [[i8; 64]]; ROWS],
-    pub(crate) scales: [&'a [[f32; 2]]; ROWS],
-    pub(crate) offsets: [&'a [[f32; 2]]; ROWS],
-}
-
-/// The first `n` pairs of blocks of 32.
+/// Weight rows from `j` on as blocks of `N` bytes; the last row stands in for those past the end.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-pub(crate) fn columns_64<'a, const ROWS: usize>(x: &[Q8Row<'a>; ROWS], n: usize) -> Columns64<'a, ROWS> {
-    Columns64 {
-        quants: std::array::from_fn(|r| &x[r].quants.as_chunks().0[..n]),
-        scales: std::array::from_fn(|r| &x[r].scales.as_chunks().0[..n]),
-        offsets: std::array::from_fn(|r| &x[r].offsets.as_chunks().0[..n]),
-    }
+pub(crate) fn strip_rows<'a, const N: usize, const LANES: usize>(
+    w: &WeightMatrix<'a>,
+    j: usize,
+) -> [&'a [[u8; N]]; LANES] {
+    let n_blocks = w.row_bytes() / N;
+    std::array::from_fn(|lane| &w.row((j + lane).min(w.n_rows() - 1)).as_chunks().0[..n_blocks])
+}
+
+/// Block `idx` of each row.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+pub(crate) fn blocks_at<'a, const N: usize, const LANES: usize>(
+    rows: &[&'a [[u8; N]]; LANES],
+    idx: usize,
+) -> [&'a [u8; N]; LANES] {
+    std::array::from_fn(|lane| &rows[lane][idx])
 }
 
 /// As [`Columns32`] in blocks of 256.

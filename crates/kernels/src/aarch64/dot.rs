@@ -126,7 +126,7 @@ fn dot_32<const N: usize, const MINS: bool, const ROWS: usize>(
     x: &[Q8Row<'_>; ROWS],
     unpack: impl Fn(&[u8; N]) -> [int8x16_t; 2],
 ) -> [f32; ROWS] {
-    let x = tiles::columns_32(x, blocks.len());
+    let x = tiles::columns_32(x, 0..blocks.len());
     let mut totals = [vdupq_n_f32(0.0); ROWS];
     let mut minima = [0.0; ROWS];
     for (idx, block) in blocks.iter().enumerate() {

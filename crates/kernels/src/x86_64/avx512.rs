@@ -5,6 +5,8 @@
 mod attend;
 mod dot;
 mod float;
+mod row;
+mod strip;
 
 use crate::{Activations, Kernels, KvView, PanelMut, WeightMatrix, check};
 use half::f16;

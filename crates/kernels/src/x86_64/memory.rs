@@ -108,6 +108,37 @@ pub(super) fn store_f32_16(out: &mut [f32; 16], values: __m512) {
     unsafe { _mm512_storeu_ps(out.as_mut_ptr(), values) }
 }
 
+/// The first 8 f32, or as many as there are and zeros behind.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vl")]
+pub(super) fn load_f32_up_to_8(values: &[f32]) -> __m256 {
+    // SAFETY: the mask has a bit for no lane past the slice, and lanes without one are not read.
+    unsafe { _mm256_maskz_loadu_ps(first_lanes(values.len()), values.as_ptr()) }
+}
+
+/// The first 8 int32, or as many as there are and zeros behind.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vl")]
+pub(super) fn load_i32_up_to_8(values: &[i32]) -> __m256i {
+    // SAFETY: the mask has a bit for no lane past the slice, and lanes without one are not read.
+    unsafe { _mm256_maskz_loadu_epi32(first_lanes(values.len()), values.as_ptr()) }
+}
+
+/// A bit for each of the first `n` of 8 lanes.
+#[inline(always)]
+fn first_lanes(n: usize) -> __mmask8 {
+    0xff_u8.checked_shr(8_u32.saturating_sub(u32::try_from(n).unwrap_or(8))).unwrap_or(0)
+}
+
+/// Asks for the cache lines of `bytes`.
+#[inline]
+#[target_feature(enable = "sse")]
+pub(super) fn prefetch(bytes: &[u8]) {
+    for line in bytes.chunks(64) {
+        _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast());
+    }
+}
+
 /// `values` with zeros behind them up to `N`; at most `N` values.
 #[inline(always)]
 pub(super) fn padded<T: Copy + Default, const N: usize>(values: &[T]) -> [T; N] {

@@ -118,7 +118,7 @@ fn dot_32<const N: usize, const MINS: bool, const ROWS: usize>(
     x: &[Q8Row<'_>; ROWS],
     unpack: impl Fn(&[u8; N]) -> __m256i,
 ) -> [f32; ROWS] {
-    let x = tiles::columns_32(x, blocks.len());
+    let x = tiles::columns_32(x, 0..blocks.len());
     let mut totals = [_mm256_setzero_ps(); ROWS];
     let mut minima = [_mm_setzero_ps(); ROWS];
     for (idx, block) in blocks.iter().enumerate() {

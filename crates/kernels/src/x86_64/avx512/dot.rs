@@ -1,8 +1,9 @@
-//! Products of weight rows with tiles of activation rows, two blocks of 32 at once. A tile of one row runs the very
+//! Products of weight rows with tiles of activation rows. A tile of one row runs the very
 //! operations of a wider one in the same order, so a result does not depend on the rows beside it.
 
-use super::super::memory::{load_32, load_64, load_f32_16, load_i8, load_i8_64, load_i32_16, padded};
+use super::super::memory::{load_32, load_64, load_f32_16, load_i8_64, load_i32_16, padded};
 use super::super::unpack::{self, Unpacked};
+use super::{row, strip};
 use crate::activations::Q8Row;
 use crate::tiles::{self, TILE_ROWS};
 use crate::{Activations, PanelMut, WeightMatrix, WeightType};
@@ -23,14 +24,57 @@ pub(super) fn matmul(w: &WeightMatrix<'_>, x: &Activations, y: &mut PanelMut<'_>
             let (values, _) = bytes.as_chunks::<32>();
             [widen_bf16(load_32(&values[0])), widen_bf16(load_32(&values[1]))]
         }),
-        WeightType::Q4_0 => matmul_32::<18, false>(w, x, y, |block| unpack::q4_0(block)),
-        WeightType::Q4_1 => matmul_32::<20, true>(w, x, y, |block| unpack::q4_1(block)),
-        WeightType::Q5_0 => matmul_32::<22, false>(w, x, y, |block| unpack::q5_0(block)),
-        WeightType::Q5_1 => matmul_32::<24, true>(w, x, y, |block| unpack::q5_1(block)),
-        WeightType::Q8_0 => matmul_32::<34, false>(w, x, y, |block| unpack::q8_0(block)),
+        WeightType::Q4_0 | WeightType::Q4_1 | WeightType::Q5_0 | WeightType::Q5_1 | WeightType::Q8_0 => {
+            if x.n_rows() == 1 {
+                matmul_row(w, x, y);
+            } else {
+                matmul_strips(w, x, y);
+            }
+        }
         WeightType::Q4_K => matmul_256::<144, true>(w, x, y, |block| unpack::q4_k(block)),
         WeightType::Q5_K => matmul_256::<176, true>(w, x, y, |block| unpack::q5_k(block)),
         WeightType::Q6_K => matmul_256::<210, false>(w, x, y, |block| unpack::q6_k(block)),
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn matmul_strips(w: &WeightMatrix<'_>, x: &Activations, y: &mut PanelMut<'_>) {
+    match w.weight_type() {
+        WeightType::Q4_0 => strip::matmul::<18, 3>(w, x, y, |blocks| strip::q4_0(blocks)),
+        WeightType::Q4_1 => strip::matmul::<20, 0>(w, x, y, |blocks| strip::q4_1(blocks)),
+        WeightType::Q5_0 => strip::matmul::<22, 4>(w, x, y, |blocks| strip::q5_0(blocks)),
+        WeightType::Q5_1 => strip::matmul::<24, 0>(w, x, y, |blocks| strip::q5_1(blocks)),
+        WeightType::Q8_0 => strip::matmul::<34, 7>(w, x, y, |blocks| strip::q8_0(blocks)),
+        WeightType::F32
+        | WeightType::F16
+        | WeightType::BF16
+        | WeightType::Q4_K
+        | WeightType::Q5_K
+        | WeightType::Q6_K => unreachable!("blocks of 32"),
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn matmul_row(w: &WeightMatrix<'_>, x: &Activations, y: &mut PanelMut<'_>) {
+    // Signed quants become unsigned, too great by the power of two that follows the block's size.
+    match w.weight_type() {
+        WeightType::Q4_0 => {
+            row::matmul::<18, 3>(w, x, y, |block| _mm256_add_epi8(unpack::q4_0(block), _mm256_set1_epi8(8)));
+        }
+        WeightType::Q4_1 => row::matmul::<20, 0>(w, x, y, |block| unpack::q4_1(block)),
+        WeightType::Q5_0 => {
+            row::matmul::<22, 4>(w, x, y, |block| _mm256_add_epi8(unpack::q5_0(block), _mm256_set1_epi8(16)));
+        }
+        WeightType::Q5_1 => row::matmul::<24, 0>(w, x, y, |block| unpack::q5_1(block)),
+        WeightType::Q8_0 => {
+            row::matmul::<34, 7>(w, x, y, |block| _mm256_add_epi8(unpack::q8_0(block), _mm256_set1_epi8(-128)));
+        }
+        WeightType::F32
+        | WeightType::F16
+        | WeightType::BF16
+        | WeightType::Q4_K
+        | WeightType::Q5_K
+        | WeightType::Q6_K => unreachable!("blocks of 32"),
     }
 }
 
@@ -88,111 +132,6 @@ fn accumulate(totals: &mut [__m512; 2], weights: [__m512; 2], x: &[f32; 32]) {
     let (halves, _) = x.as_chunks::<16>();
     totals[0] = _mm512_fmadd_ps(weights[0], load_f32_16(&halves[0]), totals[0]);
     totals[1] = _mm512_fmadd_ps(weights[1], load_f32_16(&halves[1]), totals[1]);
-}
-
-/// Formats of 32 weights in `N` bytes: with a minimum and unsigned quants where `MINS`, else signed.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn matmul_32<const N: usize, const MINS: bool>(
-    w: &WeightMatrix<'_>,
-    x: &Activations,
-    y: &mut PanelMut<'_>,
-    unpack: impl Fn(&[u8; N]) -> __m256i + Copy,
-) {
-    tiles::visit(x.n_rows(), w.n_rows(), |j, i, wide| {
-        let (blocks, _) = w.row(j).as_chunks();
-        if wide {
-            let rows = tiles::rows_q8(x, i);
-            tiles::store(y, j, i, dot_32::<N, MINS, TILE_ROWS>(blocks, &rows, unpack));
-        } else {
-            tiles::store(y, j, i, dot_32::<N, MINS, 1>(blocks, &[x.row_q8(i)], unpack));
-        }
-    });
-}
-
-/// Two blocks side by side: magnitudes and signs of the quants, and each block's scale in all lanes of its half.
-#[derive(Clone, Copy)]
-struct Pair<const MINS: bool> {
-    magnitudes: __m512i,
-    negative: __mmask64,
-    scales: __m512,
-    /// In the two lowest lanes.
-    mins: __m128,
-}
-
-impl<const MINS: bool> Pair<MINS> {
-    /// A block that is not there counts as zeros.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-    fn new<const N: usize>(quants: [__m256i; 2], blocks: [&[u8; N]; 2]) -> Self {
-        let [first, second] = blocks;
-        let field = |block: &[u8; N], offset: usize| i16::from_le_bytes([block[offset], block[offset + 1]]);
-        let quants = join(quants[0], quants[1]);
-        let scales = _mm256_set_m128i(_mm_set1_epi16(field(second, 0)), _mm_set1_epi16(field(first, 0)));
-        let mins = if MINS { [field(first, 2), field(second, 2)] } else { [0; 2] };
-        Self {
-            magnitudes: if MINS { quants } else { _mm512_abs_epi8(quants) },
-            negative: if MINS { 0 } else { _mm512_movepi8_mask(quants) },
-            scales: _mm512_cvtph_ps(scales),
-            mins: _mm_cvtph_ps(_mm_setr_epi16(mins[0], mins[1], 0, 0, 0, 0, 0, 0)),
-        }
-    }
-
-    /// Adds the product with two blocks of activations. The int32 sums stay exact until they are scaled.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-    fn accumulate(&self, total: &mut __m512, quants: __m512i, scales: [f32; 2]) {
-        let zero = _mm512_setzero_si512();
-        let quants = if MINS { quants } else { _mm512_mask_sub_epi8(quants, self.negative, zero, quants) };
-        let products = _mm512_dpbusd_epi32(zero, self.magnitudes, quants);
-        let scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(products), self.scales);
-        let halves = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
-        let scales = _mm512_castps128_ps512(_mm_setr_ps(scales[0], scales[1], 0.0, 0.0));
-        *total = _mm512_fmadd_ps(scaled, _mm512_permutexvar_ps(halves, scales), *total);
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512vl")]
-    fn accumulate_mins(&self, total: &mut __m128, offsets: [f32; 2]) {
-        if MINS {
-            *total = _mm_fmadd_ps(self.mins, _mm_setr_ps(offsets[0], offsets[1], 0.0, 0.0), *total);
-        }
-    }
-}
-
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn dot_32<const N: usize, const MINS: bool, const ROWS: usize>(
-    blocks: &[[u8; N]],
-    x: &[Q8Row<'_>; ROWS],
-    unpack: impl Fn(&[u8; N]) -> __m256i,
-) -> [f32; ROWS] {
-    let (pairs, rest) = blocks.as_chunks::<2>();
-    let x_pairs = tiles::columns_64(x, pairs.len());
-    let mut totals = [_mm512_setzero_ps(); ROWS];
-    let mut minima = [_mm_setzero_ps(); ROWS];
-    for (idx, [first, second]) in pairs.iter().enumerate() {
-        let pair = Pair::<MINS>::new([unpack(first), unpack(second)], [first, second]);
-        for r in 0..ROWS {
-            pair.accumulate(&mut totals[r], load_i8_64(&x_pairs.quants[r][idx]), x_pairs.scales[r][idx]);
-            pair.accumulate_mins(&mut minima[r], x_pairs.offsets[r][idx]);
-        }
-    }
-    if let [block] = rest {
-        let pair = Pair::<MINS>::new([unpack(block), _mm256_setzero_si256()], [block, &[0; N]]);
-        let (x, idx) = (tiles::columns_32(x, blocks.len()), blocks.len() - 1);
-        for r in 0..ROWS {
-            let quants = _mm512_zextsi256_si512(load_i8(&x.quants[r][idx]));
-            pair.accumulate(&mut totals[r], quants, [x.scales[r][idx], 0.0]);
-            pair.accumulate_mins(&mut minima[r], [x.offsets[r][idx], 0.0]);
-        }
-    }
-    let mut results = [0.0; ROWS];
-    for r in 0..ROWS {
-        let minima = _mm_add_ss(minima[r], _mm_movehdup_ps(minima[r]));
-        results[r] = sum_lanes(totals[r]) + _mm_cvtss_f32(minima);
-    }
-    results
 }
 
 /// Formats of 256 weights in `N` bytes: with minima of their own where `MINS`.
