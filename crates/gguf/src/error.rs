@@ -86,6 +86,8 @@ pub enum GgufError {
 
     #[error("{path:?} belongs to a model in {count} files: expected a name ending in {expected:?}")]
     BadShardName { path: PathBuf, count: u16, expected: String },
+    #[error("{path:?}: expected a model in at most {max} files, got {got}")]
+    TooManyShards { path: PathBuf, max: u16, got: u64 },
     #[error("file {number} of {count} of this model is missing: {path:?}")]
     MissingShard { path: PathBuf, number: u16, count: u16 },
     #[error("{path:?}: the name says one of several files, the metadata has no {key:?}")]

@@ -73,7 +73,8 @@ fn read_metadata(reader: &mut Reader<'_>, n_entries: u64) -> Result<Metadata, Gg
     for idx in 0..n_entries {
         offsets.push(reader.offset());
         let key = reader.name(KEY_BYTES_MAX, Field { what: "key", of: Of::Entry(idx) })?;
-        entries.push((key.to_owned(), read_value(reader, key)?));
+        let value = read_value(reader, &key)?;
+        entries.push((key, value));
     }
     let names = NameIndex::new(entries.len(), |idx| entries[idx].0.as_str());
     match names {

@@ -119,15 +119,15 @@ impl<'a> Reader<'a> {
         self.take(n_bytes, field)
     }
 
-    /// A non-empty UTF-8 string: a key or a tensor's name.
-    pub(crate) fn name(&mut self, max: u64, field: Field<'_>) -> Result<&'a str, GgufError> {
+    /// A non-empty UTF-8 string: a key or a tensor's name. Copied before it is checked, as a mapped file may change.
+    pub(crate) fn name(&mut self, max: u64, field: Field<'_>) -> Result<String, GgufError> {
         let offset = self.offset();
-        let bytes = self.string(max, field)?;
+        let bytes = self.string(max, field)?.to_vec();
         if bytes.is_empty() {
             return Err(GgufError::EmptyName { field: field.to_string(), offset });
         }
-        std::str::from_utf8(bytes).map_err(|error| {
-            let (field, valid_up_to) = (field.to_string(), error.valid_up_to());
+        String::from_utf8(bytes).map_err(|error| {
+            let (field, valid_up_to) = (field.to_string(), error.utf8_error().valid_up_to());
             GgufError::NotUtf8 { field, offset, valid_up_to }
         })
     }

@@ -56,7 +56,7 @@ pub(crate) fn read_table(reader: &mut Reader<'_>, n_tensors: u64) -> Result<Tabl
 }
 
 fn read_tensor(reader: &mut Reader<'_>, idx: u64) -> Result<TensorInfo, GgufError> {
-    let name = reader.name(TENSOR_NAME_BYTES_MAX, Field { what: "name", of: Of::TensorNumber(idx) })?.to_owned();
+    let name = reader.name(TENSOR_NAME_BYTES_MAX, Field { what: "name", of: Of::TensorNumber(idx) })?;
     let of = Of::Tensor(&name);
     let dims_offset = reader.offset();
     let n_dims = reader.u32(Field { what: "dimension count", of })?;

@@ -122,7 +122,7 @@ fn name_and_metadata_agree_on_the_place() {
     check(&shard(path, 1, 4, &split(0, 2, 2)), "BadShardName");
     check(&shard(path, 1, 5, &[]), "MissingShardKey");
     check(&shard(path, 1, 6, &[("split.count", 6u16.into())]), "MissingShardKey");
-    check(&shard(path, 1, 7, &split(0, limits::SHARDS_MAX + 1, 1)), "OutOfRange");
+    check(&shard(path, 1, 7, &split(0, limits::SHARDS_MAX + 1, 1)), "TooManyShards");
     Gguf::open(&shard(path, 1, 1, &[])).unwrap();
     Gguf::open(&shard(path, 1, 1, &split(0, 1, 1))).unwrap();
 }

@@ -35,10 +35,10 @@ impl ShardOf {
         if count <= 1 {
             return Ok(None);
         }
-        let count = u16::try_from(count).ok().filter(|count| *count <= SHARDS_MAX).ok_or_else(|| {
-            let (key, expected) = (COUNT_KEY.to_owned(), "at most 1000 files");
-            GgufError::OutOfRange { key, expected, got: count.into() }
-        })?;
+        let count = u16::try_from(count)
+            .ok()
+            .filter(|count| *count <= SHARDS_MAX)
+            .ok_or_else(|| GgufError::TooManyShards { path: path.to_owned(), max: SHARDS_MAX, got: count })?;
         let idx = expect_number(metadata, path)?;
         match named {
             Some(named) if u64::from(named.idx) == idx && named.count == count => Ok(Some(named)),
