@@ -6,6 +6,7 @@ mod attend;
 mod dot;
 mod float;
 mod memory;
+mod quantize;
 mod unpack;
 
 use crate::{Activations, Kernels, KvView, PanelMut, WeightMatrix, check};

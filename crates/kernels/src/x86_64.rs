@@ -3,4 +3,5 @@
 pub(crate) mod avx2;
 pub(crate) mod avx512;
 mod memory;
+mod quantize;
 mod unpack;

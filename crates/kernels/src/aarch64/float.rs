@@ -1,12 +1,13 @@
 //! The f32 operations of `lanes`, compiled for Advanced SIMD, and conversions to f16.
 
 use super::memory::{from_f16, load_f32, padded, store_f16_bits, store_f32, to_f16};
+use super::quantize;
 use crate::lanes;
 use half::f16;
 
 #[target_feature(enable = "neon")]
 pub(super) fn quantize_q8_32(x: &[f32], q: &mut [i8], d: &mut [f32], sum: &mut [i32]) {
-    lanes::quantize_q8_32(x, q, d, sum);
+    quantize::q8_32(x, q, d, sum);
     let (chunks, rest) = d.as_chunks_mut::<4>();
     for d in chunks {
         *d = through_f16(d);
@@ -25,7 +26,7 @@ fn through_f16(x: &[f32; 4]) -> [f32; 4] {
 
 #[target_feature(enable = "neon")]
 pub(super) fn quantize_q8_256(x: &[f32], q: &mut [i8], d: &mut [f32], sum: &mut [i32]) {
-    lanes::quantize_q8_256(x, q, d, sum);
+    quantize::q8_256(x, q, d, sum);
 }
 
 #[target_feature(enable = "neon")]

@@ -52,6 +52,22 @@ pub(super) fn store_f32(out: &mut [f32; 8], values: __m256) {
     unsafe { _mm256_storeu_ps(out.as_mut_ptr(), values) }
 }
 
+/// Writes 32 int8.
+#[inline]
+#[target_feature(enable = "avx")]
+pub(super) fn store_i8(out: &mut [i8; 32], values: __m256i) {
+    // SAFETY: the array is the 32 bytes written; the store needs no alignment.
+    unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), values) }
+}
+
+/// Writes 8 int32.
+#[inline]
+#[target_feature(enable = "avx")]
+pub(super) fn store_i32(out: &mut [i32; 8], values: __m256i) {
+    // SAFETY: the array is the 32 bytes written; the store needs no alignment.
+    unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), values) }
+}
+
 /// Writes 16 bytes.
 #[inline]
 #[target_feature(enable = "sse2")]

@@ -1,13 +1,14 @@
 //! The f32 operations of `lanes`, compiled for 512 bits, and conversions to f16.
 
 use super::super::memory::{load_f32_16, padded, store_32, store_f32_16};
+use super::super::quantize;
 use crate::lanes;
 use half::f16;
 use std::arch::x86_64::*;
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(super) fn quantize_q8_32(x: &[f32], q: &mut [i8], d: &mut [f32], sum: &mut [i32]) {
-    lanes::quantize_q8_32(x, q, d, sum);
+    quantize::q8_32(x, q, d, sum);
     let (chunks, rest) = d.as_chunks_mut::<16>();
     for d in chunks {
         *d = through_f16(d);
@@ -26,7 +27,7 @@ fn through_f16(x: &[f32; 16]) -> [f32; 16] {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(super) fn quantize_q8_256(x: &[f32], q: &mut [i8], d: &mut [f32], sum: &mut [i32]) {
-    lanes::quantize_q8_256(x, q, d, sum);
+    quantize::q8_256(x, q, d, sum);
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
