@@ -25,6 +25,9 @@ ENTRY is one of
 - "shape" is in ggml's order, fastest first. "offset" counts from the start of the file that holds the tensor, "shard"
   is that file's place among the model's files. A split model is compared file by file: its tensors are the shards'
   tensors one after the other, and the metadata is that of the first.
+
+Two types of ggml cannot be compared: the package does not know Q2_0, and takes a block of Q8_1 to be 40 bytes where
+ggml has 36. Published files hold neither.
 """
 
 import argparse
