@@ -5,32 +5,37 @@
 //! reached. The environment is the one Python tools render chat templates in: blocks are trimmed, loops have
 //! `break` and `continue`, `raise_exception`, `strftime_now` and Python's `tojson` exist.
 //!
-//! What is bounded is work and output, not the memory of values in between: see [`FUEL`].
+//! What is bounded is work and output, not the memory of values in between: see [`FUEL_BASE`]. Parsing and rendering
+//! run on a thread of their own, whose stack holds the deepest nesting that the bounds allow.
 
 mod dates;
 mod environment;
 mod error;
 mod generation;
 mod json;
+mod stack;
 #[cfg(test)]
 mod tests;
 mod values;
 
 pub use error::TemplateError;
 
-use ballast_backend::ErrorKind;
 use minijinja::{Environment, Value};
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Longest template source. The longest in wide use have about 20 kB.
-pub const TEMPLATE_SOURCE_BYTES_MAX: usize = 256 * 1024;
+pub const TEMPLATE_SOURCE_BYTES_MAX: usize = 128 * 1024;
 /// Longest prompt a template may write.
 pub const TEMPLATE_OUTPUT_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// Instructions one rendering may take. A long conversation of a thousand turns takes about a tenth of it.
-/// One instruction can double a string, so this does not bound memory: run templates of unknown origin where
-/// running out of memory is survivable.
-pub const FUEL: u64 = 2_000_000;
+/// Instructions that rendering any conversation may take.
+///
+/// This bounds work only roughly and memory not at all, since one instruction can copy or double a string: run
+/// templates of unknown origin where running out of memory is survivable.
+pub const FUEL_BASE: u64 = 1_000_000;
+/// Instructions allowed on top for each pair of messages: some templates look through all messages for each one.
+pub const FUEL_PER_MESSAGE_PAIR: u64 = 8;
+/// Most instructions, whatever the conversation.
+pub const FUEL_MAX: u64 = 10_000_000;
 /// Deepest nesting of macros and loops that are in progress.
 pub const RECURSION_MAX: usize = 100;
 
@@ -78,11 +83,12 @@ impl ChatTemplate {
         if source.len() > TEMPLATE_SOURCE_BYTES_MAX {
             return Err(TemplateError::SourceTooLong { max: TEMPLATE_SOURCE_BYTES_MAX, got: source.len() });
         }
-        let mut environment = environment::new();
         let source = generation::strip(source);
-        let parse = AssertUnwindSafe(|| environment.add_template_owned(NAME, source));
-        let parsed = catch_unwind(parse).map_err(|_| TemplateError::EngineFault)?;
-        parsed.map_err(|error| TemplateError::from_engine(&error))?;
+        let environment = stack::run_on_own(stack::PARSE_BYTES, || {
+            let mut environment = environment::new();
+            let added = environment.add_template_owned(NAME, source);
+            added.map(|()| environment).map_err(|error| TemplateError::from_engine(&error, 0))
+        })??;
         Ok(Self { environment, bos_token: bos_token.to_owned(), eos_token: eos_token.to_owned() })
     }
 
@@ -102,17 +108,28 @@ impl ChatTemplate {
     /// What the template raises, operations it cannot do, a bound that is reached, an extra variable with the name
     /// of one that is always set.
     pub fn render_value(&self, messages: &serde_json::Value, options: &RenderOptions) -> Result<String, TemplateError> {
+        let n_messages = messages.as_array().map_or(0, Vec::len) as u64;
+        let n_pairs = n_messages.saturating_mul(n_messages);
+        let fuel = FUEL_BASE.saturating_add(n_pairs.saturating_mul(FUEL_PER_MESSAGE_PAIR)).min(FUEL_MAX);
+        stack::run_on_own(stack::render_bytes(fuel), || self.render_with_fuel(messages, options, fuel))?
+    }
+
+    fn render_with_fuel(
+        &self,
+        messages: &serde_json::Value,
+        options: &RenderOptions,
+        fuel: u64,
+    ) -> Result<String, TemplateError> {
         let context = self.context(messages, options)?;
-        let template = self.environment.get_template(NAME).expect("it was added when this was made");
+        let mut environment = self.environment.clone();
+        environment.set_fuel(Some(fuel));
+        let template = environment.get_template(NAME).expect("it was added when this was made");
         let mut output = BoundedOutput::default();
-        // The engine has panics that a template can reach (a reversed slice of an empty list is one). Nothing that
-        // rendering changes outlives the call but `output`, which is dropped then.
-        let render = AssertUnwindSafe(|| template.render_captured_to(context, &mut output).map(drop));
-        let rendered = catch_unwind(render).map_err(|_| TemplateError::EngineFault)?;
+        let rendered = template.render_captured_to(context, &mut output).map(drop);
         if output.is_full {
             return Err(TemplateError::OutputTooLong { max: TEMPLATE_OUTPUT_BYTES_MAX });
         }
-        rendered.map_err(|error| TemplateError::from_engine(&error))?;
+        rendered.map_err(|error| TemplateError::from_engine(&error, fuel))?;
         Ok(String::from_utf8(output.bytes).expect("a template writes whole strings"))
     }
 
@@ -135,14 +152,6 @@ impl ChatTemplate {
         }
         variables.extend(fixed);
         Ok(Value::from_pairs(variables))
-    }
-}
-
-impl TemplateError {
-    /// What a caller can do about it: the template, the conversation or both are wrong.
-    #[must_use]
-    pub fn kind(&self) -> ErrorKind {
-        ErrorKind::Invalid
     }
 }
 

@@ -1,7 +1,7 @@
 //! The environment templates run in: what Python's chat template environment has, within bounds.
 
 use super::error::Raised;
-use super::{FUEL, RECURSION_MAX, dates, json};
+use super::{RECURSION_MAX, dates, json};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, State, Value};
 
@@ -16,7 +16,6 @@ pub(super) fn new() -> Environment<'static> {
     environment.set_syntax(syntax.build().expect("the delimiters are the default ones"));
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment.set_debug(false);
-    environment.set_fuel(Some(FUEL));
     environment.set_recursion_limit(RECURSION_MAX);
     environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
     environment.add_function("raise_exception", raise_exception);

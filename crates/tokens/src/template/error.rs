@@ -1,5 +1,6 @@
 //! Why a template could not be parsed or rendered.
 
+use ballast_backend::ErrorKind;
 use std::error::Error as _;
 
 /// What is wrong with a template, or with a conversation as its template sees it.
@@ -55,6 +56,14 @@ pub enum TemplateError {
     /// The template engine panicked on the template: a fault of the engine that the template or its input set off.
     #[error("chat template: the template engine cannot run it on this conversation")]
     EngineFault,
+    /// The thread that templates run on could not be started.
+    #[error("chat template: expected to start a thread with {stack_bytes} bytes of stack, got {error}")]
+    NoThread {
+        /// Size of its stack.
+        stack_bytes: usize,
+        /// What the operating system says.
+        error: std::io::ErrorKind,
+    },
     /// Messages, tools or extra variables are nested too deeply.
     #[error("chat template: expected at most {max} levels of nesting in messages, tools and variables")]
     NestedTooDeep {
@@ -79,6 +88,17 @@ fn at_line(line: Option<usize>) -> String {
 pub(super) struct Raised(pub(super) String);
 
 impl TemplateError {
+    /// What a caller can do about it.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NoThread { .. } => ErrorKind::Unavailable,
+            Self::SourceTooLong { .. } | Self::OutputTooLong { .. } | Self::NestedTooDeep { .. } => ErrorKind::Invalid,
+            Self::OutOfFuel { .. } | Self::Syntax { .. } | Self::Raised { .. } => ErrorKind::Invalid,
+            Self::Render { .. } | Self::EngineFault | Self::ReservedName { .. } => ErrorKind::Invalid,
+        }
+    }
+
     /// Line of the template, from 1, where there is one.
     #[must_use]
     pub fn line(&self) -> Option<usize> {
@@ -86,12 +106,13 @@ impl TemplateError {
             Self::Syntax { line, .. } | Self::Raised { line, .. } | Self::Render { line, .. } => *line,
             Self::OutOfFuel { line, .. } => *line,
             Self::SourceTooLong { .. } | Self::OutputTooLong { .. } => None,
-            Self::EngineFault | Self::NestedTooDeep { .. } | Self::ReservedName { .. } => None,
+            Self::EngineFault | Self::NoThread { .. } => None,
+            Self::NestedTooDeep { .. } | Self::ReservedName { .. } => None,
         }
     }
 
-    /// What the engine reports, in our words where the kind of error has its own variant.
-    pub(super) fn from_engine(error: &minijinja::Error) -> Self {
+    /// What the engine reports on a run with this much fuel, in our words where the kind of error has its own variant.
+    pub(super) fn from_engine(error: &minijinja::Error, fuel: u64) -> Self {
         let line = error.line();
         let mut causes = std::iter::successors(error.source(), |&cause| cause.source());
         if let Some(raised) = causes.find_map(|cause| cause.downcast_ref::<Raised>()) {
@@ -102,7 +123,7 @@ impl TemplateError {
             None => error.kind().to_string(),
         };
         if error.kind() == minijinja::ErrorKind::OutOfFuel {
-            Self::OutOfFuel { max: super::FUEL, line }
+            Self::OutOfFuel { max: fuel, line }
         } else if error.kind() == minijinja::ErrorKind::SyntaxError {
             Self::Syntax { line, message }
         } else {

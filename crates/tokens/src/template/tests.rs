@@ -1,6 +1,7 @@
 //! Tests of chat templates: small templates of our own, Python's ways, bounds and hostile sources.
 
 use super::*;
+use ballast_backend::ErrorKind;
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
@@ -197,6 +198,43 @@ fn template_work_and_sizes_are_bounded() {
         let error = render_x(source, x).unwrap_err();
         assert!(is_expected(&error), "{source}: {error:?}");
     }
+}
+
+#[test]
+fn template_nesting_never_overflows_the_stack() {
+    let cases = [
+        ("{{ ", "not ", "x }}"),
+        ("{{ ", "-", "1 }}"),
+        ("{{ x", ".y", " }}"),
+        ("{{ x", "|e", " }}"),
+        ("{{ 1", "+1", " }}"),
+        ("{{ 1", "~1", " }}"),
+        ("{{ x", " and x", " }}"),
+        ("{{ x", " if x else x", " }}"),
+        ("{% if x %}", "{% elif x %}", "{% endif %}"),
+        ("{{ ", "(", ""),
+        ("", "{% if x %}", ""),
+        ("{% set x = ", "[", " %}"),
+    ];
+    for (start, repeated, end) in cases {
+        let n = (TEMPLATE_SOURCE_BYTES_MAX - start.len() - end.len()) / repeated.len();
+        let source = [start, &repeated.repeat(n), end].concat();
+        // Whether it renders is not the point: an overflow would end the process.
+        drop(render_x(&source, &json!(1)));
+    }
+    let (open, close) = ("[".repeat(50), "]".repeat(50));
+    let source = format!(
+        "{{% set ns = namespace(x=[]) %}}{{% for i in range(99999) %}}{{% set ns.x = {open}ns.x{close} %}}{{% endfor %}}"
+    );
+    assert!(matches!(render_x(&source, &json!(0)), Err(TemplateError::OutOfFuel { max: FUEL_BASE, .. })));
+}
+
+#[test]
+fn template_may_look_through_all_messages_for_each_one() {
+    let source = "{% for a in messages %}{% for b in messages %}{% endfor %}{% endfor %}done";
+    let turns = vec![ChatMessage { role: "user".to_owned(), content: String::new() }; 1000];
+    let rendered = ChatTemplate::new(source, "", "").unwrap().render(&turns, &RenderOptions::default());
+    assert_eq!(rendered.as_deref(), Ok("done"));
 }
 
 /// What templates are made of.
