@@ -10,6 +10,7 @@ usage: templates.py FOLDER [PROGRAM]     PROGRAM: render_template, built where i
 
 import copy
 import datetime
+import functools
 import json
 import pathlib
 import subprocess
@@ -128,12 +129,17 @@ def python_environment():
     return environment
 
 
+@functools.lru_cache(maxsize=1)
+def compiled(environment, source):
+    return environment.from_string(source)
+
+
 def expected(environment, request):
     """Python's rendering: a text, a refusal or a failure."""
     variables = {"tools": None, "documents": None, "bos_token": BOS, "eos_token": EOS} | request["extra"]
     variables |= {key: request[key] for key in ("messages", "tools", "add_generation_prompt")}
     try:
-        return "text", environment.from_string(request["template"]).render(copy.deepcopy(variables))
+        return "text", compiled(environment, request["template"]).render(copy.deepcopy(variables))
     except Raised as refusal:
         return "refusal", str(refusal)
     except Exception as failure:
