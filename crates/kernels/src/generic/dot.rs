@@ -8,7 +8,7 @@ use crate::{Activations, WeightMatrix, WeightType};
 pub(super) fn dot(w: &WeightMatrix<'_>, j: usize, x: &Activations, i: usize) -> f32 {
     let blocks = w.row(j).chunks_exact(w.weight_type().block_bytes());
     match w.weight_type() {
-        WeightType::F32 | WeightType::F16 | WeightType::BF16 => dot_f32(w.weight_type(), blocks, x.row_f32(i)),
+        WeightType::F32 | WeightType::F16 | WeightType::BF16 => dot_f32(w.weight_type(), w.row(j), x.row_f32(i)),
         WeightType::Q4_0 | WeightType::Q4_1 | WeightType::Q5_0 | WeightType::Q5_1 | WeightType::Q8_0 => {
             dot_32(blocks.map(|block| Block32::unpack(w.weight_type(), block)), x.row_q8(i))
         }
@@ -18,12 +18,14 @@ pub(super) fn dot(w: &WeightMatrix<'_>, j: usize, x: &Activations, i: usize) -> 
     }
 }
 
-fn dot_f32<'a>(weight_type: WeightType, weights: impl Iterator<Item = &'a [u8]>, x: &[f32]) -> f32 {
+fn dot_f32(weight_type: WeightType, weights: &[u8], x: &[f32]) -> f32 {
     let mut total = 0.0;
-    for (bytes, x) in weights.zip(x) {
-        let mut weight = [0.0];
-        dequantize(weight_type, bytes, &mut weight);
-        total += weight[0] * x;
+    for (bytes, x) in weights.chunks(32 * weight_type.block_bytes()).zip(x.chunks(32)) {
+        let mut weights = [0.0; 32];
+        dequantize(weight_type, bytes, &mut weights[..x.len()]);
+        for (weight, x) in weights.iter().zip(x) {
+            total += weight * x;
+        }
     }
     total
 }

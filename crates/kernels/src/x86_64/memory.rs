@@ -84,28 +84,12 @@ pub(super) fn store_32(out: &mut [u16; 16], values: __m256i) {
     unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), values) }
 }
 
-/// 64 int8.
-#[inline]
-#[target_feature(enable = "avx512f")]
-pub(super) fn load_i8_64(values: &[i8; 64]) -> __m512i {
-    // SAFETY: the array is the 64 bytes read; the load needs no alignment.
-    unsafe { _mm512_loadu_si512(values.as_ptr().cast()) }
-}
-
 /// 64 bytes.
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub(super) fn load_64(bytes: &[u8; 64]) -> __m512i {
     // SAFETY: the array is the 64 bytes read; the load needs no alignment.
     unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
-}
-
-/// 16 int32.
-#[inline]
-#[target_feature(enable = "avx512f")]
-pub(super) fn load_i32_16(values: &[i32; 16]) -> __m512i {
-    // SAFETY: the array is the 64 bytes read; the load needs no alignment.
-    unsafe { _mm512_loadu_si512(values.as_ptr().cast()) }
 }
 
 /// 16 f32.

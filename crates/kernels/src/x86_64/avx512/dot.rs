@@ -1,7 +1,7 @@
 //! Products of weight rows with tiles of activation rows. A tile of one row runs the very
 //! operations of a wider one in the same order, so a result does not depend on the rows beside it.
 
-use super::super::memory::{load_32, load_64, load_f32_16, load_i8_64, load_i32_16, padded};
+use super::super::memory::{load_32, load_64, load_f32_16, load_i8, load_i32, padded};
 use super::super::unpack::{self, Unpacked};
 use super::{row, strip};
 use crate::activations::Q8Row;
@@ -162,45 +162,33 @@ fn dot_256<const N: usize, const MINS: bool, const ROWS: usize>(
     unpack: impl Fn(&[u8; N]) -> Unpacked,
 ) -> [f32; ROWS] {
     let x = tiles::columns_256(x, blocks.len());
-    let mut totals = [_mm512_setzero_ps(); ROWS];
+    let mut totals = [_mm256_setzero_ps(); ROWS];
     for (idx, block) in blocks.iter().enumerate() {
         let Unpacked { quants, scales, mins, scale, min } = unpack(block);
-        let (quants, scales) = (join_pairs(quants), join_pairs(scales));
         for (r, total) in totals.iter_mut().enumerate() {
             let x_scale = x.scales[r][idx];
-            let mut products = _mm512_setzero_si512();
-            for ((x, quants), scales) in x.quants[r][idx].as_chunks::<64>().0.iter().zip(quants).zip(scales) {
+            let mut products = _mm256_setzero_si256();
+            for ((x, quants), scales) in x.quants[r][idx].as_chunks::<32>().0.iter().zip(quants).zip(scales) {
                 // At most 63 * 127 * 2 in a pair, so int16 holds it.
-                products = _mm512_dpwssd_epi32(products, _mm512_maddubs_epi16(quants, load_i8_64(x)), scales);
+                products = _mm256_dpwssd_epi32(products, _mm256_maddubs_epi16(quants, load_i8(x)), scales);
             }
-            let minima = _mm512_mullo_epi32(join(mins[0], mins[1]), load_i32_16(&x.sums[r][idx]));
+            let sums = x.sums[r][idx].as_chunks::<8>().0;
+            let low = _mm256_mullo_epi32(mins[0], load_i32(&sums[0]));
+            let minima = _mm256_add_epi32(low, _mm256_mullo_epi32(mins[1], load_i32(&sums[1])));
             if MINS {
-                let min = _mm512_set1_ps(min * x_scale);
-                *total = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(minima), min, *total);
+                let min = _mm256_set1_ps(min * x_scale);
+                *total = _mm256_fnmadd_ps(_mm256_cvtepi32_ps(minima), min, *total);
             } else {
-                products = _mm512_sub_epi32(products, minima);
+                products = _mm256_sub_epi32(products, minima);
             }
-            *total = _mm512_fmadd_ps(_mm512_cvtepi32_ps(products), _mm512_set1_ps(scale * x_scale), *total);
+            *total = _mm256_fmadd_ps(_mm256_cvtepi32_ps(products), _mm256_set1_ps(scale * x_scale), *total);
         }
     }
     let mut results = [0.0; ROWS];
     for (result, total) in results.iter_mut().zip(totals) {
-        *result = sum_lanes(total);
+        *result = row::sum_lanes(total);
     }
     results
-}
-
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn join(low: __m256i, high: __m256i) -> __m512i {
-    _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high)
-}
-
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn join_pairs(parts: [__m256i; 8]) -> [__m512i; 4] {
-    let [a, b, c, d, e, f, g, h] = parts;
-    [join(a, b), join(c, d), join(e, f), join(g, h)]
 }
 
 #[inline]

@@ -124,7 +124,7 @@ fn sum_each(vectors: [__m256i; 8]) -> __m256i {
 /// Lanes `i` and `i + 4`, then `i` and `i + 2`, then the two left.
 #[inline]
 #[target_feature(enable = "avx")]
-fn sum_lanes(lanes: __m256) -> f32 {
+pub(super) fn sum_lanes(lanes: __m256) -> f32 {
     let four = _mm_add_ps(_mm256_castps256_ps128(lanes), _mm256_extractf128_ps::<1>(lanes));
     let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
     _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
