@@ -1,13 +1,14 @@
 //! Special tokens in text: cuts a text into tokens that stand there by name and the text between them.
 //!
 //! Longer tokens are taken before shorter ones, wherever they stand, and equal ones from left to right. That is
-//! what llama.cpp does by searching the text once for each token; here every place is looked at once, and overlapping
-//! finds are settled afterwards.
+//! what llama.cpp does by searching the text once for each token. Here every place offers its longest token, the offers
+//! are served longest first, and a place whose token is cut short by one already served offers the next shorter one.
 
 use super::prefixes::PrefixIndex;
 use super::vocabulary::{TokenKind, Vocabulary};
 use ballast_backend::TokenId;
 use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::ops::Range;
 
 /// Special tokens longer than this are never searched for. Published ones have at most a few dozen bytes.
@@ -53,13 +54,20 @@ impl SpecialTokens {
     /// Cuts `text`. User-defined tokens are always found, the others with `parse_special`.
     pub(crate) fn cut(&self, vocabulary: &Vocabulary, text: &str, parse_special: bool) -> Vec<Fragment> {
         let index = if parse_special { &self.all } else { &self.user_defined };
-        let finds = if index.is_empty() { Vec::new() } else { finds(index, vocabulary, text.as_bytes()) };
-        let mut claims =
-            Claims { text: text.as_bytes(), taken: vec![false; text.len() * usize::from(!finds.is_empty())] };
+        let longest = |text| index.beginning(vocabulary, text).last();
+        let offer = |start: usize, id: TokenId| Offer(vocabulary.bytes(id).len(), Reverse(id), Reverse(start));
+        let text = text.as_bytes();
+        let places = if index.is_empty() { 0..0 } else { 0..text.len() };
+        let offers = places.filter_map(|start| longest(&text[start..]).map(|id| offer(start, id)));
+        let mut offers = BinaryHeap::from(offers.collect::<Vec<_>>());
+
+        let mut claims = Claims { text, taken: vec![false; text.len() * usize::from(!offers.is_empty())] };
         let mut kept = Vec::new();
-        for find in finds {
-            if claims.take(&find, self.strip(find.id)) {
-                kept.push(find);
+        while let Some(Offer(len, Reverse(id), Reverse(start))) = offers.pop() {
+            match claims.claim(start..start + len, self.strip(id)) {
+                Claim::Taken => kept.push(Find { id, start, end: start + len }),
+                Claim::EndInUse => offers.extend(longest(&text[start..start + len - 1]).map(|id| offer(start, id))),
+                Claim::StartInUse => {}
             }
         }
         kept.sort_by_key(|find| find.start);
@@ -71,22 +79,14 @@ impl SpecialTokens {
     }
 }
 
+/// A token's length, the token and the place where it stands. The greatest is served first.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Offer(usize, Reverse<TokenId>, Reverse<usize>);
+
 struct Find {
     id: TokenId,
     start: usize,
     end: usize,
-}
-
-/// Every place where a token of the index stands, in the order in which they are served.
-fn finds(index: &PrefixIndex, vocabulary: &Vocabulary, text: &[u8]) -> Vec<Find> {
-    let mut finds = Vec::new();
-    for start in 0..text.len() {
-        for id in index.beginning(vocabulary, &text[start..]) {
-            finds.push(Find { id, start, end: start + vocabulary.bytes(id).len() });
-        }
-    }
-    finds.sort_by_key(|find| (Reverse(find.end - find.start), find.id, find.start));
-    finds
 }
 
 /// Which bytes of the text belong to a token already.
@@ -95,14 +95,24 @@ struct Claims<'a> {
     taken: Vec<bool>,
 }
 
+/// What became of a claim.
+enum Claim {
+    Taken,
+    StartInUse,
+    EndInUse,
+}
+
 impl Claims<'_> {
-    /// Claims a find and the white space it strips, unless part of it is taken. Whatever is taken belongs to tokens
-    /// at least as long, so an overlap always reaches one of the find's ends.
-    fn take(&mut self, find: &Find, strip: Strip) -> bool {
-        if self.taken[find.start] || self.taken[find.end - 1] {
-            return false;
+    /// Claims a place and the white space that its token strips. Whatever is in use belongs to tokens at least as
+    /// long, so an overlap always reaches one of the place's ends.
+    fn claim(&mut self, place: Range<usize>, strip: Strip) -> Claim {
+        let Range { mut start, mut end } = place;
+        if self.taken[start] {
+            return Claim::StartInUse;
         }
-        let (mut start, mut end) = (find.start, find.end);
+        if self.taken[end - 1] {
+            return Claim::EndInUse;
+        }
         while strip.left && start > 0 && self.is_free_space(start - 1) {
             start -= 1;
         }
@@ -110,7 +120,7 @@ impl Claims<'_> {
             end += 1;
         }
         self.taken[start..end].fill(true);
-        true
+        Claim::Taken
     }
 
     fn is_free_space(&self, at: usize) -> bool {

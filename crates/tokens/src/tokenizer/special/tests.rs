@@ -104,3 +104,10 @@ fn the_longer_token_wins_wherever_it_stands() {
     assert_eq!(cut("<ab><a>", Vec::new(), true), [Part::Token(2), Part::Token(1)]);
     assert_eq!(cut("xb><a>", Vec::new(), true), [text("x"), Part::Token(3), text(">")]);
 }
+
+#[test]
+fn runs_of_nested_tokens_are_cut_into_the_longest() {
+    let parts = cut(&" ".repeat(100_001), Vec::new(), false);
+    assert_eq!(parts.len(), 33_334);
+    assert_eq!((&parts[0], &parts[33_333]), (&Part::Token(6), &Part::Token(5)));
+}
