@@ -23,8 +23,9 @@ pub use error::TemplateError;
 use minijinja::{Environment, Value};
 use std::io;
 
-/// Longest template source. The longest in wide use have about 20 kB.
-pub const TEMPLATE_SOURCE_BYTES_MAX: usize = 128 * 1024;
+/// Longest template source. The longest in wide use have about 20 kB; parsing a chain of `not` takes time quadratic in
+/// its length, so this is not more generous than it has to be.
+pub const TEMPLATE_SOURCE_BYTES_MAX: usize = 64 * 1024;
 /// Longest prompt a template may write.
 pub const TEMPLATE_OUTPUT_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Instructions that rendering any conversation may take.
