@@ -12,5 +12,15 @@ targets=$(cargo +nightly fuzz list) || skip "cargo fuzz lists no targets"
 n=$(echo "$targets" | wc -w)
 [ "$n" -gt 0 ] || skip "there are no fuzz targets"
 for target in $targets; do
-    cargo +nightly fuzz run "$target" -- -max_total_time=$((${1:-30} / n + 1)) -rss_limit_mb=512 || exit 1
+    # What is found goes to a folder that is not kept; the seeds that are kept are read only.
+    mkdir -p "fuzz/corpus-work/$target"
+    crate=${target%%_*}
+    seeds=("crates/$crate/corpus")
+    [ -d "${seeds[0]}" ] || seeds=()
+    if ! cargo +nightly fuzz run "$target" "fuzz/corpus-work/$target" ${seeds[@]+"${seeds[@]}"} -- \
+        -max_total_time=$((${1:-30} / n + 1)) -rss_limit_mb=512 > fuzz/corpus-work/log 2>&1; then
+        tail -n 40 fuzz/corpus-work/log
+        exit 1
+    fi
+    tail -n 1 fuzz/corpus-work/log
 done
