@@ -1,1 +1,52 @@
 //! HTTP: wire formats, keys, limits, streaming, health. Is given a built runtime, never an engine.
+//!
+//! ```text
+//! socket -> connection cap, header timeout, stall guard     connection.rs, stall.rs
+//!        -> request id -> key                               request_id.rs, keys.rs
+//!        -> GET  /health                (needs no key)      health.rs
+//!        -> GET  /v1/models, /v1/models/{id}                openai/models.rs
+//!        -> POST /v1/chat/completions                       openai/chat.rs
+//! ```
+//!
+//! Every wire format has a folder of its own and shares the rest. A request is parsed once: what is not known, not
+//! supported or out of range is refused by name, and nothing that was sent is ignored. A client that goes away stops
+//! the work done for it, streamed or not. Text of prompts and answers is never logged.
+//!
+//! ```no_run
+//! # async fn example(runtime: ballast_runtime::Runtime, format: ballast_tokens::PromptFormat) {
+//! use ballast_server::{ApiKeys, ServedModel, ServerOptions, serve};
+//! use std::sync::Arc;
+//!
+//! let model = ServedModel { id: "smollm2".into(), runtime, format, fingerprint: "generic".into(), created: 0 };
+//! let mut options = ServerOptions::new(Arc::new(|| 4), Arc::new(|| 1_700_000_000));
+//! options.keys = Some(ApiKeys::new(vec!["a-key-nobody-guesses".to_owned()]).expect("the key is good"));
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await.expect("the port is free");
+//! serve(listener, model, options, std::future::pending()).await.expect("the server ends without error");
+//! # }
+//! ```
+#![forbid(unsafe_code)]
+
+mod api_error;
+mod body;
+mod connection;
+mod error;
+mod health;
+mod json;
+mod keys;
+mod openai;
+mod options;
+mod request_id;
+mod routes;
+mod stall;
+mod state;
+
+pub use connection::{ACCEPT_FAILURES_MAX, HEADER_BYTES_MAX, serve};
+pub use error::{ApiKeyError, ServerError};
+pub use json::JSON_DEPTH_MAX;
+pub use keys::{ApiKeys, KEY_BYTES_MAX, KEY_BYTES_MIN, KEYS_MAX};
+pub use openai::{
+    LABEL_BYTES_MAX, MESSAGES_MAX, METADATA_ENTRIES_MAX, METADATA_KEY_BYTES_MAX, METADATA_VALUE_BYTES_MAX, PARTS_MAX,
+};
+pub use options::{RandomSource, ServerOptions, UnixTime};
+pub use request_id::REQUEST_ID_BYTES_MAX;
+pub use state::ServedModel;

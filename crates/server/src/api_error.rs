@@ -1,0 +1,224 @@
+//! What a caller is told when there is no answer: status, code, headers and text. The wire formats give it its shape.
+
+use crate::openai::ParamError;
+use axum::http::StatusCode;
+use ballast_backend::{ErrorKind, ReasonCode};
+use ballast_runtime::{FinishReason, RuntimeError};
+use ballast_tokens::{PromptError, SamplingError};
+use std::time::Duration;
+
+/// When a caller who is refused for lack of room is told to come back.
+pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Longest text for a caller.
+const MESSAGE_CHARS_MAX: usize = 1000;
+
+/// Why a request is turned away before anyone looks at what it asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("a valid API key is needed: send it as `Authorization: Bearer KEY`")]
+    Key,
+    #[error("there is no such route; see /v1/models and /v1/chat/completions")]
+    Route,
+    #[error("the route does not take this method")]
+    Method,
+    #[error("content-type: expected application/json")]
+    ContentType,
+    #[error("the request's body did not arrive in time")]
+    BodyTimeout,
+    #[error("the request's body broke off or is not well-formed")]
+    BodyBroken,
+    #[error("the request's body: expected at most {max} bytes")]
+    BodyTooLong { max: usize },
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApiError {
+    #[error(transparent)]
+    Refusal(#[from] Refusal),
+    #[error("the request's body is not valid JSON: {0}")]
+    Json(serde_json::Error),
+    #[error(transparent)]
+    Param(#[from] ParamError),
+    #[error("model: expected `{served}`, the model that is served, or look it up at /v1/models")]
+    ModelUnknown { served: String },
+    #[error(transparent)]
+    Prompt(#[from] PromptError),
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// The request ended without an answer.
+    #[error("{}", ended_text(*.finish_reason, *.reason))]
+    Ended { finish_reason: FinishReason, reason: Option<ReasonCode> },
+    #[error("the server failed on this request")]
+    Panicked,
+}
+
+fn ended_text(finish_reason: FinishReason, reason: Option<ReasonCode>) -> &'static str {
+    match reason {
+        Some(ReasonCode::CancelledByTimeout) => {
+            "the request's time was over before the answer was complete; ask for fewer tokens or give it more with `timeout`"
+        }
+        Some(ReasonCode::Draining) => "the server is shutting down; ask again elsewhere or later",
+        _ if finish_reason == FinishReason::Cancelled => "the request was cancelled",
+        _ => "the engine failed while it worked on this request",
+    }
+}
+
+impl ApiError {
+    /// The request's time is over.
+    pub(crate) fn timed_out() -> Self {
+        Self::Ended { finish_reason: FinishReason::Cancelled, reason: Some(ReasonCode::CancelledByTimeout) }
+    }
+
+    /// The server goes down.
+    pub(crate) fn draining() -> Self {
+        Self::Ended { finish_reason: FinishReason::Cancelled, reason: Some(ReasonCode::Draining) }
+    }
+
+    pub(crate) fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Refusal(Refusal::Key) => ErrorKind::Denied,
+            Self::Refusal(_) | Self::Json(_) | Self::Param(_) | Self::ModelUnknown { .. } => ErrorKind::Invalid,
+            Self::Prompt(error) => error.kind(),
+            Self::Runtime(error) => error.kind(),
+            Self::Ended { reason: Some(ReasonCode::Draining), .. } => ErrorKind::Unavailable,
+            Self::Ended { finish_reason: FinishReason::Cancelled, .. } => ErrorKind::Cancelled,
+            Self::Ended { .. } | Self::Panicked => ErrorKind::Internal,
+        }
+    }
+
+    /// The status. Where HTTP has a word of its own for the refusal it is that one, else the kind decides.
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Self::Refusal(Refusal::Key) => StatusCode::UNAUTHORIZED,
+            Self::Refusal(Refusal::Route) | Self::ModelUnknown { .. } => StatusCode::NOT_FOUND,
+            Self::Refusal(Refusal::Method) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Refusal(Refusal::ContentType) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Refusal(Refusal::BodyTimeout) => StatusCode::REQUEST_TIMEOUT,
+            Self::Refusal(Refusal::BodyTooLong { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Refusal(Refusal::BodyBroken)
+            | Self::Json(_)
+            | Self::Param(_)
+            | Self::Prompt(_)
+            | Self::Runtime(_)
+            | Self::Ended { .. }
+            | Self::Panicked => status_of(self.kind()),
+        }
+    }
+
+    pub(crate) fn reason(&self) -> Option<ReasonCode> {
+        match self {
+            Self::Runtime(error) => error.reason(),
+            Self::Ended { reason, .. } => *reason,
+            Self::Refusal(_)
+            | Self::Json(_)
+            | Self::Param(_)
+            | Self::ModelUnknown { .. }
+            | Self::Prompt(_)
+            | Self::Panicked => None,
+        }
+    }
+
+    /// The stable code: the reason in lower case where there is one.
+    pub(crate) fn code(&self) -> String {
+        if let Some(reason) = self.reason() {
+            return reason.as_str().to_ascii_lowercase();
+        }
+        let code = match self {
+            Self::Refusal(Refusal::Key) => "invalid_api_key",
+            Self::Refusal(Refusal::Route) => "route_not_found",
+            Self::Refusal(Refusal::Method) => "method_not_allowed",
+            Self::Refusal(Refusal::ContentType) => "content_type_not_json",
+            Self::Refusal(Refusal::BodyTimeout) => "body_timeout",
+            Self::Refusal(Refusal::BodyBroken) => "body_broken",
+            Self::Refusal(Refusal::BodyTooLong { .. }) => "body_too_long",
+            Self::Json(_) => "invalid_json",
+            Self::Param(error) => error.code(),
+            Self::ModelUnknown { .. } => "model_not_found",
+            Self::Prompt(PromptError::TemplateMissing) => "chat_template_missing",
+            Self::Prompt(PromptError::Template(_)) => "chat_template_failed",
+            Self::Runtime(_) => "invalid_value",
+            Self::Ended { .. } | Self::Panicked => "server_error",
+        };
+        code.to_owned()
+    }
+
+    /// The parameter that is to blame.
+    pub(crate) fn param(&self) -> Option<String> {
+        match self {
+            Self::Param(error) => Some(error.param().to_owned()),
+            Self::ModelUnknown { .. } => Some("model".to_owned()),
+            Self::Prompt(_) => Some("messages".to_owned()),
+            Self::Runtime(error) => runtime_param(error).map(str::to_owned),
+            Self::Refusal(_) | Self::Json(_) | Self::Ended { .. } | Self::Panicked => None,
+        }
+    }
+
+    /// The text for the caller. It may quote what the caller sent, so it is never logged.
+    pub(crate) fn message(&self) -> String {
+        self.to_string().chars().take(MESSAGE_CHARS_MAX).collect()
+    }
+}
+
+/// The one place where kinds of errors become statuses.
+fn status_of(kind: ErrorKind) -> StatusCode {
+    match kind {
+        ErrorKind::Invalid => StatusCode::BAD_REQUEST,
+        ErrorKind::Denied => StatusCode::FORBIDDEN,
+        ErrorKind::Overloaded => StatusCode::TOO_MANY_REQUESTS,
+        ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorKind::Cancelled => StatusCode::GATEWAY_TIMEOUT,
+        ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// The parameter of the wire that a field of the runtime's request comes from.
+fn runtime_param(error: &RuntimeError) -> Option<&'static str> {
+    match error {
+        RuntimeError::PromptEmpty | RuntimeError::PromptToken { .. } | RuntimeError::ContextLengthExceeded { .. } => {
+            Some("messages")
+        }
+        RuntimeError::MaxTokensZero => Some("max_tokens"),
+        RuntimeError::Sampling(error) => sampling_param(error),
+        RuntimeError::Stop(_) => Some("stop"),
+        RuntimeError::QueueFull { .. } | RuntimeError::Stopped => None,
+    }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "what is not named is the engine's fault, what is to come, too")]
+fn sampling_param(error: &SamplingError) -> Option<&'static str> {
+    match error {
+        SamplingError::OutOfRange { field, .. } | SamplingError::TooMany { field, .. } => {
+            Some(if *field == "n_logprobs" { "top_logprobs" } else { field })
+        }
+        SamplingError::BiasOutsideVocab { .. } => Some("logit_bias"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_error_has_its_status() {
+        let stopped = ApiError::from(RuntimeError::Stopped);
+        let full = ApiError::from(RuntimeError::QueueFull { queue_max: 1 });
+        let failed = ApiError::Ended { finish_reason: FinishReason::Error, reason: Some(ReasonCode::EngineFailed) };
+        let cases = [
+            (ApiError::from(Refusal::Key), 401, "invalid_api_key"),
+            (ApiError::from(Refusal::BodyTooLong { max: 1 }), 413, "body_too_long"),
+            (ApiError::ModelUnknown { served: "m".to_owned() }, 404, "model_not_found"),
+            (ApiError::from(RuntimeError::MaxTokensZero), 400, "invalid_value"),
+            (full, 429, "backpressure_queue_full"),
+            (stopped, 503, "engine_failed"),
+            (failed, 500, "engine_failed"),
+            (ApiError::timed_out(), 504, "cancelled_by_timeout"),
+            (ApiError::draining(), 503, "draining"),
+            (ApiError::Panicked, 500, "server_error"),
+        ];
+        for (error, status, code) in cases {
+            assert_eq!((error.status().as_u16(), error.code().as_str()), (status, code), "{error}");
+        }
+    }
+}

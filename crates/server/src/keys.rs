@@ -1,0 +1,103 @@
+//! Keys: who may use the routes that are not liveness.
+
+use crate::ApiKeyError;
+use crate::api_error::{ApiError, Refusal};
+use crate::state::Server;
+use axum::extract::{Request, State};
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use sha2::{Digest, Sha256};
+use std::fmt;
+use std::sync::Arc;
+use subtle::{Choice, ConstantTimeEq};
+
+/// Most keys at a time: each is compared with every request.
+pub const KEYS_MAX: usize = 64;
+/// Shortest key: 16 random characters are beyond guessing over a network.
+pub const KEY_BYTES_MIN: usize = 16;
+/// Longest key.
+pub const KEY_BYTES_MAX: usize = 512;
+
+/// Keys that open the server. Only their SHA-256 digests are kept.
+#[derive(Clone)]
+pub struct ApiKeys(Arc<[[u8; 32]]>);
+
+impl ApiKeys {
+    /// Takes keys of [`KEY_BYTES_MIN`] to [`KEY_BYTES_MAX`] visible ASCII characters.
+    ///
+    /// # Errors
+    /// If there are none or more than [`KEYS_MAX`], or one is not such a key.
+    pub fn new(keys: Vec<String>) -> Result<Self, ApiKeyError> {
+        if keys.is_empty() || keys.len() > KEYS_MAX {
+            return Err(ApiKeyError::Count { got: keys.len() });
+        }
+        for (idx, key) in keys.iter().enumerate() {
+            if !(KEY_BYTES_MIN..=KEY_BYTES_MAX).contains(&key.len()) {
+                return Err(ApiKeyError::Length { idx, got: key.len() });
+            }
+            if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+                return Err(ApiKeyError::Character { idx });
+            }
+        }
+        Ok(Self(keys.iter().map(|key| digest(key)).collect()))
+    }
+
+    /// Whether `presented` is one of the keys. The time it takes tells nothing of them.
+    fn allow(&self, presented: &str) -> bool {
+        let presented = digest(presented);
+        let any = |found: Choice, key: &[u8; 32]| found | key.ct_eq(&presented);
+        self.0.iter().fold(Choice::from(0), any).into()
+    }
+}
+
+impl fmt::Debug for ApiKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} keys", self.0.len())
+    }
+}
+
+fn digest(key: &str) -> [u8; 32] {
+    Sha256::digest(key.as_bytes()).into()
+}
+
+/// Lets a request through that carries a key, or any if the server has none.
+pub(crate) async fn require_key(State(server): State<Arc<Server>>, request: Request, next: Next) -> Response {
+    match &server.options.keys {
+        Some(keys) if !bearer(request.headers()).is_some_and(|key| keys.allow(key)) => {
+            ApiError::from(Refusal::Key).into_response()
+        }
+        Some(_) | None => next.run(request).await,
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, key) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_are_easy_to_guess_are_refused() {
+        let new = |key: &str| ApiKeys::new(vec![key.to_owned()]).err();
+        assert_eq!(new("0123456789abcdef"), None);
+        assert_eq!(new("short"), Some(ApiKeyError::Length { idx: 0, got: 5 }));
+        assert_eq!(new(&"k".repeat(KEY_BYTES_MAX + 1)), Some(ApiKeyError::Length { idx: 0, got: KEY_BYTES_MAX + 1 }));
+        assert_eq!(new("0123456789 abcdef"), Some(ApiKeyError::Character { idx: 0 }));
+        assert_eq!(ApiKeys::new(Vec::new()).err(), Some(ApiKeyError::Count { got: 0 }));
+        let many = vec!["0123456789abcdef".to_owned(); KEYS_MAX + 1];
+        assert_eq!(ApiKeys::new(many).err(), Some(ApiKeyError::Count { got: KEYS_MAX + 1 }));
+    }
+
+    #[test]
+    fn each_key_opens_and_nothing_else_does() {
+        let keys = ApiKeys::new(vec!["fedcba9876543210".to_owned(), "0123456789abcdef".to_owned()]).unwrap();
+        assert!(keys.allow("fedcba9876543210") && keys.allow("0123456789abcdef"));
+        assert!(!keys.allow("") && !keys.allow("0123456789abcde"));
+        assert_eq!(format!("{keys:?}"), "2 keys");
+    }
+}

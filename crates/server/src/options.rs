@@ -1,0 +1,132 @@
+//! Everything that can be set, and every bound.
+
+use crate::{ApiKeys, ServerError};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where random numbers come from: seeds of requests without one, and identifiers.
+pub type RandomSource = Arc<dyn Fn() -> u64 + Send + Sync>;
+/// Seconds since 1970-01-01 00:00 UTC.
+pub type UnixTime = Arc<dyn Fn() -> i64 + Send + Sync>;
+
+/// How to serve.
+#[derive(Clone)]
+pub struct ServerOptions {
+    /// Keys that open every route but liveness; `None`: every route is open. Only the caller can know whether that is
+    /// safe.
+    pub keys: Option<ApiKeys>,
+    /// Longest request body.
+    pub body_bytes_max: usize,
+    /// Most connections at a time; further ones wait in the system's backlog.
+    pub connections_max: usize,
+    /// Longest wait for a request's head, also on a connection kept open.
+    pub header_timeout: Duration,
+    /// Longest wait for a request's body.
+    pub body_timeout: Duration,
+    /// Longest time a client may take no byte of an answer.
+    pub stall_timeout: Duration,
+    /// Time a request has when it does not ask for another.
+    pub request_deadline: Duration,
+    /// Longest time a request may ask for.
+    pub request_deadline_max: Duration,
+    /// How long past its deadline a request is waited for before the server answers without the runtime.
+    pub deadline_grace: Duration,
+    /// Most tokens of an answer when the request does not say; `None`: until the context is full.
+    pub max_tokens_default: Option<usize>,
+    /// Longest silence in a streamed answer before a comment is sent.
+    pub keep_alive: Duration,
+    /// Time that answers in progress have after shutdown begins.
+    pub drain_timeout: Duration,
+    /// Time that answers cut at the end of draining have to say so.
+    pub cut_timeout: Duration,
+    /// Where random numbers come from.
+    pub random: RandomSource,
+    /// Where the date comes from.
+    pub unix_time: UnixTime,
+}
+
+impl ServerOptions {
+    /// Defaults, without keys.
+    #[must_use]
+    pub fn new(random: RandomSource, unix_time: UnixTime) -> Self {
+        Self {
+            keys: None,
+            body_bytes_max: 1 << 20,
+            connections_max: 256,
+            header_timeout: Duration::from_secs(15),
+            body_timeout: Duration::from_secs(30),
+            stall_timeout: Duration::from_secs(60),
+            request_deadline: Duration::from_secs(300),
+            request_deadline_max: Duration::from_secs(3600),
+            deadline_grace: Duration::from_secs(10),
+            max_tokens_default: None,
+            keep_alive: Duration::from_secs(10),
+            drain_timeout: Duration::from_secs(30),
+            cut_timeout: Duration::from_secs(2),
+            random,
+            unix_time,
+        }
+    }
+
+    /// Checks what no request could be served with.
+    pub(crate) fn check(&self) -> Result<(), ServerError> {
+        let counts = [
+            ("connections_max", self.connections_max),
+            ("body_bytes_max", self.body_bytes_max),
+            ("max_tokens_default", self.max_tokens_default.unwrap_or(1)),
+        ];
+        if let Some((option, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
+            return Err(ServerError::Option { option, expected: "at least 1" });
+        }
+        let times = [
+            ("header_timeout", self.header_timeout),
+            ("body_timeout", self.body_timeout),
+            ("stall_timeout", self.stall_timeout),
+            ("request_deadline", self.request_deadline),
+            ("keep_alive", self.keep_alive),
+        ];
+        if let Some((option, _)) = times.into_iter().find(|(_, time)| time.is_zero()) {
+            return Err(ServerError::Option { option, expected: "more than no time" });
+        }
+        if self.request_deadline > self.request_deadline_max {
+            return Err(ServerError::Option { option: "request_deadline", expected: "at most request_deadline_max" });
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for ServerOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerOptions")
+            .field("keys", &self.keys)
+            .field("body_bytes_max", &self.body_bytes_max)
+            .field("connections_max", &self.connections_max)
+            .field("request_deadline", &self.request_deadline)
+            .field("drain_timeout", &self.drain_timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(change: impl FnOnce(&mut ServerOptions)) -> Option<&'static str> {
+        let mut options = ServerOptions::new(Arc::new(|| 0), Arc::new(|| 0));
+        change(&mut options);
+        match options.check() {
+            Err(ServerError::Option { option, .. }) => Some(option),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn options_that_cannot_work_are_refused_by_name() {
+        assert_eq!(check(|_| {}), None);
+        assert_eq!(check(|o| o.connections_max = 0), Some("connections_max"));
+        assert_eq!(check(|o| o.max_tokens_default = Some(0)), Some("max_tokens_default"));
+        assert_eq!(check(|o| o.keep_alive = Duration::ZERO), Some("keep_alive"));
+        assert_eq!(check(|o| o.request_deadline_max = Duration::from_secs(1)), Some("request_deadline"));
+    }
+}

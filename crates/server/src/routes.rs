@@ -1,0 +1,25 @@
+//! Which route is whose, and what every request passes on its way there.
+
+use crate::api_error::{ApiError, Refusal};
+use crate::state::Server;
+use crate::{health, keys, openai, request_id};
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{get, post};
+use std::sync::Arc;
+
+/// The whole server behind the socket. Read from the bottom: the last layer is the first to see a request.
+pub(crate) fn router(server: &Arc<Server>) -> Router {
+    let keyed = Router::new()
+        .route("/v1/chat/completions", post(openai::chat_completions))
+        .route("/v1/models", get(openai::list_models))
+        .route("/v1/models/{*id}", get(openai::show_model))
+        .fallback(async || ApiError::from(Refusal::Route))
+        .method_not_allowed_fallback(async || ApiError::from(Refusal::Method))
+        .layer(from_fn_with_state(Arc::clone(server), keys::require_key));
+    // Liveness alone needs no key: it is added after the layer that asks for one.
+    keyed
+        .route("/health", get(health::health))
+        .layer(from_fn_with_state(Arc::clone(server), request_id::name_request))
+        .with_state(Arc::clone(server))
+}

@@ -1,0 +1,53 @@
+//! What every route shares.
+
+use crate::{ServerError, ServerOptions};
+use ballast_runtime::Runtime;
+use ballast_tokens::PromptFormat;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// The model that is served.
+#[derive(Clone, Debug)]
+pub struct ServedModel {
+    /// Its name on the wire.
+    pub id: String,
+    /// The engine at work.
+    pub runtime: Runtime,
+    /// How conversations become prompts.
+    pub format: PromptFormat,
+    /// What else decides the bytes of an answer: model digest and kernels. Sent as `system_fingerprint`.
+    pub fingerprint: String,
+    /// When the model was loaded, in seconds since 1970.
+    pub created: i64,
+}
+
+/// Model, options, and the word that ends answers in progress.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) model: ServedModel,
+    pub(crate) options: ServerOptions,
+    is_cut: watch::Sender<bool>,
+}
+
+impl Server {
+    /// # Errors
+    /// If the options cannot work or the model has no name.
+    pub(crate) fn new(model: ServedModel, options: ServerOptions) -> Result<Self, ServerError> {
+        options.check()?;
+        if model.id.is_empty() {
+            return Err(ServerError::Option { option: "id", expected: "a name of the model" });
+        }
+        Ok(Self { model, options, is_cut: watch::Sender::new(false) })
+    }
+
+    /// Ends every answer in progress.
+    pub(crate) fn cut(&self) {
+        self.is_cut.send_replace(true);
+    }
+
+    /// Waits until answers in progress are to end.
+    pub(crate) async fn wait_cut(self: Arc<Self>) {
+        let mut is_cut = self.is_cut.subscribe();
+        is_cut.wait_for(|is_cut| *is_cut).await.expect("the sender is ours and lives");
+    }
+}

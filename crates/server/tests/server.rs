@@ -1,0 +1,16 @@
+//! The server over real sockets, with an engine that follows a script.
+#![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "in tests an unwrap is an assertion")]
+
+#[path = "server/chat.rs"]
+mod chat;
+#[path = "server/client.rs"]
+mod client;
+#[path = "server/connections.rs"]
+mod connections;
+#[path = "server/house.rs"]
+mod house;
+#[path = "server/leaving.rs"]
+mod leaving;
+#[path = "server/routes.rs"]
+mod routes;

@@ -1,0 +1,136 @@
+//! A server at work, and the hands a test has on it.
+
+use crate::client::{Answer, exchange, request};
+use ballast_backend::{Clock, TokenId};
+use ballast_runtime::{Runtime, RuntimeOptions};
+use ballast_server::{ApiKeys, ServedModel, ServerError, ServerOptions, serve};
+use ballast_testkit::{
+    ASSISTANT_TURN, IM_END, PATIENCE, Script, ScriptControl, VirtualClock, tiny_prompt_format, tokens_of,
+};
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+pub(crate) const KEY: &str = "a-key-nobody-guesses";
+pub(crate) const MODEL: &str = "hf:tiny/model";
+
+/// A server and its engine.
+pub(crate) struct House {
+    pub(crate) address: SocketAddr,
+    pub(crate) control: ScriptControl,
+    pub(crate) clock: VirtualClock,
+    /// Kept so that the server's end does not wait for a step that the test holds back.
+    _runtime: Runtime,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<Result<(), ServerError>>,
+}
+
+impl Drop for House {
+    /// The engine's thread ends only when nothing holds its step back.
+    fn drop(&mut self) {
+        self.control.release();
+    }
+}
+
+/// What a test wants different.
+pub(crate) struct Plan {
+    pub(crate) answer: &'static str,
+    pub(crate) queue_max: usize,
+    pub(crate) script: fn(Script) -> Script,
+    pub(crate) options: fn(&mut ServerOptions),
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self { answer: "Hi there!", queue_max: 8, script: |script| script, options: |_| {} }
+    }
+}
+
+impl House {
+    pub(crate) async fn open(plan: Plan) -> Self {
+        let format = tiny_prompt_format();
+        let tokenizer = Arc::clone(format.tokenizer());
+        let cue = tokens_of(&tokenizer, ASSISTANT_TURN);
+        let answer = plan.answer.bytes().map(|byte| TokenId(byte.into())).collect();
+        let end = tokenizer.id_of(IM_END).expect("ChatML has an end of turn");
+        let script = Script::answering(tokenizer.vocab_size(), cue, answer, end);
+        let (engine, control) = (plan.script)(script).engine();
+        let clock = VirtualClock::new();
+        let options = RuntimeOptions { queue_max: plan.queue_max, ..RuntimeOptions::default() };
+        let shared: Arc<dyn Clock> = Arc::new(clock.clone());
+        let runtime = Runtime::start(Box::new(engine), tokenizer, shared, options);
+        let kept = runtime.clone();
+        let model = ServedModel { id: MODEL.into(), runtime, format, fingerprint: "fp".into(), created: 17 };
+        let seeds = AtomicU64::new(1);
+        let random = Arc::new(move || seeds.fetch_add(1, Ordering::Relaxed));
+        let mut options = ServerOptions::new(random, Arc::new(|| 1_700_000_000));
+        options.keys = Some(ApiKeys::new(vec![KEY.to_owned()]).unwrap());
+        (plan.options)(&mut options);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let shutdown = async move { stopped.await.unwrap_or_default() };
+        let task = tokio::spawn(serve(listener, model, options, shutdown));
+        Self { address, control, clock, _runtime: kept, stop: Some(stop), task }
+    }
+
+    /// Asks the server to stop, without waiting for it.
+    pub(crate) fn shut_down(&mut self) {
+        self.stop.take().expect("it is shut down once").send(()).expect("the server runs");
+    }
+
+    /// Waits for the server to end.
+    pub(crate) async fn ended(&mut self) -> Result<(), ServerError> {
+        (&mut self.task).await.unwrap()
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        exchange(self.address, &request("GET", path, &[("authorization", &bearer(KEY))], "")).await
+    }
+
+    pub(crate) async fn chat(&self, extra: Value) -> Answer {
+        exchange(self.address, &chat_request(extra)).await
+    }
+
+    pub(crate) async fn health(&self) -> Value {
+        exchange(self.address, &request("GET", "/health", &[], "")).await.json()
+    }
+
+    /// Waits until health says so.
+    pub(crate) async fn wait_health(&self, active_sequences: u64, waiting_requests: u64) {
+        let wanted = (active_sequences, waiting_requests);
+        let reached = async {
+            loop {
+                let health = self.health().await;
+                let number = |name: &str| health[name].as_u64().expect("a number");
+                if (number("active_sequences"), number("waiting_requests")) == wanted {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, reached).await.expect("health gets there");
+    }
+}
+
+pub(crate) fn bearer(key: &str) -> String {
+    format!("Bearer {key}")
+}
+
+/// A chat request with `extra` over a minimal one.
+pub(crate) fn chat_body(extra: Value) -> String {
+    let mut body = json!({"model": MODEL, "messages": [{"role": "user", "content": "hello"}], "temperature": 0});
+    for (name, value) in extra.as_object().expect("extra fields are an object") {
+        body[name] = value.clone();
+    }
+    body.to_string()
+}
+
+pub(crate) fn chat_request(extra: Value) -> String {
+    let headers = [("authorization", bearer(KEY)), ("content-type", "application/json".to_owned())];
+    let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
+    request("POST", "/v1/chat/completions", &headers, &chat_body(extra))
+}

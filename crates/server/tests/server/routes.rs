@@ -1,0 +1,127 @@
+//! Keys, routes, bodies and headers.
+
+use crate::client::{exchange, request};
+use crate::house::{House, KEY, MODEL, Plan, bearer, chat_body};
+use ballast_server::REQUEST_ID_BYTES_MAX;
+use serde_json::json;
+
+const JSON: (&str, &str) = ("content-type", "application/json");
+
+#[tokio::test]
+async fn every_route_needs_a_key_unless_it_is_liveness() {
+    let house = House::open(Plan::default()).await;
+    let body = chat_body(json!({}));
+    let routes = [
+        ("POST", "/v1/chat/completions"),
+        ("GET", "/v1/models"),
+        ("GET", "/v1/models/x"),
+        ("GET", "/v1/nothing"),
+        ("GET", "/"),
+        ("DELETE", "/v1/models"),
+    ];
+    let wrong = bearer("another-key-of-some-length");
+    let basic = format!("Basic {KEY}");
+    for (method, path) in routes {
+        for key in [None, Some(wrong.as_str()), Some("Bearer"), Some(basic.as_str())] {
+            let headers: Vec<_> = [JSON].into_iter().chain(key.map(|key| ("authorization", key))).collect();
+            let answer = exchange(house.address, &request(method, path, &headers, &body)).await;
+            assert_eq!(answer.status, 401, "{method} {path} {key:?}");
+            assert_eq!(answer.error("code"), "invalid_api_key");
+            assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
+        }
+    }
+    assert_eq!(house.health().await["status"], "ok");
+    assert!(house.control.steps().is_empty());
+}
+
+#[tokio::test]
+async fn an_open_server_asks_for_no_key() {
+    let house = House::open(Plan { options: |o| o.keys = None, ..Plan::default() }).await;
+    assert_eq!(exchange(house.address, &request("GET", "/v1/models", &[], "")).await.status, 200);
+}
+
+#[tokio::test]
+async fn the_model_is_listed_and_shown() {
+    let house = House::open(Plan::default()).await;
+    let list = house.get("/v1/models").await.json();
+    assert_eq!((&list["object"], &list["data"][0]["id"]), (&json!("list"), &json!(MODEL)));
+    assert_eq!(house.get(&format!("/v1/models/{MODEL}")).await.json(), list["data"][0]);
+    let other = house.get("/v1/models/other").await;
+    assert_eq!((other.status, other.error("code").as_str()), (404, "model_not_found"));
+}
+
+#[tokio::test]
+async fn unknown_routes_and_methods_have_errors_in_the_same_shape() {
+    let house = House::open(Plan::default()).await;
+    let answer = house.get("/v1/nothing").await;
+    assert_eq!((answer.status, answer.error("code").as_str()), (404, "route_not_found"));
+    let answer = house.get("/v1/chat/completions").await;
+    assert_eq!((answer.status, answer.error("code").as_str()), (405, "method_not_allowed"));
+}
+
+#[tokio::test]
+async fn every_answer_names_its_request() {
+    let house = House::open(Plan::default()).await;
+    let ask = async |id: &str| {
+        let headers = [("x-request-id", id)];
+        let answer = exchange(house.address, &request("GET", "/health", &headers, "")).await;
+        answer.header("x-request-id").expect("an id").to_owned()
+    };
+    assert_eq!(ask("abc-1.2_3").await, "abc-1.2_3");
+    let longest = "x".repeat(REQUEST_ID_BYTES_MAX);
+    assert_eq!(ask(&longest).await, longest);
+    for unusable in ["a b", "a\"b", &"x".repeat(REQUEST_ID_BYTES_MAX + 1)] {
+        assert!(ask(unusable).await.starts_with("req-"), "{unusable}");
+    }
+    assert!(house.get("/v1/nothing").await.header("x-request-id").is_some());
+}
+
+#[tokio::test]
+async fn bodies_are_json_and_bounded() {
+    let house = House::open(Plan { options: |o| o.body_bytes_max = 1000, ..Plan::default() }).await;
+    let (key, long) = (bearer(KEY), "x".repeat(2000));
+    let key = ("authorization", key.as_str());
+    let valid = chat_body(json!({}));
+    let cases = [
+        (vec![key, JSON], "{", 400, "invalid_json"),
+        (vec![key, JSON], "[]", 400, "invalid_value"),
+        (vec![key, JSON], "{\"model\":1,\"model\":2}", 400, "invalid_json"),
+        (vec![key, JSON], long.as_str(), 413, "body_too_long"),
+        (vec![key], valid.as_str(), 415, "content_type_not_json"),
+        (vec![key, ("content-type", "text/plain")], valid.as_str(), 415, "content_type_not_json"),
+        (vec![key, ("content-type", "Application/JSON; charset=utf-8")], valid.as_str(), 200, ""),
+    ];
+    for (headers, body, status, code) in cases {
+        let answer = exchange(house.address, &request("POST", "/v1/chat/completions", &headers, body)).await;
+        let got = if answer.status == 200 { String::new() } else { answer.error("code") };
+        assert_eq!((answer.status, got.as_str()), (status, code), "{headers:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_full_queue_says_when_to_come_back() {
+    let plan = Plan {
+        queue_max: 1,
+        script: |mut s| {
+            s.held = true;
+            s.shape.max_batch_sequences = 1;
+            s
+        },
+        ..Plan::default()
+    };
+    let house = House::open(plan).await;
+    let first = tokio::spawn(exchange_owned(house.address));
+    house.wait_health(1, 0).await;
+    let second = tokio::spawn(exchange_owned(house.address));
+    house.wait_health(1, 1).await;
+    let refused = house.chat(json!({})).await;
+    assert_eq!((refused.status, refused.error("code").as_str()), (429, "backpressure_queue_full"));
+    assert_eq!((refused.header("retry-after"), refused.header("retry-after-ms")), (Some("1"), Some("1000")));
+    house.control.release();
+    assert_eq!((first.await.unwrap(), second.await.unwrap()), (200, 200));
+    assert_eq!(house.chat(json!({})).await.status, 200);
+}
+
+async fn exchange_owned(address: std::net::SocketAddr) -> u16 {
+    exchange(address, &crate::house::chat_request(json!({}))).await.status
+}
