@@ -81,6 +81,7 @@ pub(crate) fn load(path: &Path, options: &LoadOptions) -> Result<Loaded, Error> 
     let engine_options = engine_options(&options)?;
     let report = LoadReport {
         model_name: model_name(&gguf, path)?,
+        file_bytes: gguf.file_bytes(),
         shape: engine.shape().clone(),
         plan,
         kernels: engine_options.kernels.name(),

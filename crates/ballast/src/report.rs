@@ -18,6 +18,8 @@ pub struct Finding {
 pub struct LoadReport {
     /// `general.name`, or the file's name.
     pub model_name: String,
+    /// Bytes of the model's files.
+    pub file_bytes: u64,
     /// What the engine can do.
     pub shape: GeneratorShape,
     /// Bytes planned.

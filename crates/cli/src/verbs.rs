@@ -4,6 +4,7 @@ mod bench;
 mod chat;
 mod check;
 mod completions;
+mod demo;
 mod detokenize;
 mod facts;
 mod gguf;
@@ -14,6 +15,7 @@ mod perplexity;
 mod pull;
 mod rm;
 mod run;
+mod serve;
 mod show;
 mod tokenize;
 
@@ -25,6 +27,10 @@ use clap::Subcommand;
 pub(crate) enum Verb {
     /// Answer one prompt, streamed.
     Run(run::Args),
+    /// Fetch the default model, serve it, ask it something: the whole job in one command.
+    Demo(demo::Args),
+    /// Serve a model over HTTP, for OpenAI's clients.
+    Serve(serve::Args),
     /// Talk with a model.
     Chat(chat::Args),
     /// Download a model.
@@ -61,6 +67,8 @@ impl Verb {
     pub(crate) fn run(self, command: fn() -> clap::Command) -> Result<(), Failure> {
         match self {
             Self::Run(args) => args.run(),
+            Self::Demo(args) => args.run(),
+            Self::Serve(args) => args.run(),
             Self::Chat(args) => args.run(),
             Self::Pull(args) => args.run(),
             Self::List(args) => args.run(),

@@ -1,0 +1,105 @@
+//! `ballast serve`: a model behind HTTP.
+
+pub(crate) mod key;
+
+use crate::failure::{Exit, Failure};
+use crate::options::{LoadArgs, ModelArg};
+use crate::{environment, output};
+use ballast::Engine;
+use ballast_server::{ApiKeys, ServedModel, ServerOptions, serve};
+use clap::Args as ClapArgs;
+use key::KeyArgs;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    model: ModelArg,
+    /// Address to listen on.
+    #[arg(long, default_value = "127.0.0.1", value_name = "IP")]
+    host: IpAddr,
+    /// Port to listen on, 0 for any free one.
+    #[arg(long, default_value_t = 8080, value_name = "PORT")]
+    port: u16,
+    /// The model's name for clients [default: the name given].
+    #[arg(long, value_name = "NAME")]
+    alias: Option<String>,
+    /// End every request after this many seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    request_timeout: u64,
+    #[command(flatten)]
+    keys: KeyArgs,
+    #[command(flatten)]
+    load: LoadArgs,
+}
+
+impl Args {
+    pub(crate) fn run(self) -> Result<(), Failure> {
+        let keys = self.keys.resolve(self.host)?;
+        let engine = self.load.load(&self.model.model)?;
+        let id = self.alias.clone().unwrap_or_else(|| self.model.model.clone());
+        let runtime = tokio_runtime()?;
+        runtime.block_on(async {
+            let listener = listen(SocketAddr::new(self.host, self.port)).await?;
+            output::note(&format!("serving {id} at http://{}/v1", listener.local_addr()?));
+            keys.tell();
+            let mut options = server_options(keys.api_keys);
+            options.request_deadline = Duration::from_secs(self.request_timeout);
+            serve(listener, served(&engine, id), options, asked_to_stop()).await.map_err(server_failure)
+        })
+    }
+}
+
+/// The threads that do I/O; compute has its own.
+pub(crate) fn tokio_runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
+}
+
+pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| {
+        Failure::failed(format!("{address} cannot be listened on"))
+            .because(error.to_string())
+            .try_this("another --port, or --port 0 for any free one")
+    })
+}
+
+/// What the server is given: the runtime and how prompts are laid out, never the engine.
+pub(crate) fn served(engine: &Engine, id: String) -> ServedModel {
+    let report = engine.report();
+    let fingerprint = format!("ballast-{}-{}-{}", env!("CARGO_PKG_VERSION"), report.kernels, report.file_bytes);
+    let (runtime, format) = (engine.runtime().clone(), engine.format().clone());
+    ServedModel { id, runtime, format, fingerprint, created: environment::unix_seconds() }
+}
+
+/// The server's options, with the system's randomness and time.
+pub(crate) fn server_options(keys: Option<ApiKeys>) -> ServerOptions {
+    let random = Arc::new(|| getrandom::u64().unwrap_or_default());
+    ServerOptions { keys, ..ServerOptions::new(random, Arc::new(environment::unix_seconds)) }
+}
+
+pub(crate) fn server_failure(error: ballast_server::ServerError) -> Failure {
+    Failure::new(Exit::Failed, error.to_string())
+}
+
+/// Resolves at the first SIGINT or SIGTERM.
+async fn asked_to_stop() {
+    let interrupt = tokio::signal::ctrl_c();
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+            drop(interrupt.await);
+            return;
+        };
+        tokio::select! {
+            _ = interrupt => {}
+            _ = terminate.recv() => {}
+        }
+    }
+    #[cfg(not(unix))]
+    drop(interrupt.await);
+    output::note("stopping: running answers may finish");
+}

@@ -1,0 +1,77 @@
+//! Which keys open the server.
+
+use crate::failure::{Exit, Failure};
+use crate::options::read_text;
+use crate::output;
+use ballast_server::ApiKeys;
+use clap::Args as ClapArgs;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+/// Random bytes in a key that we make.
+const KEY_BYTES: usize = 24;
+
+#[derive(Debug, ClapArgs)]
+#[group(multiple = false)]
+pub(crate) struct KeyArgs {
+    /// A key that clients must send [default: a new one, printed at the start].
+    #[arg(long, env = "BALLAST_API_KEY", hide_env_values = true, value_name = "KEY")]
+    api_key: Option<String>,
+    /// A file with one key on each line.
+    #[arg(long, value_name = "FILE")]
+    api_key_file: Option<PathBuf>,
+    /// Ask for no key; only on a loopback address.
+    #[arg(long)]
+    no_auth: bool,
+}
+
+/// Keys, and whether the person has yet to learn the one we made.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    pub(crate) api_keys: Option<ApiKeys>,
+    made: Option<String>,
+}
+
+impl KeyArgs {
+    pub(crate) fn resolve(&self, host: IpAddr) -> Result<Keys, Failure> {
+        if self.no_auth {
+            if !host.is_loopback() {
+                let what = format!("--no-auth is for loopback addresses; {host} can be reached by others");
+                return Err(Failure::new(Exit::Refused, what).try_this("--api-key-file FILE"));
+            }
+            return Ok(Keys { api_keys: None, made: None });
+        }
+        let given: Vec<String> = match (&self.api_key, &self.api_key_file) {
+            (Some(key), _) => vec![key.clone()],
+            (None, Some(file)) => lines(&read_text(file)?),
+            (None, None) => Vec::new(),
+        };
+        let made = if given.is_empty() { Some(new_key()?) } else { None };
+        let keys = made.iter().cloned().chain(given).collect();
+        let api_keys = ApiKeys::new(keys).map_err(|error| Failure::usage(error.to_string()))?;
+        Ok(Keys { api_keys: Some(api_keys), made })
+    }
+}
+
+impl Keys {
+    /// Tells a key that nobody knows yet.
+    pub(crate) fn tell(&self) {
+        match (&self.made, &self.api_keys) {
+            (Some(key), _) => output::note(&format!("clients need this key: {key}")),
+            (None, Some(_)) => {}
+            (None, None) => output::note("anybody on this machine can use it: no key is asked for"),
+        }
+    }
+}
+
+fn lines(text: &str) -> Vec<String> {
+    text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect()
+}
+
+/// A key from the system's randomness.
+pub(crate) fn new_key() -> Result<String, Failure> {
+    let mut bytes = [0; KEY_BYTES];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Failure::failed("no randomness for a key").because(error.to_string()))?;
+    Ok(bytes.iter().fold("sk-".to_owned(), |key, byte| key + &format!("{byte:02x}")))
+}
