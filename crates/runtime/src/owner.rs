@@ -153,7 +153,7 @@ impl Owner {
     }
 
     fn end_all(&mut self, reason: ReasonCode) {
-        self.gauges.running.store(false, Ordering::Release);
+        self.stopped();
         let now = self.clock.now();
         let finish_reason = if reason == ReasonCode::Draining { FinishReason::Cancelled } else { FinishReason::Error };
         while let Ok(sequence) = self.inbox.try_recv() {
@@ -163,6 +163,19 @@ impl Owner {
             sequence.finish(finish_reason, Some(reason), now);
             false
         });
-        self.report();
+    }
+
+    /// Publishes that nothing will be done any more.
+    fn stopped(&self) {
+        self.gauges.running.store(false, Ordering::Release);
+        self.gauges.active.store(0, Ordering::Relaxed);
+    }
+}
+
+/// A panic outside of the engine ends the thread; health must not go on saying that it runs. The sequences are dropped
+/// with the owner, which their streams report as `ENGINE_FAILED`.
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.stopped();
     }
 }

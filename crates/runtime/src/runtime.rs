@@ -101,7 +101,7 @@ impl Runtime {
         clock: Arc<dyn Clock>,
         options: RuntimeOptions,
     ) -> Self {
-        let shape = engine.shape().clone();
+        let shape = usable(engine.shape());
         let (outbox, inbox) = sync_channel(options.queue_max.max(1));
         let gauges = Arc::new(Gauges {
             running: AtomicBool::new(true),
@@ -165,7 +165,7 @@ impl Runtime {
         }
     }
 
-    /// What the engine can do.
+    /// What the engine can do; its context no longer than the KV cache has room for.
     #[must_use]
     pub fn shape(&self) -> &GeneratorShape {
         &self.inner.shape
@@ -187,6 +187,13 @@ impl Runtime {
             waiting_requests: gauges.waiting.load(Ordering::Relaxed),
         }
     }
+}
+
+/// The engine's shape with the context bounded by the KV cache: a sequence that needs more blocks than there are would
+/// wait for ever.
+fn usable(shape: &GeneratorShape) -> GeneratorShape {
+    let kv_positions = shape.n_blocks.saturating_mul(shape.block_len);
+    GeneratorShape { context_len: shape.context_len.min(kv_positions), ..shape.clone() }
 }
 
 impl Drop for Inner {

@@ -14,10 +14,11 @@ const EVENTS_PER_STEP: usize = 2;
 /// Who waits for the answer, and since when.
 #[derive(Debug)]
 pub(crate) struct Reader {
+    /// The place in the queue, until the request first runs. Dropped before `sender`: who learns of an end may count on
+    /// the place.
+    pub(crate) permit: Option<QueuePermit>,
     pub(crate) sender: mpsc::Sender<Event>,
     pub(crate) canceller: Canceller,
-    /// The place in the queue, until the request first runs.
-    pub(crate) permit: Option<QueuePermit>,
     pub(crate) submitted_at: Duration,
 }
 
@@ -132,6 +133,7 @@ impl Sequence {
     /// Sends the summary. The sequence does nothing more.
     pub(crate) fn finish(&mut self, finish_reason: FinishReason, reason: Option<ReasonCode>, now: Duration) {
         let Some(mut stop) = self.stop.take() else { return };
+        self.reader.permit = None;
         let last = stop.push(self.detokenizer.finish());
         let (mut tail, matched) = (last.text.to_owned(), last.matched);
         if matched.is_none() {

@@ -17,7 +17,7 @@ mod tiny_tokenizer;
 
 pub use clock::VirtualClock;
 pub use random::SplitMix;
-pub use scripted::{PATIENCE, RecordedShare, Script, ScriptControl, ScriptedGenerator};
+pub use scripted::{Next, PATIENCE, RecordedShare, Script, ScriptControl, ScriptedGenerator};
 pub use tiny_llama::{TinyLlama, TinyLlamaError};
 pub use tiny_tokenizer::{
     ASSISTANT_TURN, CHATML, IM_END, IM_START, tiny_metadata, tiny_prompt_format, tiny_template, tiny_tokenizer,

@@ -16,7 +16,8 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// Logit of the token the script says; all others have 0.
 const LOGIT: f32 = 30.0;
 
-type Next = dyn Fn(&[TokenId]) -> TokenId + Send + Sync;
+/// From all tokens of a sequence so far to the next.
+pub type Next = dyn Fn(&[TokenId]) -> TokenId + Send + Sync;
 
 /// What an engine is to do.
 #[derive(Clone)]
@@ -29,7 +30,8 @@ pub struct Script {
     pub panic_at: Option<usize>,
     /// Whether steps wait for [`ScriptControl::allow`].
     pub held: bool,
-    next: Arc<Next>,
+    /// What is said.
+    pub next: Arc<Next>,
 }
 
 impl fmt::Debug for Script {

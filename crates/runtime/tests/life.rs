@@ -1,0 +1,12 @@
+//! The life of a request, with an engine that follows a script: how it ends, whatever happens.
+#![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "in tests an unwrap is an assertion")]
+
+#[path = "life/ends.rs"]
+mod ends;
+#[path = "life/faults.rs"]
+mod faults;
+#[path = "life/house.rs"]
+mod house;
+#[path = "life/sharing.rs"]
+mod sharing;
