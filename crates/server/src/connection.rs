@@ -33,6 +33,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves `model` on `listener` until `shutdown` is ready, then drains.
 ///
+/// Dropping the last handle of a runtime waits for the step in progress, and this function drops `model` at its end:
+/// keep a clone of the runtime where waiting does no harm.
+///
 /// # Errors
 /// Options that cannot work, a listener that fails for good, connections that had to be cut after draining.
 pub async fn serve(

@@ -12,5 +12,7 @@ mod connections;
 mod house;
 #[path = "server/leaving.rs"]
 mod leaving;
+#[path = "server/logs.rs"]
+mod logs;
 #[path = "server/routes.rs"]
 mod routes;
