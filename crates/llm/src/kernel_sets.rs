@@ -5,7 +5,7 @@ use ballast_kernels::Kernels;
 /// Names of the sets this CPU can run, best first.
 #[must_use]
 pub fn kernel_sets() -> Vec<&'static str> {
-    ballast_kernels::available().into_iter().map(Kernels::name).collect()
+    ballast_kernels::available().map(Kernels::name).collect()
 }
 
 /// The set called `name`, if this CPU can run it.

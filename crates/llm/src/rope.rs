@@ -27,6 +27,7 @@ impl Rope {
     }
 
     /// Fills `cos` and `sin` (`[n_pairs]`) for one position.
+    #[expect(clippy::cast_possible_truncation, reason = "the kernels rotate in f32")]
     pub(crate) fn angles(&self, position: usize, cos: &mut [f32], sin: &mut [f32]) {
         for ((inv_freq, cos), sin) in self.inv_freqs.iter().zip(cos).zip(sin) {
             let (s, c) = (position as f64 * inv_freq).sin_cos();

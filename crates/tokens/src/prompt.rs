@@ -1,8 +1,15 @@
 //! From what a caller says to the tokens a model reads.
+//!
+//! A conversation's control tokens come from the template alone: where a message spells one, such as `<|im_end|>`, it
+//! stays text, so nobody can end a turn or begin another by writing so.
 
 use crate::{ChatMessage, ChatTemplate, EncodeOptions, RenderOptions, TemplateError, Tokenizer};
 use ballast_backend::{ErrorKind, TokenId};
+use std::borrow::Cow;
 use std::sync::Arc;
+
+/// Parts a control token's name where a message spells it. A noncharacter (Unicode 23.7), which text has no use for.
+const BREAK: char = '\u{fdd0}';
 
 /// Why a conversation cannot become a prompt.
 #[derive(Debug, thiserror::Error)]
@@ -31,13 +38,18 @@ impl PromptError {
 pub struct PromptFormat {
     tokenizer: Arc<Tokenizer>,
     template: Option<Arc<ChatTemplate>>,
+    /// Names of the tokens that mean something to the model other than their text.
+    control_names: Arc<[String]>,
 }
 
 impl PromptFormat {
     /// The format of a model.
     #[must_use]
     pub fn new(tokenizer: Arc<Tokenizer>, template: Option<ChatTemplate>) -> Self {
-        Self { tokenizer, template: template.map(Arc::new) }
+        let ids = (0..u32::try_from(tokenizer.vocab_size()).unwrap_or(u32::MAX)).map(TokenId);
+        let names = ids.filter(|&id| tokenizer.is_special(id)).map(|id| tokenizer.token_text(id).to_owned());
+        let control_names = names.filter(|name| name.chars().nth(1).is_some()).collect();
+        Self { tokenizer, template: template.map(Arc::new), control_names }
     }
 
     /// The tokenizer.
@@ -52,7 +64,8 @@ impl PromptFormat {
         self.tokenizer.encode(text, EncodeOptions { add_special: true, parse_special: false })
     }
 
-    /// The text a conversation becomes.
+    /// The text a conversation becomes. Shows control tokens that messages spell as they are; [`PromptFormat::chat`]
+    /// does not read them as such.
     ///
     /// # Errors
     /// If the model has no chat template, or the template refuses the conversation.
@@ -61,19 +74,41 @@ impl PromptFormat {
         Ok(template.render(messages, options)?)
     }
 
-    /// The tokens a conversation becomes. Where both the template and the tokenizer write BOS, one is kept.
+    /// The tokens a conversation becomes, with BOS before them where the model wants it and the template does not
+    /// write it.
     ///
     /// # Errors
     /// As [`PromptFormat::chat_text`].
     pub fn chat(&self, messages: &[ChatMessage], options: &RenderOptions) -> Result<Vec<TokenId>, PromptError> {
-        let text = self.chat_text(messages, options)?;
-        let mut tokens = self.tokenizer.encode(&text, EncodeOptions { add_special: true, parse_special: true });
-        if let [first, second, ..] = tokens[..]
-            && Some(first) == self.tokenizer.bos()
-            && first == second
+        let messages: Vec<_> = messages.iter().map(|message| self.disarmed(message)).collect();
+        let text = self.chat_text(&messages, options)?;
+        let as_written = EncodeOptions { add_special: false, parse_special: true };
+        let mut tokens: Vec<_> = text.split(BREAK).flat_map(|part| self.tokenizer.encode(part, as_written)).collect();
+        if let Some(bos) = self.tokenizer.bos().filter(|_| self.tokenizer.adds_bos())
+            && tokens.first() != Some(&bos)
         {
-            tokens.remove(0);
+            tokens.insert(0, bos);
         }
         Ok(tokens)
+    }
+
+    /// The message with every control token's name that it spells parted after the first character. What the model
+    /// itself said is left alone: templates look into it.
+    fn disarmed(&self, message: &ChatMessage) -> ChatMessage {
+        if message.role == "assistant" {
+            return message.clone();
+        }
+        let mut content: Cow<'_, str> = message.content.as_str().into();
+        if content.contains(BREAK) {
+            content = content.replace(BREAK, "\u{fffd}").into();
+        }
+        for name in self.control_names.iter() {
+            if content.contains(name.as_str()) {
+                let first = name.chars().next().map_or(0, char::len_utf8);
+                content =
+                    content.replace(name.as_str(), &format!("{}{BREAK}{}", &name[..first], &name[first..])).into();
+            }
+        }
+        ChatMessage { role: message.role.clone(), content: content.into_owned() }
     }
 }

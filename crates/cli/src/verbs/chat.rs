@@ -70,9 +70,9 @@ fn answer(session: &mut ChatSession, message: &str, show_stats: bool) -> Result<
     }
     let answer = reply.finish();
     output::line("")?;
-    match answer.finish_reason {
-        FinishReason::Stop => {}
-        reason => output::note(&format!("[{}]", answer.reason.map_or(reason.as_str(), |code| code.as_str()))),
+    if answer.finish_reason != FinishReason::Stop {
+        let why = answer.reason.map_or(answer.finish_reason.as_str(), |code| code.as_str());
+        output::note(&format!("[{why}]"));
     }
     if show_stats {
         output::note(&stats(&answer));

@@ -109,9 +109,9 @@ impl Report {
     }
 
     fn caption(&self) -> String {
-        let setting = |key: &str| match &self.setting[key] {
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
+        let setting = |key: &str| {
+            let value = &self.setting[key];
+            value.as_str().map_or_else(|| value.to_string(), str::to_owned)
         };
         let peer = self.peer_version().map(|version| format!(", peer llama.cpp {version}")).unwrap_or_default();
         format!(
