@@ -43,6 +43,14 @@ pub enum Error {
         /// What it may take.
         budget_bytes: u64,
     },
+    /// Windows of a perplexity in which nothing is scored.
+    #[error("context: expected at least {expected} tokens, got {got}")]
+    WindowTooShort {
+        /// The least in which a token is scored.
+        expected: usize,
+        /// Tokens of a window.
+        got: usize,
+    },
     /// A text too short to score.
     #[error("text: expected at least {expected} tokens, got {got}")]
     TextTooShort {
@@ -63,9 +71,11 @@ impl Error {
             Self::Runtime(error) => error.kind(),
             Self::Engine(error) => error.kind(),
             Self::MemoryBudgetExceeded { .. } => ErrorKind::Denied,
-            Self::Gguf(_) | Self::Tokenizer(_) | Self::KernelsUnavailable { .. } | Self::TextTooShort { .. } => {
-                ErrorKind::Invalid
-            }
+            Self::Gguf(_)
+            | Self::Tokenizer(_)
+            | Self::KernelsUnavailable { .. }
+            | Self::WindowTooShort { .. }
+            | Self::TextTooShort { .. } => ErrorKind::Invalid,
         }
     }
 
@@ -81,6 +91,7 @@ impl Error {
             | Self::Llm(_)
             | Self::Prompt(_)
             | Self::KernelsUnavailable { .. }
+            | Self::WindowTooShort { .. }
             | Self::TextTooShort { .. } => None,
         }
     }

@@ -15,7 +15,7 @@ pub enum Prompt {
     Tokens(Vec<TokenId>),
 }
 
-/// A generation. The defaults sample at temperature 0.8 until the model ends or the context is full.
+/// A generation. The defaults sample from the model's own distribution until the model ends or the context is full.
 #[derive(Clone, Debug)]
 pub struct Generate {
     /// Where the answer starts.

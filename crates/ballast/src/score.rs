@@ -5,6 +5,8 @@ use ballast_backend::{BlockId, Generator, LogitRows, Logits, SequenceStep, Token
 
 /// Tokens whose logits are held at a time.
 const CHUNK_LEN: usize = 64;
+/// The shortest window whose second half has a token that is scored.
+const WINDOW_LEN_MIN: usize = 3;
 
 /// Runs `tokens` as one sequence and calls `on_row(position, logits)` for every position that is wanted.
 ///
@@ -56,7 +58,7 @@ pub struct Perplexity {
 /// token. (This is the procedure of llama.cpp's `perplexity` tool, so figures compare.)
 ///
 /// # Errors
-/// If the text is shorter than two windows, or the engine fails.
+/// If a window is too short to score in, the text is shorter than two windows, or the engine fails.
 pub fn perplexity(
     engine: &mut dyn Generator,
     tokens: &[TokenId],
@@ -64,8 +66,11 @@ pub fn perplexity(
     bos: Option<TokenId>,
     mut on_window: impl FnMut(usize, usize),
 ) -> Result<Perplexity, Error> {
-    if context_len < 2 || tokens.len() < 2 * context_len {
-        return Err(Error::TextTooShort { expected: 2 * context_len.max(2), got: tokens.len() });
+    if context_len < WINDOW_LEN_MIN {
+        return Err(Error::WindowTooShort { expected: WINDOW_LEN_MIN, got: context_len });
+    }
+    if tokens.len() / 2 < context_len {
+        return Err(Error::TextTooShort { expected: context_len.saturating_mul(2), got: tokens.len() });
     }
     let n_windows = tokens.len() / context_len;
     let first_scored = context_len / 2;

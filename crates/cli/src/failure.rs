@@ -71,10 +71,11 @@ impl Failure {
     }
 }
 
-/// Writes clap's message where it belongs: help to standard output, mistakes to standard error.
+/// Writes clap's message where it belongs: help to standard output, mistakes to standard error. A reader of the help
+/// that has gone is no failure.
 pub(crate) fn show_usage(error: &clap::Error) -> ExitCode {
-    if error.print().is_err() {
-        return ExitCode::from(Exit::Failed as u8);
+    if let Err(unwritten) = error.print() {
+        return Failure::from(unwritten).show();
     }
     if error.use_stderr() { ExitCode::from(Exit::Usage as u8) } else { ExitCode::SUCCESS }
 }
@@ -84,9 +85,21 @@ fn write_error(text: &str) {
     drop(io::stderr().lock().write_all(text.as_bytes()));
 }
 
+/// Sampling, stop strings, kernels and windows are what the command line asks for, so an error in them is wrong usage.
+fn exit_of(error: &ballast::Error) -> Exit {
+    use ballast::{Error, RuntimeError};
+    match error {
+        Error::Runtime(RuntimeError::Sampling(_) | RuntimeError::Stop(_))
+        | Error::KernelsUnavailable { .. }
+        | Error::WindowTooShort { .. } => Exit::Usage,
+        error if error.kind() == ErrorKind::Denied => Exit::Refused,
+        _ => Exit::Failed,
+    }
+}
+
 impl From<ballast::Error> for Failure {
     fn from(error: ballast::Error) -> Self {
-        let exit = if error.kind() == ErrorKind::Denied { Exit::Refused } else { Exit::Failed };
+        let exit = exit_of(&error);
         let next = match error.reason() {
             Some(ReasonCode::MemoryBudgetExceeded) => {
                 Some("a smaller --ctx-size, a smaller model, a larger --memory-budget, or --memory-mode best-effort")

@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "in tests an unwrap is an assertion")]
 
+#[path = "command/exits.rs"]
+mod exits;
 #[path = "command/run.rs"]
 mod run;
 #[path = "command/support.rs"]

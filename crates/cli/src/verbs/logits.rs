@@ -30,6 +30,7 @@ impl Args {
     pub(crate) fn run(self) -> Result<(), Failure> {
         let gguf = Arc::new(Gguf::open(locate(&self.model.model)?.path()).map_err(ballast::Error::from)?);
         let mut engine = wiring::open_generator(&gguf, &self.load.options()?)?;
+        check(&self.ids, engine.shape().vocab_size, engine.shape().context_len)?;
         let ids: Vec<_> = self.ids.iter().copied().map(TokenId).collect();
         let last = ids.len() - 1;
         let mut rows: Vec<Vec<f32>> = Vec::new();
@@ -43,6 +44,17 @@ impl Args {
             output::line(&top(&row))?;
         }
         Ok(())
+    }
+}
+
+fn check(ids: &[u32], vocab_size: usize, context_len: usize) -> Result<(), Failure> {
+    if ids.len() > context_len {
+        let what = format!("--ids: expected at most {context_len} tokens, the context length, got {}", ids.len());
+        return Err(Failure::usage(what).try_this("a larger --ctx-size"));
+    }
+    match ids.iter().find(|&&id| id as usize >= vocab_size) {
+        Some(id) => Err(Failure::usage(format!("--ids: expected tokens below {vocab_size}, got {id}"))),
+        None => Ok(()),
     }
 }
 
