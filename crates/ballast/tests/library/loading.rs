@@ -1,0 +1,130 @@
+//! Loading: budgets, files that are not as they should be, what is reported.
+
+use crate::support::{ModelFile, endless, one_thread, said};
+use ballast::gguf::{Gguf, TensorType};
+use ballast::tokens::TokenizerOptions;
+use ballast::{
+    BudgetMode, Engine, Error, ErrorKind, Generate, LoadOptions, MemoryBudget, MemoryPlan, ReasonCode, wiring,
+};
+use ballast_testkit::{SplitMix, TinyLlama};
+
+/// A model with a context worth cutting.
+fn roomy() -> ModelFile {
+    ModelFile::new(TinyLlama { context_len: 4096, ..TinyLlama::new(TensorType::Q8_0) })
+}
+
+fn plan(file: &ModelFile, context_len: usize) -> MemoryPlan {
+    let options = LoadOptions { context_len: Some(context_len), ..one_thread() };
+    wiring::model_plan(&Gguf::open(file.path()).unwrap(), &options).unwrap().1
+}
+
+fn budget(mode: BudgetMode, bytes: u64) -> LoadOptions {
+    LoadOptions { memory: MemoryBudget { mode, bytes: Some(bytes) }, ..one_thread() }
+}
+
+fn codes(engine: &Engine) -> Vec<ReasonCode> {
+    engine.report().findings.iter().map(|finding| finding.code).collect()
+}
+
+#[test]
+fn the_report_tells_what_was_loaded() {
+    let file = roomy();
+    let engine = file.load(&one_thread());
+    let report = engine.report();
+    assert_eq!((report.model_name.as_str(), report.n_threads), ("tiny", 1));
+    assert_eq!(report.file_bytes, std::fs::metadata(file.path()).unwrap().len());
+    assert_eq!((report.shape.context_len, report.shape.vocab_size), (4096, 264));
+    assert_eq!(report.plan, plan(&file, 4096));
+    assert_eq!(report.findings, []);
+}
+
+#[test]
+fn a_strict_budget_refuses_with_the_figures() {
+    let file = roomy();
+    let needed = plan(&file, 4096).total_bytes();
+    let error = Engine::load(file.path(), &budget(BudgetMode::Strict, needed - 1)).unwrap_err();
+    let Error::MemoryBudgetExceeded { needed_bytes, budget_bytes } = error else { panic!("{error:?}") };
+    assert_eq!((needed_bytes, budget_bytes), (needed, needed - 1));
+    assert_eq!((error.kind(), error.reason()), (ErrorKind::Denied, Some(ReasonCode::MemoryBudgetExceeded)));
+    let tight = file.load(&budget(BudgetMode::Strict, needed));
+    assert_eq!(codes(&tight), [ReasonCode::MemoryBudgetSoftLimit]);
+    assert_eq!(codes(&file.load(&budget(BudgetMode::Strict, 2 * needed))), []);
+}
+
+#[test]
+fn a_best_effort_budget_cuts_the_context_and_answers_the_same() {
+    let file = roomy();
+    let ask = |engine: &Engine| {
+        said(&engine.generate(&Generate { max_tokens: Some(9), ..endless(Generate::text("he")) }).unwrap())
+    };
+    let whole = file.load(&one_thread());
+    let cut = file.load(&budget(BudgetMode::BestEffort, plan(&file, 1024).total_bytes()));
+    assert_eq!((cut.report().shape.context_len, cut.report().plan), (1024, plan(&file, 1024)));
+    assert!(codes(&cut).contains(&ReasonCode::MemoryBudgetSoftLimit));
+    assert_eq!(ask(&cut), ask(&whole));
+    let least = file.load(&budget(BudgetMode::BestEffort, 1));
+    assert_eq!(least.report().shape.context_len, 512);
+    assert!(codes(&least).contains(&ReasonCode::MemoryBudgetSoftLimit));
+    assert_eq!(ask(&least), ask(&whole));
+}
+
+#[test]
+fn without_a_budget_nothing_is_checked() {
+    let file = roomy();
+    let engine = file.load(&budget(BudgetMode::None, 1));
+    assert_eq!((engine.report().shape.context_len, codes(&engine)), (4096, vec![]));
+}
+
+#[test]
+fn an_unknown_pre_tokenizer_is_refused_or_allowed_and_reported() {
+    let file = ModelFile::tiny();
+    let path = file.with_text("gpt-2", "odd-9");
+    let error = Engine::load(&path, &one_thread()).unwrap_err();
+    assert_eq!((error.kind(), error.reason()), (ErrorKind::Invalid, Some(ReasonCode::TokenizerPreTokenizerUnknown)));
+    let tokenizer = TokenizerOptions { allow_unknown_pretokenizer: true, ..TokenizerOptions::default() };
+    let engine = Engine::load(&path, &LoadOptions { tokenizer, ..one_thread() }).unwrap();
+    assert_eq!(codes(&engine), [ReasonCode::TokenizerPreTokenizerUnknown]);
+    assert!(engine.report().findings[0].detail.contains("odd-9"), "{:?}", engine.report().findings);
+    let ask = |engine: &Engine| {
+        said(&engine.generate(&Generate { max_tokens: Some(5), ..endless(Generate::text("hello")) }).unwrap())
+    };
+    assert_eq!(ask(&engine), ask(&file.load(&one_thread())));
+}
+
+#[test]
+fn an_architecture_without_an_engine_is_refused_by_name() {
+    let file = ModelFile::tiny();
+    let error = Engine::load(&file.with_text("llama", "mamba"), &one_thread()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    let text = error.to_string();
+    assert!(text.contains("mamba") && text.contains("llama"), "{text}");
+}
+
+#[test]
+fn kernels_that_are_not_here_are_refused_with_those_that_are() {
+    let file = ModelFile::tiny();
+    let options = |name: &str| LoadOptions { kernels: Some(name.to_owned()), ..one_thread() };
+    let error = Engine::load(file.path(), &options("abacus")).unwrap_err();
+    assert!(matches!(error, Error::KernelsUnavailable { available, .. } if available.contains(&"generic")));
+    assert_eq!(file.load(&options("generic")).report().kernels, "generic");
+}
+
+#[test]
+fn damaged_files_are_refused_or_answer_and_never_panic() {
+    let file = ModelFile::tiny();
+    let bytes = std::fs::read(file.path()).unwrap();
+    for part in 0..64 {
+        let path = file.with_bytes(&bytes[..bytes.len() * part / 64]);
+        let error = Engine::load(&path, &one_thread()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "part {part}: {error}");
+    }
+    let mut random = SplitMix::new(3);
+    for round in 0..200 {
+        let mut damaged = bytes.clone();
+        let at = usize::try_from(random.next_u64() % 6000).unwrap();
+        damaged[at] ^= random.next_u8() | 1;
+        let Ok(engine) = Engine::load(&file.with_bytes(&damaged), &one_thread()) else { continue };
+        let answer = engine.generate(&Generate { max_tokens: Some(2), ..Generate::text("hello") });
+        assert!(engine.runtime().health().running, "round {round}, byte {at}: {answer:?}");
+    }
+}
