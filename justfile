@@ -42,9 +42,13 @@ peer:
     scripts/oracle-tools.sh {{cache}}
     . {{cache}}/env.sh && PATH="$(dirname "$BALLAST_PYTHON"):$PATH" scripts/peer.sh "$BALLAST_LLAMA_CPP" {{cache}}
 
-# All comparisons with other implementations; the whole of CI, which skips what it finds cached.
+# All comparisons with other implementations, in every format: the whole of CI with nothing left out.
 oracles:
-    .ci/run
+    BALLAST_ORACLES=all .ci/run
+
+# Figures for docs/BENCHMARKS.md, beside a peer: just benchmarks PATH-TO-llama-bench MODEL..
+benchmarks peer *models:
+    scripts/benchmarks.sh {{peer}} {{models}}
 
 # Speed of the release build on a model file.
 bench model *flags:

@@ -88,12 +88,20 @@ fn write_error(text: &str) {
 /// Sampling, stop strings, kernels and windows are what the command line asks for, so an error in them is wrong usage.
 fn exit_of(error: &ballast::Error) -> Exit {
     use ballast::{Error, RuntimeError};
-    match error {
+    let is_option = matches!(
+        error,
         Error::Runtime(RuntimeError::Sampling(_) | RuntimeError::Stop(_))
-        | Error::KernelsUnavailable { .. }
-        | Error::WindowTooShort { .. } => Exit::Usage,
-        error if error.kind() == ErrorKind::Denied => Exit::Refused,
-        _ => Exit::Failed,
+            | Error::KernelsUnavailable { .. }
+            | Error::WindowTooShort { .. }
+    );
+    match error.kind() {
+        _ if is_option => Exit::Usage,
+        ErrorKind::Denied => Exit::Refused,
+        ErrorKind::Invalid
+        | ErrorKind::Overloaded
+        | ErrorKind::Unavailable
+        | ErrorKind::Cancelled
+        | ErrorKind::Internal => Exit::Failed,
     }
 }
 

@@ -42,7 +42,8 @@ impl Args {
         let (address, server) = start(&engine, &self.model, &key)?;
         output::note(&format!("serving at http://{address}/v1, asking: {}\n", self.question));
         let usage = client::ask(address, &key, &self.model, &self.question)?;
-        output::note(&format!("\n{usage}\n\nnext: ballast chat {0}, ballast serve {0}, ballast --help", self.model));
+        let program = std::env::args().next().unwrap_or_else(|| "ballast".to_owned());
+        output::note(&format!("\n{usage}\n\nnext: {program} chat {}\n      {program} --help", self.model));
         server.stop()
     }
 }

@@ -27,7 +27,7 @@ pub(super) fn ask(address: SocketAddr, key: &str, model: &str, question: &str) -
         .header("authorization", format!("Bearer {key}"))
         .send_json(&body)
         .map_err(|error| Failure::failed("our own server refused the request").because(error.to_string()))?;
-    let mut usage = Value::Null;
+    let mut end = json!({});
     for line in BufReader::new(response.into_body().into_reader()).lines() {
         let line = line?;
         let Some(data) = line.strip_prefix("data: ").filter(|data| *data != "[DONE]") else { continue };
@@ -36,17 +36,25 @@ pub(super) fn ask(address: SocketAddr, key: &str, model: &str, question: &str) -
             return Err(Failure::failed("the answer ended with an error").because(error));
         }
         output::write(chunk["choices"][0]["delta"]["content"].as_str().unwrap_or_default())?;
-        if !chunk["usage"].is_null() {
-            usage = chunk;
+        for key in ["usage", "timings"] {
+            if !chunk[key].is_null() {
+                end[key] = chunk[key].clone();
+            }
         }
     }
     output::line("")?;
-    Ok(summary(&usage))
+    Ok(summary(&end))
 }
 
-fn summary(chunk: &Value) -> String {
-    let count = |key: &str| chunk["usage"][key].as_u64().unwrap_or_default();
-    let rate = chunk["timings"]["decode_tokens_per_second"].as_f64();
-    let rate = rate.map(|rate| format!(", {rate:.0} tokens/s")).unwrap_or_default();
-    format!("{} prompt tokens, {} generated{rate}", count("prompt_tokens"), count("completion_tokens"))
+fn summary(end: &Value) -> String {
+    let count = |key: &str| end["usage"][key].as_u64().unwrap_or_default();
+    let rate =
+        |key: &str| end["timings"][key].as_f64().map_or("not measured".into(), |rate| format!("{rate:.0} tokens/s"));
+    format!(
+        "{} prompt tokens ({}), {} generated ({})",
+        count("prompt_tokens"),
+        rate("prefill_tokens_per_second"),
+        count("completion_tokens"),
+        rate("decode_tokens_per_second")
+    )
 }
