@@ -2,10 +2,20 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "in tests an unwrap is an assertion")]
 
+#[path = "command/chat.rs"]
+mod chat;
 #[path = "command/exits.rs"]
 mod exits;
+#[path = "command/http.rs"]
+mod http;
+#[path = "command/inspect.rs"]
+mod inspect;
+#[path = "command/places.rs"]
+mod places;
 #[path = "command/run.rs"]
 mod run;
+#[path = "command/serve.rs"]
+mod serve;
 #[path = "command/support.rs"]
 mod support;
 #[path = "command/text.rs"]

@@ -4,7 +4,7 @@ use ballast_gguf::TensorType;
 use ballast_testkit::TinyLlama;
 use serde_json::Value;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
@@ -137,9 +137,4 @@ pub(crate) fn ids(value: &Value) -> Vec<u32> {
 /// Ids as `--ids` takes them.
 pub(crate) fn comma_separated(ids: &[u32]) -> String {
     ids.iter().map(u32::to_string).collect::<Vec<_>>().join(",")
-}
-
-/// A copy of the model's bytes.
-pub(crate) fn bytes_of(path: impl AsRef<Path>) -> Vec<u8> {
-    std::fs::read(path).unwrap()
 }

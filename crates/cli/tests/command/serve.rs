@@ -1,0 +1,185 @@
+//! `ballast serve` and `ballast demo`: who may ask, what comes back, and how it ends.
+
+use crate::http::{get, post};
+use crate::support::{Home, Ran};
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::process::{Child, ChildStderr, Command};
+
+const KEY: &str = "sk-quokka-0123456789";
+const CHAT: &str = "/v1/chat/completions";
+
+/// A running server, ended with the test.
+struct Server {
+    child: Child,
+    address: SocketAddr,
+    stderr: BufReader<ChildStderr>,
+    /// What standard error said so far.
+    said: String,
+}
+
+impl Server {
+    /// Starts a server on any free port and waits until it says where.
+    fn start(home: &Home, args: &[&str]) -> Self {
+        Self::spawn(&mut home.command(&[&["serve", home.model(), "--port", "0"], args].concat()))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let mut child = command.spawn().unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut said = String::new();
+        let address = loop {
+            let before = said.len();
+            let n_bytes = stderr.read_line(&mut said).unwrap();
+            assert!(n_bytes > 0, "the server has ended: {said}");
+            let line = &said[before..];
+            if let Some((_, url)) = line.split_once(" at http://") {
+                break url.trim().strip_suffix("/v1").unwrap().parse().unwrap();
+            }
+        };
+        Self { child, address, stderr, said }
+    }
+
+    /// The key it made, from its next line.
+    fn made_key(&mut self) -> String {
+        let mut line = String::new();
+        self.stderr.read_line(&mut line).unwrap();
+        line.trim().strip_prefix("clients need this key: ").unwrap_or_else(|| panic!("{line}")).to_owned()
+    }
+
+    /// Sends a signal and waits for the end.
+    fn end(mut self, signal: &str) -> Ran {
+        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+        let mut stdout = String::new();
+        self.child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
+        self.stderr.read_to_string(&mut self.said).unwrap();
+        let code = self.child.wait().unwrap().code();
+        Ran { code, stdout, stderr: std::mem::take(&mut self.said) }
+    }
+}
+
+/// A test that failed leaves nothing running.
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn question(content: &str) -> Value {
+    json!({
+        "model": "tiny", "messages": [{ "role": "user", "content": content }],
+        "temperature": 0, "max_tokens": 6, "logit_bias": { "120": 100, "121": 100, "122": 100 },
+    })
+}
+
+#[test]
+fn a_key_is_made_told_and_needed() {
+    let home = Home::new();
+    let mut server = Server::start(&home, &["--alias", "tiny"]);
+    let key = server.made_key();
+    assert!(key.starts_with("sk-") && key.len() > 40, "{key}");
+    for wrong in [None, Some("sk-wrong")] {
+        let refused = post(server.address, CHAT, wrong, &question("hello"));
+        assert_eq!(refused.status, 401, "{refused:?}");
+        assert!(refused.json()["error"]["message"].is_string());
+    }
+    let answer = post(server.address, CHAT, Some(&key), &question("hello"));
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(get(server.address, "/health", None).json()["status"], "ok");
+    let ended = server.end("-TERM");
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), ""), "{ended:?}");
+}
+
+#[test]
+fn an_answer_over_http_is_the_answer_of_run() {
+    let home = Home::new();
+    let server = Server::start(&home, &["--alias", "tiny", "--api-key", KEY]);
+    let whole = post(server.address, CHAT, Some(KEY), &question("hello")).json();
+    let args = ["hello", "--temperature", "0", "-n", "6", "--json", "--logit-bias=120=100", "--logit-bias=121=100"];
+    let run = home.json("run", &[&args[..], &["--logit-bias=122=100"]].concat());
+    let choice = &whole["choices"][0];
+    assert_eq!((&choice["message"]["content"], &choice["finish_reason"]), (&run["text"], &run["finish_reason"]));
+    assert_eq!((&whole["usage"]["prompt_tokens"], &whole["model"]), (&run["usage"]["prompt_tokens"], &json!("tiny")));
+
+    let mut streamed = question("hello");
+    streamed["stream"] = json!(true);
+    let stream = post(server.address, CHAT, Some(KEY), &streamed).body;
+    let events: Vec<&str> = stream.split("\n\n").filter_map(|event| event.strip_prefix("data: ")).collect();
+    let (last, chunks) = events.split_last().unwrap();
+    assert_eq!(*last, "[DONE]");
+    let piece = |chunk: &&str| -> String {
+        let chunk: Value = serde_json::from_str(chunk).unwrap();
+        chunk["choices"][0]["delta"]["content"].as_str().unwrap_or_default().to_owned()
+    };
+    assert_eq!(chunks.iter().map(piece).collect::<String>(), run["text"].as_str().unwrap());
+    assert_eq!(server.end("-INT").code, Some(0));
+}
+
+#[test]
+fn keys_come_from_a_file_or_the_environment() {
+    let home = Home::new();
+    let file = home.file("keys", format!("# ours\n\n{KEY}\n sk-second-0123456789 \n"));
+    let server = Server::start(&home, &["--api-key-file", &file]);
+    for (key, status) in [(KEY, 200), ("sk-second-0123456789", 200), ("# ours", 401), ("sk-second", 401)] {
+        assert_eq!(get(server.address, "/v1/models", Some(key)).status, status, "{key}");
+    }
+    let mut command = home.command(&["serve", home.model(), "--port", "0"]);
+    let server = Server::spawn(command.env("BALLAST_API_KEY", KEY));
+    assert_eq!(get(server.address, "/v1/models", Some(KEY)).status, 200);
+    assert_eq!(get(server.address, "/v1/models", None).status, 401);
+    let empty = home.file("empty", "# none\n");
+    let mut server = Server::start(&home, &["--api-key-file", &empty]);
+    assert!(server.made_key().starts_with("sk-"), "a file without keys is no open door");
+}
+
+#[test]
+fn without_a_key_only_this_machine_may_ask() {
+    let home = Home::new();
+    let server = Server::start(&home, &["--no-auth"]);
+    assert_eq!(get(server.address, "/v1/models", None).status, 200);
+    assert_eq!(server.end("-TERM").code, Some(0));
+    for host in ["0.0.0.0", "::", "192.0.2.1"] {
+        let ran = home.ballast(&["serve", home.model(), "--port", "0", "--no-auth", "--host", host]);
+        ran.fails(3, "--no-auth");
+    }
+}
+
+#[test]
+fn an_address_in_use_is_told() {
+    let home = Home::new();
+    let server = Server::start(&home, &["--no-auth"]);
+    let port = server.address.port().to_string();
+    home.ballast(&["serve", home.model(), "--port", &port, "--no-auth"]).fails(1, "cannot be listened on");
+}
+
+#[test]
+fn neither_keys_nor_prompts_nor_answers_are_in_the_log() {
+    let home = Home::new();
+    for format in ["text", "json"] {
+        let args = ["--alias", "tiny", "--api-key", KEY, "--log", "trace", "--log-format", format];
+        let server = Server::start(&home, &args);
+        let answer = post(server.address, CHAT, Some(KEY), &question("zanzibar marmalade")).json();
+        let text = answer["choices"][0]["message"]["content"].as_str().unwrap().to_owned();
+        post(server.address, CHAT, Some("sk-wrong-numbat"), &question("zanzibar"));
+        post(server.address, CHAT, Some(KEY), &question(&"marmalade ".repeat(100)));
+        let ended = server.end("-TERM");
+        assert!(ended.stderr.contains("request ended"), "{}", ended.stderr);
+        for word in ["quokka", "numbat", "zanzibar", "marmalade", &text] {
+            assert!(!ended.stderr.contains(word), "{word:?} in {}", ended.stderr);
+        }
+    }
+}
+
+#[test]
+fn the_demo_does_the_whole_job_with_a_model_of_ones_own() {
+    let home = Home::new();
+    let ran = home.ballast(&["demo", "hello", "--model", home.model()]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let run = home.ballast(&["run", home.model(), "hello", "--temperature", "0", "-n", "128"]);
+    assert_eq!(ran.stdout, run.stdout);
+    let next = format!("chat {}", home.model());
+    assert!(ran.stderr.contains("128 generated") && ran.stderr.contains(&next), "{ran:?}");
+}
