@@ -16,6 +16,8 @@ mod places;
 mod run;
 #[path = "command/serve.rs"]
 mod serve;
+#[path = "command/signals.rs"]
+mod signals;
 #[path = "command/support.rs"]
 mod support;
 #[path = "command/text.rs"]
