@@ -35,6 +35,16 @@ pub enum Error {
         /// What this CPU has.
         available: Vec<&'static str>,
     },
+    /// A number far above what any machine can use.
+    #[error("{option}: expected at most {max}, got {got}")]
+    OptionTooLarge {
+        /// The field of [`crate::LoadOptions`].
+        option: &'static str,
+        /// The bound.
+        max: usize,
+        /// What was asked for.
+        got: usize,
+    },
     /// The plan is larger than the budget.
     #[error("memory: expected at most {budget_bytes} bytes, the plan needs {needed_bytes}")]
     MemoryBudgetExceeded {
@@ -74,6 +84,7 @@ impl Error {
             Self::Gguf(_)
             | Self::Tokenizer(_)
             | Self::KernelsUnavailable { .. }
+            | Self::OptionTooLarge { .. }
             | Self::WindowTooShort { .. }
             | Self::TextTooShort { .. } => ErrorKind::Invalid,
         }
@@ -91,6 +102,7 @@ impl Error {
             | Self::Llm(_)
             | Self::Prompt(_)
             | Self::KernelsUnavailable { .. }
+            | Self::OptionTooLarge { .. }
             | Self::WindowTooShort { .. }
             | Self::TextTooShort { .. } => None,
         }

@@ -7,6 +7,13 @@ use ballast_llm::{EngineOptions, LlamaConfig, LlamaEngine, MemoryPlan};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+/// Bounds of what can be asked of an engine, far above use: they keep plans from overflowing and a typing error from
+/// being tried.
+const N_THREADS_MAX: usize = 1 << 10;
+const N_PARALLEL_MAX: usize = 1 << 12;
+const BATCH_TOKENS_MAX: usize = 1 << 16;
+const KV_LEN_MAX: usize = 1 << 28;
+
 /// Opens the engine for a file, alone, without a runtime around it: for benchmarks and for looking at logits.
 ///
 /// # Errors
@@ -18,8 +25,9 @@ pub fn open_generator(gguf: &Arc<Gguf>, options: &LoadOptions) -> Result<Box<dyn
 /// The engine's options among those of loading.
 ///
 /// # Errors
-/// If the kernel set asked for is not to be had on this CPU.
+/// If the kernel set asked for is not to be had on this CPU, or a number is out of bounds.
 pub(crate) fn engine_options(options: &LoadOptions) -> Result<EngineOptions, Error> {
+    check_bounds(options)?;
     let defaults = EngineOptions::default();
     let kernels = match &options.kernels {
         None => defaults.kernels,
@@ -34,6 +42,19 @@ pub(crate) fn engine_options(options: &LoadOptions) -> Result<EngineOptions, Err
         max_batch_tokens: options.max_batch_tokens,
         max_batch_sequences: options.n_parallel,
     })
+}
+
+fn check_bounds(options: &LoadOptions) -> Result<(), Error> {
+    let bounds = [
+        ("n_threads", options.n_threads.unwrap_or(0), N_THREADS_MAX),
+        ("n_parallel", options.n_parallel, N_PARALLEL_MAX),
+        ("max_batch_tokens", options.max_batch_tokens, BATCH_TOKENS_MAX),
+        ("kv_len", options.kv_len.unwrap_or(0), KV_LEN_MAX),
+    ];
+    match bounds.into_iter().find(|(_, got, max)| got > max) {
+        Some((option, got, max)) => Err(Error::OptionTooLarge { option, max, got }),
+        None => Ok(()),
+    }
 }
 
 /// Every element of a tensor as f32, in file order.

@@ -85,13 +85,14 @@ fn write_error(text: &str) {
     drop(io::stderr().lock().write_all(text.as_bytes()));
 }
 
-/// Sampling, stop strings, kernels and windows are what the command line asks for, so an error in them is wrong usage.
+/// Sampling, stop strings, kernels, sizes and windows are what the command line asks for: an error there is wrong usage.
 fn exit_of(error: &ballast::Error) -> Exit {
     use ballast::{Error, RuntimeError};
     let is_option = matches!(
         error,
         Error::Runtime(RuntimeError::Sampling(_) | RuntimeError::Stop(_))
             | Error::KernelsUnavailable { .. }
+            | Error::OptionTooLarge { .. }
             | Error::WindowTooShort { .. }
     );
     match error.kind() {

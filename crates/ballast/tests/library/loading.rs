@@ -110,6 +110,25 @@ fn kernels_that_are_not_here_are_refused_with_those_that_are() {
 }
 
 #[test]
+fn numbers_beyond_any_machine_are_refused_with_their_bound() {
+    let file = ModelFile::tiny();
+    let huge = usize::MAX;
+    let cases = [
+        ("n_threads", LoadOptions { n_threads: Some(huge), ..one_thread() }),
+        ("n_parallel", LoadOptions { n_parallel: huge, ..one_thread() }),
+        ("max_batch_tokens", LoadOptions { max_batch_tokens: huge, ..one_thread() }),
+        ("kv_len", LoadOptions { kv_len: Some(huge), ..one_thread() }),
+    ];
+    for (field, options) in cases {
+        let error = Engine::load(file.path(), &options).unwrap_err();
+        let Error::OptionTooLarge { option, got, .. } = error else { panic!("{field}: {error:?}") };
+        assert_eq!((option, got, error.kind()), (field, huge, ErrorKind::Invalid));
+    }
+    let longest = file.load(&LoadOptions { context_len: Some(huge), ..one_thread() });
+    assert_eq!(longest.report().shape.context_len, 256);
+}
+
+#[test]
 fn damaged_files_are_refused_or_answer_and_never_panic() {
     let file = ModelFile::tiny();
     let bytes = std::fs::read(file.path()).unwrap();

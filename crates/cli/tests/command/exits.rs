@@ -41,6 +41,10 @@ fn wrong_usage_is_told_with_2() {
     let too_many = vec!["1"; 257].join(",");
     let cases: &[&[&str]] = &[
         &["logits", model, "--ids", &too_many],
+        &["run", model, "hi", "--threads", "100000"],
+        &["run", model, "hi", "--parallel", "18446744073709551615"],
+        &["run", model, "hi", "--batch-size", "18446744073709551615"],
+        &["run", model, "hi", "--kv-size", "18446744073709551615", "--memory-mode", "none"],
         &["fly"],
         &["run"],
         &["run", model, "hi", "--no-such-flag"],
