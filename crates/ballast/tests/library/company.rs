@@ -37,14 +37,15 @@ fn together(engine: &Engine, seeds: &[u64], max_tokens: usize) -> Vec<Said> {
     seeds.chunks(N_TOGETHER).flat_map(group_of).collect()
 }
 
-/// The ways to run a model that must make no difference, with the reference first.
+/// The ways to run a model that must make no difference, with the reference first. A KV cache has room for one context,
+/// so a context of `kv_tight` positions makes sequences give way to each other.
 fn ways(kv_tight: usize) -> Vec<(&'static str, LoadOptions)> {
     let with_threads = |n_threads| LoadOptions { n_threads: Some(n_threads), ..one_thread() };
     let roomy = |options: LoadOptions| LoadOptions { kv_len: Some(2048), ..options };
     vec![
         ("1 thread", roomy(with_threads(1))),
         ("2 threads", roomy(with_threads(2))),
-        ("a KV cache for some", LoadOptions { kv_len: Some(kv_tight), ..with_threads(1) }),
+        ("a KV cache for some", LoadOptions { context_len: Some(kv_tight), ..with_threads(1) }),
         ("steps of 5 tokens", LoadOptions { max_batch_tokens: 5, ..roomy(with_threads(2)) }),
         ("3 at a time", LoadOptions { n_parallel: 3, ..roomy(with_threads(1)) }),
     ]
