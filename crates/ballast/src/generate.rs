@@ -15,7 +15,8 @@ pub enum Prompt {
     Tokens(Vec<TokenId>),
 }
 
-/// A generation. The defaults sample from the model's own distribution until the model ends or the context is full.
+/// A generation. The defaults are those of the command line: temperature 0.8 among the 40 most likely tokens, with the
+/// unlikely tail left out (`top_p` 0.95, `min_p` 0.05), until the model ends or the context is full.
 #[derive(Clone, Debug)]
 pub struct Generate {
     /// Where the answer starts.
@@ -38,7 +39,13 @@ impl Default for Generate {
     fn default() -> Self {
         Self {
             prompt: Prompt::Text(String::new()),
-            sampling: SamplingParams::default(),
+            sampling: SamplingParams {
+                temperature: 0.8,
+                top_k: 40,
+                top_p: 0.95,
+                min_p: 0.05,
+                ..SamplingParams::default()
+            },
             stop: Vec::new(),
             max_tokens: None,
             ignore_eos: false,

@@ -153,7 +153,7 @@ pub(crate) fn stats(answer: &Answer) -> String {
 #[cfg(test)]
 mod tests {
     use super::Args;
-    use ballast::tokens::SamplingParams;
+    use ballast::Generate;
     use clap::Parser;
 
     #[derive(Debug, Parser)]
@@ -165,6 +165,6 @@ mod tests {
     #[test]
     fn the_command_line_and_the_library_have_the_same_defaults() {
         let line = Line::parse_from(["ballast", "model"]);
-        assert_eq!(line.args.sampling.generate().sampling, SamplingParams::default());
+        assert_eq!(line.args.sampling.generate().sampling, Generate::default().sampling);
     }
 }
