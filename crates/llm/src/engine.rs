@@ -29,7 +29,8 @@ pub struct EngineOptions {
     pub n_threads: NonZeroUsize,
     /// Positions of one sequence; `None` or more than the model was trained for: as many as that.
     pub context_len: Option<usize>,
-    /// Positions in the KV cache, all sequences together; `None`: as many as one full context.
+    /// Positions in the KV cache, all sequences together; `None`: as many as one full context. Fewer bound the
+    /// context, too.
     pub kv_len: Option<usize>,
     /// Most tokens in one step.
     pub max_batch_tokens: usize,
@@ -68,10 +69,10 @@ impl EngineOptions {
     #[must_use]
     pub fn shape(&self, config: &LlamaConfig) -> GeneratorShape {
         let context_len = self.context_len.map_or(config.context_len, |len| len.clamp(1, config.context_len));
-        let kv_len = self.kv_len.unwrap_or(context_len).max(context_len);
+        let kv_len = self.kv_len.unwrap_or(context_len).max(1);
         GeneratorShape {
             vocab_size: config.vocab_size,
-            context_len,
+            context_len: context_len.min(kv_len),
             block_len: BLOCK_LEN,
             n_blocks: kv_len.div_ceil(BLOCK_LEN),
             max_batch_tokens: self.max_batch_tokens.max(1),
@@ -102,7 +103,7 @@ impl LlamaEngine {
         let shape = options.shape(&config);
         tracing::debug!(kernels = options.kernels.name(), n_threads = options.n_threads, ?shape, "opened a model");
         Ok(Self {
-            kv: KvCache::new(&config, shape.n_blocks, shape.block_len),
+            kv: KvCache::new(&config, shape.n_blocks, shape.block_len)?,
             scratch: Scratch::default(),
             compute: Compute { kernels: options.kernels, pool: ComputePool::new(options.n_threads) },
             model: Model { gguf, config, weights, rope },

@@ -82,6 +82,12 @@ pub enum LlmError {
         /// What disagrees.
         source: ShapeError,
     },
+    /// A KV cache that the system does not grant.
+    #[error("kv cache: expected {bytes} bytes of memory, the system refuses them")]
+    KvMemory {
+        /// What was asked for.
+        bytes: u64,
+    },
     /// A step that the engine's shape does not allow.
     #[error("step: expected {expected}, got {got}")]
     Step {
@@ -98,6 +104,7 @@ impl LlmError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Gguf(GgufError::FileChangedWhileMapped { .. }) => ErrorKind::Unavailable,
+            Self::KvMemory { .. } => ErrorKind::Denied,
             Self::Gguf(_)
             | Self::UnsupportedArchitecture { .. }
             | Self::UnsupportedFeature { .. }

@@ -1,6 +1,6 @@
 //! The KV cache: keys and values of every layer, f16, in blocks that the caller hands out.
 
-use crate::LlamaConfig;
+use crate::{LlamaConfig, LlmError};
 use ballast_kernels::{Kernels, KvView};
 use half::f16;
 use half::slice::HalfBitsSliceExt;
@@ -18,11 +18,14 @@ pub(crate) struct KvCache {
 }
 
 impl KvCache {
-    pub(crate) fn new(config: &LlamaConfig, n_blocks: usize, block_len: usize) -> Self {
+    /// # Errors
+    /// If the system does not grant the memory.
+    pub(crate) fn new(config: &LlamaConfig, n_blocks: usize, block_len: usize) -> Result<Self, LlmError> {
         let layer_len = n_blocks * block_len * config.kv_dim();
+        ask_for(layer_len.saturating_mul(2 * config.n_layers))?;
         let layers = || (0..config.n_layers).map(|_| vec![0_u16; layer_len]).collect();
         let (n_kv_heads, head_dim) = (config.n_kv_heads, config.head_dim);
-        Self { n_kv_heads, head_dim, block_len, keys: layers(), values: layers() }
+        Ok(Self { n_kv_heads, head_dim, block_len, keys: layers(), values: layers() })
     }
 
     /// Writes one position's keys and values, `[n_kv_heads, head_dim]` each, to row `row` of block `block`.
@@ -50,4 +53,10 @@ impl KvCache {
             head_dim: self.head_dim,
         }
     }
+}
+
+/// Whether the system grants `len` entries at all. Zeroed vectors abort where it does not; this one says so.
+fn ask_for(len: usize) -> Result<(), LlmError> {
+    let bytes = len as u64 * 2;
+    Vec::<u16>::new().try_reserve_exact(len).map_err(|_| LlmError::KvMemory { bytes })
 }

@@ -1,6 +1,9 @@
 //! What a sequence is told does not depend on its company: bytes are equal alone, in a batch of eight, in chunks of any
 //! size, with one thread or several, and whether a token was part of a prompt or was decoded.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
+#![expect(clippy::cast_possible_truncation, reason = "the numbers of a tiny model are small")]
+
 use ballast_backend::{BlockId, Generator, LogitRows, Logits, SequenceStep, TokenId};
 use ballast_gguf::{Gguf, TensorType};
 use ballast_llm::{EngineOptions, LlamaEngine};
