@@ -7,12 +7,14 @@
 use super::TemplateError;
 use std::thread;
 
+/// Frames of code that is not optimised are that much larger.
+const FRAME_FACTOR: usize = if cfg!(debug_assertions) { 6 } else { 1 };
 /// Enough for the deepest syntax tree of a source of the longest length: measured by the test of hostile templates.
-pub(super) const PARSE_BYTES: usize = 256 << 20;
-/// Stack that dropping one level of nested values takes, in builds without optimisation.
-const LEVEL_BYTES: usize = 192;
+pub(super) const PARSE_BYTES: usize = FRAME_FACTOR * (256 << 20);
+/// Stack that dropping one level of nested values takes.
+const LEVEL_BYTES: usize = FRAME_FACTOR * 192;
 /// For everything else.
-const RENDER_BASE_BYTES: usize = 64 << 20;
+const RENDER_BASE_BYTES: usize = FRAME_FACTOR * (64 << 20);
 
 /// Enough for the deepest value that `fuel` instructions can build: one level each.
 pub(super) fn render_bytes(fuel: u64) -> usize {
