@@ -12,7 +12,7 @@ use std::time::Duration;
 /// Which model.
 #[derive(Args, Debug)]
 pub(crate) struct ModelArg {
-    /// A path, an alias (`default`), hf:user/repo[:QUANT], or a name in Ollama's store.
+    /// A path, an alias (`default`), `hf:user/repo[:QUANT]`, or a name in Ollama's store.
     pub(crate) model: String,
 }
 
