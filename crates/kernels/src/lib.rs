@@ -1,7 +1,7 @@
 //! SIMD compute over slices: block formats, quantisation, matrix products, norms, rope, softmax, attention.
 //!
 //! One trait, [`Kernels`], and one zero-sized type per instruction set. A value of a set proves that the CPU has it;
-//! [`detect`] picks the best, [`by_name`] forces one. `generic` is written plainly and is the oracle for the others.
+//! [`detect()`] picks the best, [`by_name`] forces one. `generic` is written plainly and is the oracle for the others.
 //!
 //! No threads, no I/O, no allocation in hot calls: callers split rows, kernels compute a slice.
 //!

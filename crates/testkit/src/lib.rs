@@ -3,7 +3,7 @@
 //! - [`ScriptedGenerator`]: an engine that says what a test wants, when the test wants it; [`ScriptControl`] holds its
 //!   steps back and shows what was run.
 //! - [`VirtualClock`]: time that moves when a test says so.
-//! - [`tiny_tokenizer`], [`tiny_template`]: 256 byte tokens, a few merges, the control tokens of ChatML.
+//! - [`tiny_tokenizer()`], [`tiny_template()`]: 256 byte tokens, a few merges, the control tokens of ChatML.
 //! - [`TinyLlama`]: a llama model file with random weights, small enough to run in any test.
 //!
 //! Only tests depend on it; it panics where a test could do nothing but panic.
