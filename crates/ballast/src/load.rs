@@ -89,6 +89,14 @@ pub(crate) fn load(path: &Path, options: &LoadOptions) -> Result<Loaded, Error> 
         load_time: clock.now(),
         findings,
     };
+    tracing::info!(
+        model = report.model_name,
+        kernels = report.kernels,
+        n_threads = report.n_threads,
+        planned_bytes = report.plan.total_bytes(),
+        load_ms = report.load_time.as_millis(),
+        "model loaded"
+    );
     for finding in &report.findings {
         tracing::warn!(code = finding.code.as_str(), detail = finding.detail, "model loaded with a finding");
     }

@@ -1,7 +1,7 @@
 //! Standard output: the answer and nothing else.
 
 use crate::failure::Failure;
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
 
 /// Most bytes read from standard input as a prompt or text.
 const STDIN_BYTES_MAX: u64 = 64 << 20;
@@ -31,6 +31,9 @@ pub(crate) fn note(text: &str) {
 /// Reads standard input as text.
 pub(crate) fn read_stdin() -> Result<String, Failure> {
     let mut text = String::new();
+    if io::stdin().is_terminal() {
+        note("type the text, then Ctrl-D");
+    }
     io::stdin()
         .lock()
         .take(STDIN_BYTES_MAX + 1)
