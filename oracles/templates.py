@@ -3,7 +3,8 @@
 Python renders in the environment that Python tools use for chat templates: sandboxed, blocks trimmed, loop controls,
 `generation` blocks, Python's tojson, raise_exception and strftime_now. Ours renders through the example program
 render_template of the crate tokens. A template passes if all its renderings agree: the same text, the same message
-of raise_exception, or a failure of another kind on both sides.
+of raise_exception, or a failure of another kind on both sides. Those in KNOWN differ in so many renderings and no more,
+for the reason given.
 
 usage: templates.py FOLDER [PROGRAM]     PROGRAM: render_template, built where it is not given
 """
@@ -26,6 +27,20 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 NOW = 1_763_715_600
 BOS, EOS = "<s>", "</s>"
 RENDER_SECONDS = 600
+
+NONE = "Python fails where None is iterated, minijinja takes it as empty"
+KNOWN = {
+    "Cohere2MoE.jinja": (4, NONE),
+    "CohereForAI-c4ai-command-r-plus-tool_use.jinja": (42, NONE),
+    "CohereForAI-c4ai-command-r7b-12-2024-tool_use.jinja": (2, NONE),
+    "LFM2.5-8B-A1B.jinja": (2, NONE),
+    "Mistral-Small-3.2-24B-Instruct-2506.jinja": (2, NONE),
+    "NousResearch-Hermes-2-Pro-Llama-3-8B-tool_use.jinja": (40, NONE),
+    "NousResearch-Hermes-3-Llama-3.1-8B-tool_use.jinja": (40, NONE),
+    "Reka-Edge.jinja": (2, "minijinja panics on a reversed slice of an empty list; told as a template error"),
+    "llama-cpp-deepseek-r1.jinja": (14, "Python cannot serialise a generator, minijinja can"),
+    "meetkai-functionary-medium-v3.1.jinja": (14, "Python escapes what is added to a safe string"),
+}
 
 WEATHER = {"type": "function", "function": {
     "name": "get_weather", "description": "Tells the weather at a place, \"now\" & <later>.",
@@ -198,7 +213,11 @@ def main():
         if fault := difference(want, got(json.loads(line))):
             faults[file].append(f"{label}: {fault}")
     for file, found in faults.items():
-        report.check(file, "\n  ".join(["", *found]) if found else None)
+        n_known, why = KNOWN.get(file, (0, ""))
+        if len(found) == n_known:
+            report.check(f"{file}, but for {n_known} renderings: {why}" if n_known else file, None)
+        else:
+            report.check(file, "\n  ".join([f"{len(found)} renderings differ, {n_known} are known to", *found]))
     print(f"{len(cases)} renderings: {n_texts} texts, {n_refusals} refusals, {n_failures} failures in Python; "
           f"{len(cases) - sum(map(len, faults.values()))} agree")
     report.end()
