@@ -21,8 +21,8 @@ TEXT
     echo "Commit $(git rev-parse --short HEAD), $(rustc --version | cut -d ' ' -f 1,2), $(uname -sr), $(date -u +%Y-%m-%d)."
     for model in "$@"; do
         printf '\n## %s\n\n' "$(basename "$model" .gguf)"
-        printf '    ballast bench MODEL --peer llama-bench --rounds 7 --format markdown\n\n'
-        "$ballast" bench "$model" --peer "$peer" --rounds 7 --format markdown
+        printf '    ballast bench MODEL --peer llama-bench --rounds 5 --format markdown\n\n'
+        "$ballast" bench "$model" --peer "$peer" --rounds 5 --format markdown
     done
 } > "$out.new"
 mv "$out.new" "$out"
