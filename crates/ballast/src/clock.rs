@@ -1,7 +1,7 @@
-//! The system's monotonic clock.
+//! The system's clocks: the monotonic one, and the date.
 
 use ballast_backend::Clock;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Time since the clock was made.
 #[derive(Clone, Copy, Debug)]
@@ -22,4 +22,12 @@ impl Clock for SystemClock {
     fn now(&self) -> Duration {
         self.origin.elapsed()
     }
+}
+
+/// Seconds since 1970-01-01 00:00 UTC: what chat templates and wires call the date.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "this is where the date enters the library")]
+pub fn unix_seconds() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }

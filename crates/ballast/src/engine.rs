@@ -1,5 +1,6 @@
 //! A loaded model that answers.
 
+use crate::clock::unix_seconds;
 use crate::load::{Loaded, load};
 use crate::{Answer, ChatSession, Error, Generate, LoadOptions, LoadReport, Prompt};
 use ballast_backend::TokenId;
@@ -8,7 +9,6 @@ use ballast_tokens::{PromptFormat, RenderOptions};
 use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A loaded model. Send + Sync; clones share the model and its batch.
 #[derive(Clone, Debug)]
@@ -102,10 +102,4 @@ impl Engine {
 /// A seed for requests that bring none, from the system's randomness.
 fn random_seed() -> u64 {
     RandomState::new().hash_one(0)
-}
-
-#[expect(clippy::disallowed_methods, reason = "chat templates ask for today's date")]
-fn unix_seconds() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }

@@ -43,7 +43,7 @@ pub use ballast_runtime::{
 pub use ballast_tokens as tokens;
 pub use budget::{BudgetMode, MemoryBudget};
 pub use chat::{ChatSession, Reply};
-pub use clock::SystemClock;
+pub use clock::{SystemClock, unix_seconds};
 pub use engine::Engine;
 pub use error::Error;
 pub use generate::{Generate, Prompt};

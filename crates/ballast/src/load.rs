@@ -108,13 +108,13 @@ pub(crate) fn load(path: &Path, options: &LoadOptions) -> Result<Loaded, Error> 
 /// Plans the memory and, under a best-effort budget, shrinks the context until it fits.
 fn fit(gguf: &Gguf, options: &LoadOptions) -> Result<(LoadOptions, MemoryPlan, Vec<Finding>), Error> {
     let mut options = options.clone();
-    let (_, mut plan) = model_plan(gguf, &options)?;
+    let (shape, mut plan) = model_plan(gguf, &options)?;
     let Some(limit) = options.memory.bytes.or_else(|| Machine::read().memory_bytes()) else {
         return Ok((options, plan, Vec::new()));
     };
     let mut findings = Vec::new();
     if options.memory.mode == BudgetMode::BestEffort && plan.total_bytes() > limit {
-        let planned = model_plan(gguf, &options)?.0.context_len;
+        let planned = shape.context_len;
         let mut context_len = planned;
         while plan.total_bytes() > limit && context_len > CONTEXT_LEN_MIN {
             context_len = (context_len / 2).max(CONTEXT_LEN_MIN);

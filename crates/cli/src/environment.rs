@@ -6,7 +6,7 @@ use ballast_store::{Clock, Places, Secret, Store};
 use std::env::{var, var_os};
 use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 /// Colour and progress only for a person at a terminal who has not asked for none. (no-color.org)
 pub(crate) fn colour(stream: &impl IsTerminal) -> bool {
@@ -44,12 +44,6 @@ pub(crate) fn data_dir() -> PathBuf {
         .or_else(|| path("XDG_DATA_HOME").map(|dir| dir.join("ballast")))
         .or_else(|| home().map(|home| home.join(".local/share/ballast")))
         .unwrap_or_else(|| PathBuf::from(".ballast"))
-}
-
-/// Seconds since 1970-01-01 00:00 UTC.
-pub(crate) fn unix_seconds() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 fn home() -> Option<PathBuf> {

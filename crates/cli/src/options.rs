@@ -2,11 +2,12 @@
 
 use crate::environment;
 use crate::failure::Failure;
+use ballast::gguf::Gguf;
 use ballast::tokens::{SamplingParams, TokenizerOptions};
 use ballast::{BudgetMode, Engine, Generate, LoadOptions, MemoryBudget, ReasonCode, TokenId};
 use ballast_store::{Located, ModelName};
 use clap::{Args, ValueEnum};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Which model.
@@ -27,6 +28,11 @@ impl ModelArg {
 pub(crate) fn locate(name: &str) -> Result<Located, Failure> {
     let name = parse_name(name)?;
     Ok(environment::store(true).resolve(&name)?)
+}
+
+/// Opens a model file to look into it.
+pub(crate) fn open_gguf(path: &Path) -> Result<Gguf, Failure> {
+    Ok(Gguf::open(path).map_err(ballast::Error::from)?)
 }
 
 /// Reads a model's name.

@@ -75,7 +75,7 @@ fn data_dir(dir: &Path) -> Finding {
 fn model(name: &str) -> Finding {
     let plan = || -> Result<String, Failure> {
         let located = crate::options::locate(name)?;
-        let gguf = ballast::gguf::Gguf::open(located.path()).map_err(ballast::Error::from)?;
+        let gguf = crate::options::open_gguf(located.path())?;
         let (_, plan) = ballast::wiring::model_plan(&gguf, &ballast::LoadOptions::default())?;
         Ok(format!("{} takes {} MB", located.path().display(), plan.total_bytes() >> 20))
     };

@@ -4,6 +4,7 @@ mod json;
 mod npy;
 
 use crate::failure::Failure;
+use crate::options::open_gguf;
 use crate::output;
 use ballast::gguf::{Gguf, TensorInfo, Value};
 use clap::{Args as ClapArgs, Subcommand};
@@ -46,19 +47,15 @@ enum Verb {
 impl Args {
     pub(crate) fn run(self) -> Result<(), Failure> {
         match self.verb {
-            Verb::Show { file, json: true, full } => output::json(&json::file(&open(&file)?, full)),
-            Verb::Show { file, json: false, full } => show(&open(&file)?, full),
+            Verb::Show { file, json: true, full } => output::json(&json::file(&open_gguf(&file)?, full)),
+            Verb::Show { file, json: false, full } => show(&open_gguf(&file)?, full),
             Verb::Dequantize { file, tensor, out } => dequantize(&file, &tensor, &out),
         }
     }
 }
 
-fn open(path: &Path) -> Result<Gguf, Failure> {
-    Ok(Gguf::open(path).map_err(ballast::Error::from)?)
-}
-
 fn dequantize(file: &Path, name: &str, out: &Path) -> Result<(), Failure> {
-    let gguf = open(file)?;
+    let gguf = open_gguf(file)?;
     let tensor = gguf
         .tensor(name)
         .ok_or_else(|| Failure::failed(format!("no tensor {name:?} in the file")).try_this("ballast gguf show FILE"))?;

@@ -2,9 +2,8 @@
 
 use super::facts::{model_facts, to_text};
 use crate::failure::Failure;
-use crate::options::{LoadArgs, locate};
+use crate::options::{LoadArgs, locate, open_gguf};
 use crate::{environment, output};
-use ballast::gguf::Gguf;
 use ballast::machine::Machine;
 use clap::Args as ClapArgs;
 use serde_json::{Map, Value, json};
@@ -25,7 +24,7 @@ impl Args {
         let options = self.load.options()?;
         let mut facts = machine_facts();
         if let Some(model) = &self.model {
-            let gguf = Gguf::open(locate(model)?.path()).map_err(ballast::Error::from)?;
+            let gguf = open_gguf(locate(model)?.path())?;
             facts.insert("model".into(), Value::Object(model_facts(&gguf, &options)?));
         }
         if self.json { output::json(&Value::Object(facts)) } else { output::write(&to_text(&facts, 0)) }

@@ -1,9 +1,8 @@
 //! `ballast logits`: what the model computes for given tokens.
 
 use crate::failure::Failure;
-use crate::options::{LoadArgs, ModelArg, locate};
+use crate::options::{LoadArgs, ModelArg, open_gguf};
 use crate::output;
-use ballast::gguf::Gguf;
 use ballast::{TokenId, score, wiring};
 use clap::Args as ClapArgs;
 use serde_json::{Value, json};
@@ -28,7 +27,7 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(self) -> Result<(), Failure> {
-        let gguf = Arc::new(Gguf::open(locate(&self.model.model)?.path()).map_err(ballast::Error::from)?);
+        let gguf = Arc::new(open_gguf(self.model.locate()?.path())?);
         let mut engine = wiring::open_generator(&gguf, &self.load.options()?)?;
         check(&self.ids, engine.shape().vocab_size, engine.shape().context_len)?;
         let ids: Vec<_> = self.ids.iter().copied().map(TokenId).collect();

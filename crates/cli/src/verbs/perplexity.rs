@@ -1,9 +1,8 @@
 //! `ballast perplexity`: how well a model predicts a text.
 
 use crate::failure::Failure;
-use crate::options::{LoadArgs, ModelArg, locate, read_text};
+use crate::options::{LoadArgs, ModelArg, open_gguf, read_text};
 use crate::{output, progress};
-use ballast::gguf::Gguf;
 use ballast::tokens::{PromptFormat, Tokenizer};
 use ballast::{score, wiring};
 use clap::Args as ClapArgs;
@@ -31,7 +30,7 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self) -> Result<(), Failure> {
         let text = read_text(&self.file)?;
-        let gguf = Arc::new(Gguf::open(locate(&self.model.model)?.path()).map_err(ballast::Error::from)?);
+        let gguf = Arc::new(open_gguf(self.model.locate()?.path())?);
         let (tokenizer, _) =
             Tokenizer::from_gguf(gguf.metadata(), &self.load.tokenizer_options()).map_err(ballast::Error::from)?;
         let mut options = self.load.options()?;

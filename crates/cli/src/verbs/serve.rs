@@ -4,7 +4,7 @@ pub(crate) mod key;
 
 use crate::failure::{Exit, Failure};
 use crate::options::{LoadArgs, ModelArg};
-use crate::{environment, output};
+use crate::output;
 use ballast::Engine;
 use ballast_server::{ApiKeys, ServedModel, ServerOptions, serve};
 use clap::Args as ClapArgs;
@@ -71,13 +71,13 @@ pub(crate) fn served(engine: &Engine, id: String) -> ServedModel {
     let report = engine.report();
     let fingerprint = format!("ballast-{}-{}-{}", env!("CARGO_PKG_VERSION"), report.kernels, report.file_bytes);
     let (runtime, format) = (engine.runtime().clone(), engine.format().clone());
-    ServedModel { id, runtime, format, fingerprint, created: environment::unix_seconds() }
+    ServedModel { id, runtime, format, fingerprint, created: ballast::unix_seconds() }
 }
 
 /// The server's options, with the system's randomness and time.
 pub(crate) fn server_options(keys: Option<ApiKeys>) -> ServerOptions {
     let random = Arc::new(|| getrandom::u64().unwrap_or_default());
-    ServerOptions { keys, ..ServerOptions::new(random, Arc::new(environment::unix_seconds)) }
+    ServerOptions { keys, ..ServerOptions::new(random, Arc::new(ballast::unix_seconds)) }
 }
 
 pub(crate) fn server_failure(error: ballast_server::ServerError) -> Failure {

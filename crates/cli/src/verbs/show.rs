@@ -2,9 +2,8 @@
 
 use super::facts::{model_facts, to_text};
 use crate::failure::Failure;
-use crate::options::{LoadArgs, ModelArg};
+use crate::options::{LoadArgs, ModelArg, open_gguf};
 use crate::output;
-use ballast::gguf::Gguf;
 use clap::Args as ClapArgs;
 use serde_json::{Value, json};
 
@@ -25,7 +24,7 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self) -> Result<(), Failure> {
         let located = self.model.locate()?;
-        let gguf = Gguf::open(located.path()).map_err(ballast::Error::from)?;
+        let gguf = open_gguf(located.path())?;
         if self.template {
             let template = gguf.metadata().string("tokenizer.chat_template").map_err(ballast::Error::from)?;
             return output::line(template.ok_or_else(|| Failure::failed("the model has no chat template"))?);

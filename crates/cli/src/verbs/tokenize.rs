@@ -1,10 +1,9 @@
 //! `ballast tokenize`: text to tokens. Needs a file's vocabulary only.
 
 use crate::failure::Failure;
-use crate::options::{LoadArgs, ModelArg, locate};
+use crate::options::{LoadArgs, ModelArg, locate, open_gguf};
 use crate::output;
 use ballast::ReasonCode;
-use ballast::gguf::Gguf;
 use ballast::tokens::{EncodeOptions, Tokenizer};
 use clap::Args as ClapArgs;
 use serde_json::Value;
@@ -48,7 +47,7 @@ impl Args {
 
 /// A model's tokenizer alone, with what was found about it told.
 pub(crate) fn open(model: &str, load: &LoadArgs) -> Result<Tokenizer, Failure> {
-    let gguf = Gguf::open(locate(model)?.path()).map_err(ballast::Error::from)?;
+    let gguf = open_gguf(locate(model)?.path())?;
     let (tokenizer, diagnostics) =
         Tokenizer::from_gguf(gguf.metadata(), &load.tokenizer_options()).map_err(ballast::Error::from)?;
     for finding in diagnostics.findings.iter().filter(|f| f.code() != ReasonCode::TokenizerVocabPartial) {

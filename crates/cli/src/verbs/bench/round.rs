@@ -1,7 +1,7 @@
 //! One round in this process: load, prefill, decode, batched decode, straight on the engine.
 
 use crate::failure::Failure;
-use ballast::gguf::Gguf;
+use crate::options::open_gguf;
 use ballast::{LoadOptions, SystemClock, TokenId, wiring};
 use ballast_backend::{BlockId, Clock, Generator, LogitRows, Logits, SequenceStep};
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ pub(super) struct Phases {
 pub(super) fn run(path: &Path, options: &LoadOptions, phases: Phases) -> Result<Value, Failure> {
     let clock = SystemClock::start();
     let options = sized(options, phases);
-    let gguf = Arc::new(Gguf::open(path).map_err(ballast::Error::from)?);
+    let gguf = Arc::new(open_gguf(path)?);
     let mut engine = wiring::open_generator(&gguf, &options)?;
     let load = clock.now();
     let mut bench = Bench { engine: engine.as_mut(), logits: Logits::default(), clock };
