@@ -4,7 +4,7 @@
 //! a step, which tokens to run at which position over which blocks. So scheduling, prefix reuse and preemption are
 //! the caller's, and an engine is a function of its weights, its KV blocks and the batch.
 
-use crate::{BlockId, ErrorKind, TokenId};
+use crate::{BlockId, ErrorKind, Pulse, TokenId};
 use std::fmt;
 
 /// What an engine can do; fixed when it is opened.
@@ -106,12 +106,13 @@ pub trait Generator: Send {
     fn shape(&self) -> &GeneratorShape;
 
     /// Runs every sequence's tokens through the model and fills `logits` with the rows asked for, in batch order.
-    /// The result for a sequence does not depend on the other sequences of the step.
+    /// The result for a sequence does not depend on the other sequences of the step. Beats `pulse` while it works.
     ///
     /// # Errors
-    /// A batch outside [`Generator::shape`] is `Invalid`; a fault of the engine or of its files is `Internal` or
-    /// `Unavailable`. After an error the KV positions the step would have written are undefined.
-    fn step(&mut self, batch: &[SequenceStep<'_>], logits: &mut Logits) -> Result<(), EngineError>;
+    /// A batch outside [`Generator::shape`] is `Invalid`; a fault of this step is `Internal`; an instance that is lost,
+    /// with its files or its process, is `Unavailable`; a step interrupted through `pulse` is `Cancelled`. After an
+    /// error the KV positions the step would have written are undefined, earlier ones stand.
+    fn step(&mut self, batch: &[SequenceStep<'_>], logits: &mut Logits, pulse: &Pulse) -> Result<(), EngineError>;
 }
 
 /// An engine's failure, told to the runtime. The engine's own error is kept as the source.

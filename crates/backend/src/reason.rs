@@ -49,10 +49,40 @@ reason_codes! {
     MemoryBudgetSoftLimit = "MEMORY_BUDGET_SOFT_LIMIT",
     /// Prompt and answer together do not fit the context.
     ContextLengthExceeded = "CONTEXT_LENGTH_EXCEEDED",
+    /// Part of the input was left out to fit the context, because the caller allowed it.
+    ContextTruncated = "CONTEXT_TRUNCATED",
+    /// Cached keys and values of the request were given up and computed again.
+    KvEvicted = "KV_EVICTED",
     /// The runtime is shutting down.
     Draining = "DRAINING",
-    /// The engine ended with an error.
+    /// The engine answered a call with an error.
     EngineFailed = "ENGINE_FAILED",
+    /// The engine gave no sign of life and was replaced.
+    EngineStalled = "ENGINE_STALLED",
+    /// The engine's thread or process ended and was replaced.
+    EngineCrashed = "ENGINE_CRASHED",
+    /// The engine is being opened, or waits to be opened again.
+    EngineUnavailable = "ENGINE_UNAVAILABLE",
+    /// The breaker is open: the engine fails too often to be asked.
+    CircuitOpen = "CIRCUIT_OPEN",
+    /// Another engine of the chain answered.
+    FallbackEngaged = "FALLBACK_ENGAGED",
+    /// The request was run again after an engine failed under it.
+    Retried = "RETRIED",
+    /// Two engines differ by more than the tolerance.
+    ParityExceeded = "PARITY_EXCEEDED",
+    /// An answer took longer than its service level allows.
+    SlaViolated = "SLA_VIOLATED",
+    /// No instance of the pool came free in time.
+    PoolExhausted = "POOL_EXHAUSTED",
+    /// No model of this name or reference.
+    ModelNotFound = "MODEL_NOT_FOUND",
+    /// The model could not be loaded.
+    ModelLoadFailed = "MODEL_LOAD_FAILED",
+    /// A tenant's rate is used up.
+    RateLimited = "RATE_LIMITED",
+    /// A policy does not allow the request or the answer.
+    PolicyBlocked = "POLICY_BLOCKED",
 }
 
 impl fmt::Display for ReasonCode {

@@ -1,7 +1,7 @@
 //! What the model thinks of given tokens: raw logits and perplexity. Runs the engine without a runtime.
 
 use crate::Error;
-use ballast_backend::{BlockId, Generator, LogitRows, Logits, SequenceStep, TokenId};
+use ballast_backend::{BlockId, Generator, LogitRows, Logits, Pulse, SequenceStep, TokenId};
 
 /// Tokens whose logits are held at a time.
 const CHUNK_LEN: usize = 64;
@@ -20,12 +20,12 @@ pub fn for_each_logits(
 ) -> Result<(), Error> {
     let shape = engine.shape().clone();
     let blocks = sequence_blocks(tokens.len().div_ceil(shape.block_len));
-    let mut logits = Logits::default();
+    let (mut logits, pulse) = (Logits::default(), Pulse::new());
     for (idx, chunk) in tokens.chunks(CHUNK_LEN.min(shape.max_batch_tokens)).enumerate() {
         let start = idx * CHUNK_LEN.min(shape.max_batch_tokens);
         let wanted = (start..start + chunk.len()).any(&wants);
         let rows = if wanted { LogitRows::All } else { LogitRows::None };
-        engine.step(&[SequenceStep { tokens: chunk, start, blocks: &blocks, logits: rows }], &mut logits)?;
+        engine.step(&[SequenceStep { tokens: chunk, start, blocks: &blocks, logits: rows }], &mut logits, &pulse)?;
         for row in 0..logits.n_rows() {
             if wants(start + row) {
                 on_row(start + row, logits.row(row));

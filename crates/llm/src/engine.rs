@@ -8,7 +8,7 @@ use crate::scratch::Scratch;
 use crate::step::StepPlan;
 use crate::weights::Weights;
 use crate::{LlamaConfig, LlmError};
-use ballast_backend::{EngineError, Generator, GeneratorShape, Logits, SequenceStep};
+use ballast_backend::{EngineError, Generator, GeneratorShape, Logits, Pulse, SequenceStep};
 use ballast_gguf::Gguf;
 use ballast_kernels::Kernels;
 use ballast_threads::ComputePool;
@@ -117,13 +117,13 @@ impl LlamaEngine {
         &self.model.config
     }
 
-    fn try_step(&mut self, batch: &[SequenceStep<'_>], logits: &mut Logits) -> Result<(), LlmError> {
+    fn try_step(&mut self, batch: &[SequenceStep<'_>], logits: &mut Logits, pulse: &Pulse) -> Result<(), LlmError> {
         let plan = StepPlan::new(batch, &self.shape)?;
         let config = &self.model.config;
         self.scratch.resize(config, plan.tokens.len(), self.compute.pool.n_threads(), self.shape.context_len);
         let logits = logits.reset(plan.logit_rows.len(), config.vocab_size);
         if !plan.tokens.is_empty() {
-            forward(&self.model, &mut self.kv, &mut self.scratch, &mut self.compute, &plan, logits);
+            forward(&self.model, &mut self.kv, &mut self.scratch, &mut self.compute, &plan, logits, pulse)?;
         }
         // Checked after the pass: if the file was cut while it ran, what was read was not the model.
         Ok(self.model.gguf.check_intact()?)
@@ -135,7 +135,7 @@ impl Generator for LlamaEngine {
         &self.shape
     }
 
-    fn step(&mut self, batch: &[SequenceStep<'_>], logits: &mut Logits) -> Result<(), EngineError> {
-        self.try_step(batch, logits).map_err(|error| EngineError::new(error.kind(), error))
+    fn step(&mut self, batch: &[SequenceStep<'_>], logits: &mut Logits, pulse: &Pulse) -> Result<(), EngineError> {
+        self.try_step(batch, logits, pulse).map_err(|error| EngineError::new(error.kind(), error))
     }
 }

@@ -1,6 +1,6 @@
 //! Why a model cannot be opened or a step cannot be run.
 
-use ballast_backend::ErrorKind;
+use ballast_backend::{ErrorKind, Interrupted};
 use ballast_gguf::GgufError;
 use ballast_kernels::ShapeError;
 
@@ -88,6 +88,9 @@ pub enum LlmError {
         /// What was asked for.
         bytes: u64,
     },
+    /// The watcher asked for the end of a step.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
     /// A step that the engine's shape does not allow.
     #[error("step: expected {expected}, got {got}")]
     Step {
@@ -105,6 +108,7 @@ impl LlmError {
         match self {
             Self::Gguf(GgufError::FileChangedWhileMapped { .. }) => ErrorKind::Unavailable,
             Self::KvMemory { .. } => ErrorKind::Denied,
+            Self::Interrupted(_) => ErrorKind::Cancelled,
             Self::Gguf(_)
             | Self::UnsupportedArchitecture { .. }
             | Self::UnsupportedFeature { .. }

@@ -7,6 +7,7 @@ use crate::rope::Rope;
 use crate::scratch::Scratch;
 use crate::step::StepPlan;
 use crate::weights::{Weight, Weights};
+use ballast_backend::{Interrupted, Pulse};
 use ballast_gguf::Gguf;
 
 /// Everything about a model that a step only reads.
@@ -18,7 +19,10 @@ pub(crate) struct Model {
     pub(crate) rope: Rope,
 }
 
-/// Runs the tokens of `plan` and writes `logits`, `[plan.logit_rows.len(), vocab_size]`.
+/// Runs the tokens of `plan` and writes `logits`, `[plan.logit_rows.len(), vocab_size]`. Beats `pulse` once a layer.
+///
+/// # Errors
+/// If the watcher asked for the end; `logits` are then undefined.
 pub(crate) fn forward(
     model: &Model,
     kv: &mut KvCache,
@@ -26,7 +30,8 @@ pub(crate) fn forward(
     compute: &mut Compute,
     plan: &StepPlan,
     logits: &mut [f32],
-) {
+    pulse: &Pulse,
+) -> Result<(), Interrupted> {
     let config = &model.config;
     let (dim, eps) = (config.embed_dim, config.rms_norm_eps);
     let matrix = |weight: &Weight| weight.matrix(&model.gguf);
@@ -38,6 +43,7 @@ pub(crate) fn forward(
     }
 
     for (idx, layer) in model.weights.layers.iter().enumerate() {
+        pulse.beat()?;
         compute.rms_norm(&s.x, &layer.attn_norm, eps, &mut s.normed);
         let qkv = [
             (matrix(&layer.wq), s.q.as_mut_slice()),
@@ -66,8 +72,9 @@ pub(crate) fn forward(
         compute.add(&mut s.x, &s.out, dim);
     }
 
+    pulse.beat()?;
     if plan.logit_rows.is_empty() {
-        return;
+        return Ok(());
     }
     for (to, &from) in plan.logit_rows.iter().enumerate() {
         s.out[to * dim..][..dim].copy_from_slice(&s.x[from * dim..][..dim]);
@@ -76,4 +83,5 @@ pub(crate) fn forward(
     compute.rms_norm(&s.out[..n], &model.weights.output_norm, eps, &mut s.normed[..n]);
     let output = [(matrix(model.weights.output()), logits)];
     compute.linear(&s.normed[..n], dim, &mut s.activations, output);
+    Ok(())
 }

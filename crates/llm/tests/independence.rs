@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
 #![expect(clippy::cast_possible_truncation, reason = "the numbers of a tiny model are small")]
 
-use ballast_backend::{BlockId, Generator, LogitRows, Logits, SequenceStep, TokenId};
+use ballast_backend::{BlockId, Generator, LogitRows, Logits, Pulse, SequenceStep, TokenId};
 use ballast_gguf::{Gguf, TensorType};
 use ballast_llm::{EngineOptions, LlamaEngine};
 use ballast_testkit::{SplitMix, TinyLlama};
@@ -50,7 +50,7 @@ fn alone(engine: &mut LlamaEngine, idx: usize, chunk_len: usize) -> Vec<u32> {
     for (chunk_idx, chunk) in tokens.chunks(chunk_len).enumerate() {
         let start = chunk_idx * chunk_len;
         let step = SequenceStep { tokens: chunk, start, blocks: &blocks(idx), logits: LogitRows::All };
-        engine.step(&[step], &mut logits).unwrap();
+        engine.step(&[step], &mut logits, &Pulse::new()).unwrap();
         bits.extend((0..logits.n_rows()).flat_map(|row| logits.row(row)).map(|logit| logit.to_bits()));
     }
     bits
@@ -71,7 +71,7 @@ fn together(engine: &mut LlamaEngine) -> Vec<Vec<u32>> {
                 logits: LogitRows::Last,
             })
             .collect();
-        engine.step(&batch, &mut logits).unwrap();
+        engine.step(&batch, &mut logits, &Pulse::new()).unwrap();
         for (row, bits) in bits.iter_mut().enumerate() {
             bits.extend(logits.row(row).iter().map(|logit| logit.to_bits()));
         }

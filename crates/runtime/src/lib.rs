@@ -7,14 +7,28 @@
 //! Every request ends with exactly one [`Summary`], whatever happens to the engine.
 #![forbid(unsafe_code)]
 
+mod admission;
 mod blocks;
+pub mod breaker;
+pub mod buffer_pool;
+pub mod confine;
 mod error;
+pub mod events;
+mod governance;
+pub mod instance_pool;
+pub mod lifecycle;
 mod owner;
+pub mod parity;
 mod request;
+pub mod retry;
+pub mod routing;
 mod runtime;
 mod scheduler;
 mod sequence;
 mod stream;
+pub mod supervised;
+pub mod telemetry;
+pub mod watchdog;
 
 pub use error::RuntimeError;
 pub use request::{FinishReason, Request, Summary, Timings, TokenEvent, TokenLogprob, Usage};

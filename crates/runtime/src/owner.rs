@@ -4,7 +4,7 @@ use crate::FinishReason;
 use crate::runtime::Gauges;
 use crate::scheduler::{Scheduler, Share};
 use crate::sequence::Sequence;
-use ballast_backend::{Clock, EngineError, Generator, LogitRows, Logits, ReasonCode, SequenceStep};
+use ballast_backend::{Clock, EngineError, Generator, LogitRows, Logits, Pulse, ReasonCode, SequenceStep};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -22,6 +22,7 @@ pub(crate) struct Owner {
     pub(crate) gauges: Arc<Gauges>,
     pub(crate) scheduler: Scheduler<Sequence>,
     pub(crate) logits: Logits,
+    pub(crate) pulse: Pulse,
 }
 
 /// Why a step gave nothing.
@@ -133,7 +134,7 @@ impl Owner {
             })
             .collect();
         let (engine, logits) = (&mut self.engine, &mut self.logits);
-        match catch_unwind(AssertUnwindSafe(|| engine.step(&batch, logits))) {
+        match catch_unwind(AssertUnwindSafe(|| engine.step(&batch, logits, &self.pulse))) {
             Ok(outcome) => outcome.map_err(StepFailure::Engine),
             Err(_) => Err(StepFailure::Panic),
         }

@@ -4,7 +4,7 @@ use crate::owner::Owner;
 use crate::scheduler::Scheduler;
 use crate::sequence::{Reader, Sequence};
 use crate::{Canceller, Request, RuntimeError, TokenStream};
-use ballast_backend::{Clock, Generator, GeneratorShape, Logits};
+use ballast_backend::{Clock, Generator, GeneratorShape, Logits, Pulse};
 use ballast_tokens::Tokenizer;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -115,6 +115,7 @@ impl Runtime {
             gauges: Arc::clone(&gauges),
             scheduler: Scheduler::new(shape.clone()),
             logits: Logits::default(),
+            pulse: Pulse::new(),
         };
         let owner = std::thread::Builder::new()
             .name("ballast-engine".to_owned())

@@ -4,7 +4,7 @@
 //! tokens it finds there, so a block table that is wrong, shared or stale shows in the answer.
 
 use ballast_backend::{
-    BlockId, EngineError, ErrorKind, Generator, GeneratorShape, LogitRows, Logits, SequenceStep, TokenId,
+    BlockId, EngineError, ErrorKind, Generator, GeneratorShape, LogitRows, Logits, Pulse, SequenceStep, TokenId,
 };
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -206,7 +206,7 @@ impl Generator for ScriptedGenerator {
         &self.script.shape
     }
 
-    fn step(&mut self, batch: &[SequenceStep<'_>], logits: &mut Logits) -> Result<(), EngineError> {
+    fn step(&mut self, batch: &[SequenceStep<'_>], logits: &mut Logits, _pulse: &Pulse) -> Result<(), EngineError> {
         let step = self.n_steps;
         self.n_steps += 1;
         self.check(batch);
@@ -250,7 +250,7 @@ mod tests {
         let (a, b) = ([TokenId(1), TokenId(2), TokenId(5)], [TokenId(9)]);
         let step = |tokens, blocks, logits| SequenceStep { tokens, start: 0, blocks, logits };
         let batch = [step(&a, &[BlockId(3)], LogitRows::All), step(&b, &[BlockId(0)], LogitRows::Last)];
-        engine.step(&batch, &mut logits).unwrap();
+        engine.step(&batch, &mut logits, &Pulse::new()).unwrap();
         let said: Vec<usize> = (0..logits.n_rows()).map(|row| best(&logits, row)).collect();
         assert_eq!(said, [2, 3, 6, 10]);
         assert_eq!(control.steps()[0][0].tokens, a);
@@ -265,7 +265,7 @@ mod tests {
             [(ids(1..5), 7), ([ids(1..5), ids(7..8)].concat(), 8), ([ids(3..5), ids(7..9)].concat(), 15)]
         {
             let step = SequenceStep { tokens: &tokens, start: 0, blocks: &[BlockId(1)], logits: LogitRows::Last };
-            engine.step(&[step], &mut logits).unwrap();
+            engine.step(&[step], &mut logits, &Pulse::new()).unwrap();
             assert_eq!(best(&logits, 0), expected);
         }
     }
@@ -275,8 +275,8 @@ mod tests {
         let (mut engine, _control) = Script { fail_at: Some(1), ..successor(4) }.engine();
         let mut logits = Logits::default();
         let step = SequenceStep { tokens: &[TokenId(0)], start: 0, blocks: &[BlockId(0)], logits: LogitRows::Last };
-        assert!(engine.step(&[step], &mut logits).is_ok());
-        assert_eq!(engine.step(&[step], &mut logits).unwrap_err().kind(), ErrorKind::Internal);
-        assert!(engine.step(&[step], &mut logits).is_ok());
+        assert!(engine.step(&[step], &mut logits, &Pulse::new()).is_ok());
+        assert_eq!(engine.step(&[step], &mut logits, &Pulse::new()).unwrap_err().kind(), ErrorKind::Internal);
+        assert!(engine.step(&[step], &mut logits, &Pulse::new()).is_ok());
     }
 }

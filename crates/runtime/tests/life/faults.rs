@@ -1,7 +1,7 @@
 //! Engines that fail.
 
 use crate::house::{ask, echo, held_echo, open, read, start};
-use ballast_backend::{EngineError, Generator, GeneratorShape, Logits, ReasonCode, SequenceStep};
+use ballast_backend::{EngineError, Generator, GeneratorShape, Logits, Pulse, ReasonCode, SequenceStep};
 use ballast_runtime::{FinishReason, RuntimeError, RuntimeOptions};
 use ballast_testkit::{PATIENCE, Script, VirtualClock};
 use std::time::Instant;
@@ -65,7 +65,7 @@ impl Generator for Mute {
         &self.0
     }
 
-    fn step(&mut self, _batch: &[SequenceStep<'_>], logits: &mut Logits) -> Result<(), EngineError> {
+    fn step(&mut self, _batch: &[SequenceStep<'_>], logits: &mut Logits, _pulse: &Pulse) -> Result<(), EngineError> {
         logits.reset(0, self.0.vocab_size);
         Ok(())
     }

@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 use crate::options::open_gguf;
 use ballast::{LoadOptions, SystemClock, TokenId, wiring};
-use ballast_backend::{BlockId, Clock, Generator, LogitRows, Logits, SequenceStep};
+use ballast_backend::{BlockId, Clock, Generator, LogitRows, Logits, Pulse, SequenceStep};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
@@ -68,7 +68,7 @@ impl Bench<'_> {
             let end = n_tokens.min(start + shape.max_batch_tokens);
             let logits = if end == n_tokens { LogitRows::Last } else { LogitRows::None };
             let step = SequenceStep { tokens: &tokens[start..end], start, blocks: &blocks, logits };
-            self.engine.step(&[step], &mut self.logits).map_err(ballast::Error::from)?;
+            self.engine.step(&[step], &mut self.logits, &Pulse::new()).map_err(ballast::Error::from)?;
             start = end;
         }
         Ok(self.clock.now() - begin)
@@ -84,7 +84,7 @@ impl Bench<'_> {
             let token = [token(start, shape.vocab_size)];
             let step = |blocks| SequenceStep { tokens: &token, start, blocks, logits: LogitRows::Last };
             let batch: Vec<_> = tables.iter().map(|blocks| step(blocks.as_slice())).collect();
-            self.engine.step(&batch, &mut self.logits).map_err(ballast::Error::from)?;
+            self.engine.step(&batch, &mut self.logits, &Pulse::new()).map_err(ballast::Error::from)?;
         }
         Ok(self.clock.now() - begin)
     }

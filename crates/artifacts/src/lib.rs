@@ -1,0 +1,2 @@
+//! Prepared models on disk: the compile cache.
+#![forbid(unsafe_code)]

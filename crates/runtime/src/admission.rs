@@ -1,0 +1,1 @@
+//! Which requests are taken in: by number and by queued tokens.

@@ -1,0 +1,1 @@
+//! Whether an engine is asked at all: Closed, Open, HalfOpen.

@@ -1,0 +1,1 @@
+//! Tensors that are used again, by shape and type.

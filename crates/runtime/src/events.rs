@@ -1,0 +1,1 @@
+//! Events: one struct each, which emits log, metric and span together.

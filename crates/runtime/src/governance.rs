@@ -1,0 +1,1 @@
+//! Which admitted requests may run, and with which obligations.

@@ -1,0 +1,1 @@
+//! Several instances of one model, lent one call at a time.

@@ -1,0 +1,1 @@
+//! Which models are loaded: single-flight load, counted use, eviction, swap.

@@ -1,0 +1,1 @@
+//! How far two engines differ on the same inputs.

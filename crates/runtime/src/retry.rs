@@ -1,0 +1,1 @@
+//! What may be run again, and after which wait.

@@ -1,0 +1,1 @@
+//! A tensor model that keeps answering: pool, deadline, watchdog, breaker, fallback, parity.

@@ -1,0 +1,1 @@
+//! Whether an engine at work is still alive.
