@@ -8,17 +8,21 @@
 #![forbid(unsafe_code)]
 
 mod admission;
-mod blocks;
 pub mod breaker;
 pub mod buffer_pool;
 pub mod confine;
+mod conductor;
+mod engine_thread;
 mod error;
 pub mod events;
 mod governance;
 pub mod instance_pool;
+mod kv;
 pub mod lifecycle;
 mod owner;
 pub mod parity;
+mod pipeline;
+mod replica;
 mod request;
 pub mod retry;
 pub mod routing;
@@ -30,7 +34,16 @@ pub mod supervised;
 pub mod telemetry;
 pub mod watchdog;
 
+pub use admission::{AdmissionOptions, Admitted};
+pub use conductor::{Attempts, EngineState, SupervisionOptions};
+pub use engine_thread::OpenEngine;
 pub use error::RuntimeError;
-pub use request::{FinishReason, Request, Summary, Timings, TokenEvent, TokenLogprob, Usage};
-pub use runtime::{Health, Runtime, RuntimeOptions};
+pub use governance::{Approved, InputPolicy, Obligations, Verdict};
+pub use replica::{EngineSource, EngineSpec};
+pub use request::{
+    Deadlines, FinishReason, Phase, PrefixCache, Priority, Request, Summary, Timings, TokenEvent, TokenLogprob, Usage,
+};
+pub use runtime::{EngineHealth, Health, Runtime, RuntimeOptions, RuntimeParts};
+pub use scheduler::SchedulerOptions;
 pub use stream::{Canceller, Event, TokenStream};
+pub use telemetry::{CorrelationId, TenantId};

@@ -1,182 +1,303 @@
-//! The owner thread: the one place that holds the engine. Plan, step, sample, emit.
+//! The owner thread of one engine: it holds the conductor, and carries out what that decides.
+//!
+//! One loop: hear what has come, ask what to do, do it, sleep until something comes or time is up. The engine itself
+//! lives on a thread of its own (`engine_thread.rs`), so that one that hangs keeps neither requests nor their readers.
 
-use crate::FinishReason;
-use crate::runtime::Gauges;
-use crate::scheduler::{Scheduler, Share};
+use crate::conductor::{Action, Conductor, End, EngineState, StepEnd};
+use crate::engine_thread::{Begin, EngineThread, OpenEngine, Opened, OwnedShare, StepJob, StepOutcome};
+use crate::events;
+use crate::scheduler::{Share, Terms, Work};
 use crate::sequence::Sequence;
-use ballast_backend::{Clock, EngineError, Generator, LogitRows, Logits, Pulse, ReasonCode, SequenceStep};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use crate::telemetry::Telemetry;
+use ballast_backend::{Clock, ErrorKind, GeneratorShape, LogitRows, ReasonCode};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::Duration;
 
-/// How often readers that are behind are looked at again when nothing else runs.
-const PAUSED_POLL: Duration = Duration::from_millis(2);
+/// How long the last step may take to obey before its thread is left to itself.
+const LAST_STEP_MAX: Duration = Duration::from_secs(2);
 
-/// The owner's state.
-pub(crate) struct Owner {
-    pub(crate) engine: Box<dyn Generator>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) inbox: Receiver<Sequence>,
-    pub(crate) gauges: Arc<Gauges>,
-    pub(crate) scheduler: Scheduler<Sequence>,
-    pub(crate) logits: Logits,
-    pub(crate) pulse: Pulse,
+/// What the owner hears.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// A request was queued.
+    Submit(Box<(Sequence, Terms)>),
+    /// An instance was opened, or could not be.
+    Opened { generation: u64, outcome: Opened },
+    /// A step came back.
+    Stepped { generation: u64, outcome: StepOutcome, job: StepJob },
+    /// Nothing more comes: what is in flight may finish until then.
+    Drain { until: Duration },
 }
 
-/// Why a step gave nothing.
-enum StepFailure {
-    Engine(EngineError),
-    Panic,
+/// What the owner publishes.
+#[derive(Debug)]
+pub(crate) struct Gauges {
+    /// The owner takes requests.
+    pub(crate) is_running: AtomicBool,
+    pub(crate) n_active: AtomicUsize,
+    pub(crate) n_queued: AtomicUsize,
+    pub(crate) n_available_blocks: AtomicUsize,
+    pub(crate) n_restarts: AtomicU64,
+    pub(crate) n_steps: AtomicU64,
+    pub(crate) n_preempted: AtomicU64,
+    pub(crate) n_evicted_blocks: AtomicU64,
+    state: AtomicU8,
 }
 
-impl Owner {
-    /// Runs until every handle is gone or the engine has panicked; then ends what is still in flight.
-    pub(crate) fn run(mut self) {
-        let reason = loop {
-            if !self.receive() {
-                break ReasonCode::Draining;
-            }
-            let now = self.clock.now();
-            self.scheduler.retain(|sequence| {
-                sequence.check(now);
-                !sequence.is_finished()
-            });
-            let shares = self.scheduler.plan(Sequence::is_paused);
-            self.report();
-            if shares.is_empty() {
-                continue;
-            }
-            if let Err(StepFailure::Panic) = self.step(&shares) {
-                break ReasonCode::EngineFailed;
-            }
-        };
-        self.end_all(reason);
-    }
+const STATES: [EngineState; 5] =
+    [EngineState::Opening, EngineState::Ready, EngineState::Stepping, EngineState::Down, EngineState::Ended];
 
-    /// Takes in what has arrived. Sleeps while there is nothing to do. `false`: every handle is gone.
-    fn receive(&mut self) -> bool {
-        if self.scheduler.is_idle() {
-            self.report();
-            match self.inbox.recv() {
-                Ok(sequence) => self.push(sequence),
-                Err(_) => return false,
-            }
-        } else if self.all_paused() {
-            match self.inbox.recv_timeout(PAUSED_POLL) {
-                Ok(sequence) => self.push(sequence),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return false,
-            }
-        }
-        loop {
-            match self.inbox.try_recv() {
-                Ok(sequence) => self.push(sequence),
-                Err(TryRecvError::Empty) => return true,
-                Err(TryRecvError::Disconnected) => return false,
-            }
+impl Gauges {
+    pub(crate) fn new() -> Self {
+        Self {
+            is_running: AtomicBool::new(true),
+            n_active: AtomicUsize::new(0),
+            n_queued: AtomicUsize::new(0),
+            n_available_blocks: AtomicUsize::new(0),
+            n_restarts: AtomicU64::new(0),
+            n_steps: AtomicU64::new(0),
+            n_preempted: AtomicU64::new(0),
+            n_evicted_blocks: AtomicU64::new(0),
+            state: AtomicU8::new(1),
         }
     }
 
-    fn all_paused(&self) -> bool {
-        let running = self.scheduler.running();
-        !running.is_empty() && running.iter().all(|slot| slot.payload.is_paused())
+    pub(crate) fn engine_state(&self) -> EngineState {
+        STATES[usize::from(self.state.load(Ordering::Acquire))]
     }
 
-    fn push(&mut self, sequence: Sequence) {
-        let n_tokens = sequence.tokens.len();
-        self.scheduler.push(sequence, n_tokens);
-    }
-
-    /// Publishes what `Runtime::health` shows.
-    fn report(&self) {
-        self.gauges.active.store(self.scheduler.running().len(), Ordering::Relaxed);
-    }
-
-    /// Runs one step and hands every sequence its token.
-    fn step(&mut self, shares: &[Share]) -> Result<(), StepFailure> {
-        let now = self.clock.now();
-        for share in shares {
-            self.scheduler.running_mut(share.slot_idx).payload.note_step(now);
-        }
-        let outcome = self.run_engine(shares);
-        let now = self.clock.now();
-        if let Err(failure) = outcome {
-            self.fail(shares, &failure, now);
-            return Err(failure);
-        }
-        let mut logit_row = 0;
-        for &share in shares {
-            self.scheduler.advance(share);
-            if share.samples {
-                let logits = self.logits.row_mut(logit_row);
-                self.scheduler.running_mut(share.slot_idx).payload.accept(logits, now);
-                logit_row += 1;
-            }
-        }
-        self.scheduler.retain(|sequence| !sequence.is_finished());
-        Ok(())
-    }
-
-    fn run_engine(&mut self, shares: &[Share]) -> Result<(), StepFailure> {
-        let running = self.scheduler.running();
-        let batch: Vec<SequenceStep<'_>> = shares
-            .iter()
-            .map(|share| {
-                let slot = &running[share.slot_idx];
-                SequenceStep {
-                    tokens: &slot.payload.tokens[share.start..][..share.n_tokens],
-                    start: share.start,
-                    blocks: &slot.blocks,
-                    logits: if share.samples { LogitRows::Last } else { LogitRows::None },
-                }
-            })
-            .collect();
-        let (engine, logits) = (&mut self.engine, &mut self.logits);
-        match catch_unwind(AssertUnwindSafe(|| engine.step(&batch, logits, &self.pulse))) {
-            Ok(outcome) => outcome.map_err(StepFailure::Engine),
-            Err(_) => Err(StepFailure::Panic),
-        }
-    }
-
-    /// Ends the sequences of a step that failed.
-    fn fail(&mut self, shares: &[Share], failure: &StepFailure, now: Duration) {
-        match failure {
-            StepFailure::Engine(error) => tracing::error!(%error, kind = ?error.kind(), "an engine step failed"),
-            StepFailure::Panic => tracing::error!("the engine panicked"),
-        }
-        for share in shares {
-            let sequence = &mut self.scheduler.running_mut(share.slot_idx).payload;
-            sequence.finish(FinishReason::Error, Some(ReasonCode::EngineFailed), now);
-        }
-        self.scheduler.retain(|sequence| !sequence.is_finished());
-    }
-
-    fn end_all(&mut self, reason: ReasonCode) {
-        self.stopped();
-        let now = self.clock.now();
-        let finish_reason = if reason == ReasonCode::Draining { FinishReason::Cancelled } else { FinishReason::Error };
-        while let Ok(sequence) = self.inbox.try_recv() {
-            self.push(sequence);
-        }
-        self.scheduler.retain(|sequence| {
-            sequence.finish(finish_reason, Some(reason), now);
-            false
-        });
+    fn set_state(&self, state: EngineState) {
+        self.state.store(state as u8, Ordering::Release);
     }
 
     /// Publishes that nothing will be done any more.
-    fn stopped(&self) {
-        self.gauges.running.store(false, Ordering::Release);
-        self.gauges.active.store(0, Ordering::Relaxed);
+    fn stop(&self) {
+        self.set_state(EngineState::Ended);
+        self.n_active.store(0, Ordering::Relaxed);
+        self.n_queued.store(0, Ordering::Relaxed);
+        self.is_running.store(false, Ordering::Release);
+    }
+}
+
+/// The owner's state.
+pub(crate) struct Owner {
+    pub(crate) conductor: Conductor<Sequence>,
+    pub(crate) shape: GeneratorShape,
+    /// The present instance; `None` while there is none.
+    pub(crate) engine: Option<EngineThread>,
+    pub(crate) open: Option<Arc<OpenEngine>>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) inbox: Receiver<Message>,
+    pub(crate) outbox: SyncSender<Message>,
+    pub(crate) gauges: Arc<Gauges>,
+    /// Memory of the last step, to be used again.
+    pub(crate) spare: Option<StepJob>,
+    pub(crate) drain_until: Option<Duration>,
+    /// When the present instance was lost.
+    pub(crate) lost_at: Option<Duration>,
+    pub(crate) name: &'static str,
+    pub(crate) telemetry: Telemetry,
+}
+
+impl Owner {
+    /// Runs until it was drained or the engine is lost for good.
+    pub(crate) fn run(mut self) {
+        loop {
+            let now = self.clock.now();
+            self.act(now);
+            self.report();
+            if self.is_over(now) {
+                break;
+            }
+            self.hear(now);
+        }
+        let end = match self.drain_until {
+            Some(_) => End::cancelled(ReasonCode::Draining),
+            None => End::error(ReasonCode::EngineCrashed),
+        };
+        self.end_all(end);
+    }
+
+    /// Does what the conductor decides until it waits.
+    fn act(&mut self, now: Duration) {
+        loop {
+            let beats = self.engine.as_ref().map_or(0, |engine| engine.pulse.beats());
+            match self.conductor.poll(beats, now) {
+                Action::Step { .. } => self.step(),
+                Action::Open { generation } => self.open(generation),
+                Action::Interrupt => self.engine.iter().for_each(|engine| engine.pulse.interrupt()),
+                Action::Abandon { generation } => {
+                    tracing::error!(engine = self.name, generation, "no sign of life: the instance is given up");
+                    self.telemetry.emit(&events::EngineStalled { engine: self.name });
+                    self.lost_at = Some(now);
+                    self.engine.take().into_iter().for_each(EngineThread::abandon);
+                }
+                Action::Wait => return,
+            }
+        }
+    }
+
+    fn is_over(&self, now: Duration) -> bool {
+        match self.drain_until {
+            Some(until) => now >= until || self.conductor.scheduler().is_idle(),
+            None => self.conductor.engine_state() == EngineState::Ended,
+        }
+    }
+
+    /// Sleeps until something has come or it is time to look, and takes in everything that has come.
+    fn hear(&mut self, now: Duration) {
+        let wake_at = [self.conductor.wake_at(now), self.drain_until].into_iter().flatten().min();
+        let first = match wake_at {
+            None => self.inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(at) => self.inbox.recv_timeout(at.saturating_sub(now)),
+        };
+        let Ok(message) = first else { return };
+        self.take_in(message);
+        while let Ok(message) = self.inbox.try_recv() {
+            self.take_in(message);
+        }
+    }
+
+    fn take_in(&mut self, message: Message) {
+        let now = self.clock.now();
+        match message {
+            Message::Submit(request) => {
+                let (sequence, terms) = *request;
+                self.conductor.submit(sequence, terms, now);
+            }
+            Message::Opened { generation, outcome } => self.opened(generation, outcome, now),
+            Message::Stepped { generation, outcome, job } => self.stepped(generation, &outcome, job, now),
+            Message::Drain { until } => self.drain_until = Some(self.drain_until.map_or(until, |at| at.min(until))),
+        }
+    }
+
+    fn opened(&mut self, generation: u64, outcome: Opened, now: Duration) {
+        let outcome = match outcome {
+            Ok(shape) if usable(&shape) == self.shape => {
+                let after = now.saturating_sub(self.lost_at.take().unwrap_or(now));
+                let attempt = self.conductor.restart_attempt();
+                self.telemetry.emit(&events::EngineRestarted { engine: self.name, attempt, after });
+                Ok(())
+            }
+            Ok(shape) => {
+                tracing::error!(expected = ?self.shape, got = ?shape, "the engine came back with another shape");
+                Err(ErrorKind::Invalid)
+            }
+            Err(error) => {
+                tracing::error!(%error, "the engine could not be opened");
+                Err(error.kind())
+            }
+        };
+        if outcome.is_err() && generation == self.conductor.generation() {
+            self.engine = None;
+        }
+        self.conductor.opened(generation, outcome, now);
+    }
+
+    fn stepped(&mut self, generation: u64, outcome: &StepOutcome, mut job: StepJob, now: Duration) {
+        if generation != self.conductor.generation() {
+            return;
+        }
+        let end = match outcome {
+            StepOutcome::Done => StepEnd::Done(&mut job.logits),
+            StepOutcome::Failed(error) => {
+                if error.kind() != ErrorKind::Cancelled {
+                    tracing::error!(%error, kind = ?error.kind(), "an engine step failed");
+                }
+                StepEnd::Failed(error.kind())
+            }
+            StepOutcome::Panicked => {
+                tracing::error!("the engine panicked");
+                StepEnd::Panicked
+            }
+        };
+        self.conductor.stepped(generation, end, now);
+        self.spare = Some(job);
+        if matches!(self.conductor.engine_state(), EngineState::Down | EngineState::Ended) {
+            self.telemetry.emit(&events::EngineCrashed { engine: self.name });
+            self.lost_at = Some(now);
+            self.engine.take().into_iter().for_each(EngineThread::abandon);
+        }
+    }
+
+    fn step(&mut self) {
+        let mut job = self.spare.take().unwrap_or_default();
+        job.shares.clear();
+        let own = |share: &Share| {
+            let slot = self.conductor.slot(share);
+            OwnedShare {
+                tokens: slot.work.tokens()[share.start..][..share.n_tokens].to_vec(),
+                start: share.start,
+                blocks: slot.blocks().to_vec(),
+                logits: if share.samples { LogitRows::Last } else { LogitRows::None },
+            }
+        };
+        job.shares.extend(self.conductor.shares().iter().map(own));
+        if let Some(engine) = &self.engine {
+            engine.run(job);
+        }
+    }
+
+    fn open(&mut self, generation: u64) {
+        let Some(open) = &self.open else { return };
+        tracing::info!(generation, "opening the engine again");
+        self.engine = Some(EngineThread::spawn(generation, Begin::Open(Arc::clone(open)), self.outbox.clone()));
+    }
+
+    fn report(&self) {
+        let (gauges, scheduler, counts) = (&self.gauges, self.conductor.scheduler(), self.conductor.counts());
+        gauges.n_active.store(scheduler.running().len(), Ordering::Relaxed);
+        gauges.n_queued.store(scheduler.n_waiting(), Ordering::Relaxed);
+        gauges.n_available_blocks.store(scheduler.n_available_blocks(), Ordering::Relaxed);
+        gauges.n_preempted.store(scheduler.n_preempted(), Ordering::Relaxed);
+        gauges.n_evicted_blocks.store(scheduler.n_evicted_blocks(), Ordering::Relaxed);
+        gauges.n_restarts.store(counts.n_restarts, Ordering::Relaxed);
+        gauges.n_steps.store(counts.n_steps, Ordering::Relaxed);
+        gauges.set_state(self.conductor.engine_state());
+    }
+
+    fn end_all(&mut self, end: End) {
+        self.gauges.stop();
+        while let Ok(message) = self.inbox.try_recv() {
+            self.take_in(message);
+        }
+        let now = self.clock.now();
+        self.conductor.end_all(end, now);
+        let Some(engine) = self.engine.take() else { return };
+        engine.pulse.abandon();
+        let is_quiet = self.conductor.engine_state() != EngineState::Stepping || self.hears_the_step();
+        if is_quiet {
+            engine.join();
+        }
+    }
+}
+
+impl Owner {
+    /// Waits a while for the step in progress, which was told to end.
+    fn hears_the_step(&self) -> bool {
+        loop {
+            match self.inbox.recv_timeout(LAST_STEP_MAX) {
+                Ok(Message::Stepped { .. }) => return true,
+                Ok(Message::Submit(_) | Message::Opened { .. } | Message::Drain { .. }) => {}
+                Err(_) => return false,
+            }
+        }
     }
 }
 
 /// A panic outside of the engine ends the thread; health must not go on saying that it runs. The sequences are dropped
-/// with the owner, which their streams report as `ENGINE_FAILED`.
+/// with the owner, which their streams report as `ENGINE_CRASHED`.
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.stopped();
+        self.gauges.stop();
     }
+}
+
+/// The engine's shape with the context bounded by the KV cache: a sequence that needs more blocks than there are would
+/// wait for ever.
+pub(crate) fn usable(shape: &GeneratorShape) -> GeneratorShape {
+    let kv_positions = shape.n_blocks.saturating_mul(shape.block_len);
+    GeneratorShape { context_len: shape.context_len.min(kv_positions), ..shape.clone() }
 }

@@ -1,5 +1,6 @@
 //! What is asked for and what comes back.
 
+use crate::{CorrelationId, TenantId};
 use ballast_backend::{ReasonCode, TokenId};
 use ballast_tokens::SamplingParams;
 use std::time::Duration;
@@ -21,8 +22,104 @@ pub struct Request {
     pub ignore_eos: bool,
     /// Give control tokens of the answer as text.
     pub show_special: bool,
-    /// Time from submission until the request is ended with `CANCELLED_BY_TIMEOUT`.
-    pub deadline: Option<Duration>,
+    /// How long each phase may take; past it the request is ended with `CANCELLED_BY_TIMEOUT`.
+    pub deadlines: Deadlines,
+    /// Who asks: queue time is shared fairly between tenants, and they do not see each other's cached prefixes.
+    pub tenant: TenantId,
+    /// How soon its turn comes.
+    pub priority: Priority,
+    /// Which cached keys and values it may use and leave.
+    pub prefix_cache: PrefixCache,
+    /// What the caller calls it in events and logs; `None`: a number.
+    pub correlation: Option<CorrelationId>,
+}
+
+/// How soon a request's turn comes, -10 to 10: higher is sooner. Waiting raises it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Priority(i8);
+
+impl Priority {
+    /// Never before anything else, but for its age.
+    pub const MIN: Self = Self(-10);
+    /// Work that can wait.
+    pub const LOW: Self = Self(-1);
+    /// As most.
+    pub const NORMAL: Self = Self(0);
+    /// Somebody waits for it.
+    pub const HIGH: Self = Self(1);
+    /// Before everything else.
+    pub const MAX: Self = Self(10);
+
+    /// The priority of a level; `None` outside of -10 to 10.
+    #[must_use]
+    pub fn new(level: i8) -> Option<Self> {
+        (Self::MIN.0..=Self::MAX.0).contains(&level).then_some(Self(level))
+    }
+
+    /// Its level.
+    #[must_use]
+    pub fn level(self) -> i8 {
+        self.0
+    }
+}
+
+/// The longest each phase of a request may take; `None`: as long as it takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Deadlines {
+    /// From submission until its first step.
+    pub queue: Option<Duration>,
+    /// From submission until its first token.
+    pub first_token: Option<Duration>,
+    /// From one token to the next, the time its reader makes it wait aside.
+    pub inter_token: Option<Duration>,
+    /// From submission until its end.
+    pub total: Option<Duration>,
+}
+
+impl Deadlines {
+    /// A bound of the whole request only.
+    #[must_use]
+    pub fn total(total: Duration) -> Self {
+        Self { total: Some(total), ..Self::default() }
+    }
+}
+
+/// The phase whose deadline passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// Waiting for the first step.
+    Queue,
+    /// Waiting for the first token.
+    FirstToken,
+    /// Waiting for the next token.
+    InterToken,
+    /// The request as a whole.
+    Total,
+}
+
+impl Phase {
+    /// The stable string form.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queue => "queue",
+            Self::FirstToken => "first_token",
+            Self::InterToken => "inter_token",
+            Self::Total => "total",
+        }
+    }
+}
+
+/// Which cached keys and values a request may use, and who may use those it leaves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum PrefixCache {
+    /// Those of its tenant.
+    #[default]
+    Tenant,
+    /// Those of all requests that say `Shared`. How fast it is answered tells what others have asked.
+    Shared,
+    /// None: everything is computed for it alone, and nothing is left behind.
+    Off,
 }
 
 impl Request {
@@ -37,7 +134,11 @@ impl Request {
             max_tokens: None,
             ignore_eos: false,
             show_special: false,
-            deadline: None,
+            deadlines: Deadlines::default(),
+            tenant: TenantId::default(),
+            priority: Priority::NORMAL,
+            prefix_cache: PrefixCache::Tenant,
+            correlation: None,
         }
     }
 }
@@ -93,6 +194,8 @@ impl FinishReason {
 pub struct Usage {
     /// Tokens of the prompt.
     pub prompt_tokens: usize,
+    /// Tokens of the prompt whose keys and values were found computed.
+    pub cached_tokens: usize,
     /// Tokens generated, an end-of-generation token included.
     pub completion_tokens: usize,
 }
@@ -109,11 +212,11 @@ pub struct Timings {
 }
 
 impl Timings {
-    /// Prompt tokens per second between the end of the queue and the first token.
+    /// Prompt tokens that were computed, per second, between the end of the queue and the first token.
     #[must_use]
     pub fn prefill_tokens_per_second(&self, usage: Usage) -> Option<f64> {
         let time = self.time_to_first_token?.saturating_sub(self.queue);
-        rate(usage.prompt_tokens, time)
+        rate(usage.prompt_tokens.saturating_sub(usage.cached_tokens), time)
     }
 
     /// Generated tokens per second after the first.
@@ -137,6 +240,12 @@ pub struct Summary {
     pub finish_reason: FinishReason,
     /// The reason code, where the finish reason has one.
     pub reason: Option<ReasonCode>,
+    /// The phase whose deadline passed, if one did.
+    pub overdue: Option<Phase>,
+    /// What did not go as it should and was made good: `RETRIED`, `KV_EVICTED`, `FALLBACK_ENGAGED`.
+    pub degraded: Vec<ReasonCode>,
+    /// The engine of the chain that answered.
+    pub engine: &'static str,
     /// Tokens counted.
     pub usage: Usage,
     /// Time counted.

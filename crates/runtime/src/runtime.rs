@@ -1,175 +1,199 @@
-//! The handle that callers hold: admits requests and hands out streams.
+//! The handle that callers hold: starts engines, takes requests, drains.
 
-use crate::owner::Owner;
-use crate::scheduler::Scheduler;
-use crate::sequence::{Reader, Sequence};
-use crate::{Canceller, Request, RuntimeError, TokenStream};
-use ballast_backend::{Clock, Generator, GeneratorShape, Logits, Pulse};
+use crate::admission::{Admission, AdmissionOptions};
+use crate::breaker::{BreakerOptions, Forced, Position};
+use crate::conductor::{EngineState, SupervisionOptions};
+use crate::governance::{Governance, InputPolicy};
+use crate::pipeline;
+use crate::replica::{EngineSource, EngineSpec, Replica, ReplicaParts};
+use crate::scheduler::SchedulerOptions;
+use crate::sequence::Surroundings;
+use crate::telemetry::Telemetry;
+use crate::{Request, RuntimeError, TokenStream};
+use ballast_backend::{Clock, Generator, GeneratorShape};
 use ballast_tokens::Tokenizer;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
-use tokio::sync::mpsc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-/// Bounds of a runtime.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Bounds of a runtime, and how it supervises its engines.
+#[derive(Clone, Debug, PartialEq)]
 pub struct RuntimeOptions {
-    /// Most requests that wait; one more is refused with `BACKPRESSURE_QUEUE_FULL`.
-    pub queue_max: usize,
-    /// Most events a reader may be behind; its sequence pauses until it reads. At least two.
-    pub buffered_events_max: usize,
+    /// Bounds of the queue.
+    pub admission: AdmissionOptions,
+    /// Whose turn it is.
+    pub scheduling: SchedulerOptions,
+    /// When an engine counts as dead, and what is done then.
+    pub supervision: SupervisionOptions,
+    /// When an engine is not asked any more.
+    pub breaker: BreakerOptions,
+    /// Most tokens a reader may be behind; its sequence pauses until it reads.
+    pub buffered_tokens_max: usize,
+    /// Longest time a reader may keep its sequence waiting; it is then cut with `BACKPRESSURE_BUFFER_FULL`.
+    pub slow_reader_max: Duration,
 }
 
 impl Default for RuntimeOptions {
     fn default() -> Self {
-        Self { queue_max: 64, buffered_events_max: 256 }
+        Self {
+            admission: AdmissionOptions::default(),
+            scheduling: SchedulerOptions::default(),
+            supervision: SupervisionOptions::default(),
+            // Answers of a language model have no common service level, and the memory of an engine is planned before
+            // it is opened.
+            breaker: BreakerOptions { sla: None, memory_bytes_max: None, ..BreakerOptions::default() },
+            buffered_tokens_max: 256,
+            slow_reader_max: Duration::from_secs(60),
+        }
+    }
+}
+
+/// What a runtime is made of beside its engines.
+#[derive(Clone)]
+pub struct RuntimeParts {
+    /// The model's tokenizer.
+    pub tokenizer: Arc<Tokenizer>,
+    /// Where time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Bounds.
+    pub options: RuntimeOptions,
+    /// What decides which requests may run; `None`: all may.
+    pub policy: Option<Arc<dyn InputPolicy>>,
+    /// Where events go.
+    pub telemetry: Telemetry,
+}
+
+impl RuntimeParts {
+    /// Parts with default bounds, no policy, and events that go nowhere.
+    #[must_use]
+    pub fn new(tokenizer: Arc<Tokenizer>, clock: Arc<dyn Clock>) -> Self {
+        let (options, telemetry) = (RuntimeOptions::default(), Telemetry::default());
+        Self { tokenizer, clock, options, policy: None, telemetry }
     }
 }
 
 /// What the runtime is doing now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Health {
-    /// The owner thread runs.
+    /// Some engine takes requests.
     pub running: bool,
+    /// It takes no new requests, because it is shutting down.
+    pub draining: bool,
     /// Sequences being generated.
     pub active_sequences: usize,
     /// Requests waiting for their turn.
     pub waiting_requests: usize,
+    /// Prompt tokens of the requests waiting.
+    pub queued_tokens: usize,
+    /// Every engine, in the order of the chain.
+    pub engines: Vec<EngineHealth>,
 }
 
-/// Counters shared between the handle and the owner.
-#[derive(Debug)]
-pub(crate) struct Gauges {
-    pub(crate) running: AtomicBool,
-    pub(crate) active: AtomicUsize,
-    /// Requests that hold a [`QueuePermit`].
-    waiting: AtomicUsize,
+/// What one engine is doing now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EngineHealth {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is doing.
+    pub state: EngineState,
+    /// What its breaker does with calls.
+    pub breaker: Position,
+    /// Sequences it is generating.
+    pub active_sequences: usize,
+    /// KV blocks that no sequence holds.
+    pub available_blocks: usize,
+    /// KV blocks there are.
+    pub blocks: usize,
+    /// Steps it has run.
+    pub steps: u64,
+    /// How often it was replaced.
+    pub restarts: u64,
+    /// How often a sequence lost its KV blocks to another.
+    pub preemptions: u64,
+    /// Blocks whose content made room for others.
+    pub evicted_blocks: u64,
 }
 
-/// A place in the queue: taken at admission, freed by dropping it when the request first runs or ends.
-#[derive(Debug)]
-pub(crate) struct QueuePermit(Arc<Gauges>);
-
-impl QueuePermit {
-    fn acquire(gauges: &Arc<Gauges>, queue_max: usize) -> Option<Self> {
-        let next = |n| (n < queue_max).then_some(n + 1);
-        gauges.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).ok()?;
-        Some(Self(Arc::clone(gauges)))
-    }
-}
-
-impl Drop for QueuePermit {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// A running engine. Clones share it; when the last is dropped, requests in flight end with `DRAINING`.
+/// Running engines. Clones share them; when the last is dropped, requests in flight end with `DRAINING`.
 #[derive(Clone)]
 pub struct Runtime {
     inner: Arc<Inner>,
 }
 
-struct Inner {
-    /// `None` only while dropping.
-    outbox: Option<SyncSender<Sequence>>,
-    owner: Mutex<Option<JoinHandle<()>>>,
-    tokenizer: Arc<Tokenizer>,
-    clock: Arc<dyn Clock>,
-    gauges: Arc<Gauges>,
-    shape: GeneratorShape,
-    options: RuntimeOptions,
+pub(crate) struct Inner {
+    /// The chain, never empty.
+    pub(crate) replicas: Vec<Replica>,
+    pub(crate) tokenizer: Arc<Tokenizer>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) admission: Admission,
+    pub(crate) governance: Governance,
+    pub(crate) options: RuntimeOptions,
+    pub(crate) telemetry: Telemetry,
+    pub(crate) n_requests: AtomicU64,
 }
 
 impl fmt::Debug for Runtime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Runtime").field("shape", &self.inner.shape).field("health", &self.health()).finish()
+        f.debug_struct("Runtime").field("shape", self.shape()).field("health", &self.health()).finish()
     }
 }
 
 impl Runtime {
-    /// Starts the owner thread and moves `engine` to it.
+    /// Runs one opened engine, which is not replaced if it is lost.
     ///
     /// # Panics
     /// If the system refuses a thread.
     #[must_use]
-    pub fn start(
-        engine: Box<dyn Generator>,
-        tokenizer: Arc<Tokenizer>,
-        clock: Arc<dyn Clock>,
-        options: RuntimeOptions,
-    ) -> Self {
-        let shape = usable(engine.shape());
-        let (outbox, inbox) = sync_channel(options.queue_max.max(1));
-        let gauges = Arc::new(Gauges {
-            running: AtomicBool::new(true),
-            active: AtomicUsize::new(0),
-            waiting: AtomicUsize::new(0),
-        });
-        let owner = Owner {
-            engine,
-            clock: Arc::clone(&clock),
-            inbox,
-            gauges: Arc::clone(&gauges),
-            scheduler: Scheduler::new(shape.clone()),
-            logits: Logits::default(),
-            pulse: Pulse::new(),
-        };
-        let owner = std::thread::Builder::new()
-            .name("ballast-engine".to_owned())
-            .spawn(move || owner.run())
-            .expect("the system must grant the engine its thread");
-        let owner = Mutex::new(Some(owner));
-        Self { inner: Arc::new(Inner { outbox: Some(outbox), owner, tokenizer, clock, gauges, shape, options }) }
+    pub fn start(engine: Box<dyn Generator>, parts: RuntimeParts) -> Self {
+        let spec = EngineSpec { name: "engine", source: EngineSource::Opened(engine) };
+        Self::supervise(vec![spec], parts).expect("there is one engine, and it is open")
     }
 
-    /// Admits a request. Its answer is read from the stream; dropping the stream cancels it.
+    /// Opens the engines of a chain and supervises them: a request goes to the first whose breaker lets it pass, and on
+    /// to the next if that fails before it has answered anything. All must have the tokenizer's vocabulary.
     ///
     /// # Errors
-    /// If the request is wrong, too long for the context, or the queue is full; see [`RuntimeError`].
+    /// If there is no engine, or one cannot be opened.
+    ///
+    /// # Panics
+    /// If the system refuses a thread.
+    pub fn supervise(chain: Vec<EngineSpec>, parts: RuntimeParts) -> Result<Self, RuntimeError> {
+        let RuntimeParts { tokenizer, clock, options, policy, telemetry } = parts;
+        let mut replicas = Vec::with_capacity(chain.len());
+        for spec in chain {
+            let parts = ReplicaParts {
+                clock: Arc::clone(&clock),
+                telemetry: telemetry.clone(),
+                scheduling: options.scheduling,
+                supervision: options.supervision,
+                breaker: options.breaker.clone(),
+                queue_max: options.admission.queue_max,
+            };
+            replicas.push(Replica::start(spec, parts)?);
+        }
+        if replicas.is_empty() {
+            return Err(RuntimeError::NoEngine);
+        }
+        let (admission, governance) = (Admission::new(options.admission), Governance::new(policy));
+        let n_requests = AtomicU64::new(1);
+        let inner = Inner { replicas, tokenizer, clock, admission, governance, options, telemetry, n_requests };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Takes a request. Its answer is read from the stream; dropping the stream cancels it.
+    ///
+    /// # Errors
+    /// If the request is wrong or too long for the context, the queue is full, a policy blocks it, or no engine can be
+    /// asked; see [`RuntimeError`].
     pub fn submit(&self, request: Request) -> Result<TokenStream, RuntimeError> {
-        let inner = &*self.inner;
-        self.check(&request)?;
-        let n_prompt = request.prompt.len();
-        let queue_max = inner.options.queue_max.max(1);
-        let permit = QueuePermit::acquire(&inner.gauges, queue_max).ok_or(RuntimeError::QueueFull { queue_max })?;
-        let (sender, receiver) = mpsc::channel(inner.options.buffered_events_max.max(2));
-        let canceller = Canceller::default();
-        let reader =
-            Reader { sender, canceller: canceller.clone(), permit: Some(permit), submitted_at: inner.clock.now() };
-        let sequence = Sequence::new(request, &inner.tokenizer, &inner.shape, reader)?;
-        let outbox = inner.outbox.as_ref().ok_or(RuntimeError::Stopped)?;
-        match outbox.try_send(sequence) {
-            Ok(()) => Ok(TokenStream::new(receiver, canceller, n_prompt)),
-            Err(TrySendError::Full(_)) => Err(RuntimeError::QueueFull { queue_max }),
-            Err(TrySendError::Disconnected(_)) => Err(RuntimeError::Stopped),
-        }
+        pipeline::submit(&self.inner, request)
     }
 
-    fn check(&self, request: &Request) -> Result<(), RuntimeError> {
-        let GeneratorShape { context_len, vocab_size, .. } = self.inner.shape;
-        let n_prompt = request.prompt.len();
-        if n_prompt == 0 {
-            return Err(RuntimeError::PromptEmpty);
-        }
-        if n_prompt >= context_len {
-            return Err(RuntimeError::ContextLengthExceeded { context_len, got: n_prompt });
-        }
-        if request.max_tokens == Some(0) {
-            return Err(RuntimeError::MaxTokensZero);
-        }
-        match request.prompt.iter().find(|token| token.index() >= vocab_size) {
-            Some(token) => Err(RuntimeError::PromptToken { vocab_size, got: token.0 }),
-            None => Ok(()),
-        }
-    }
-
-    /// What the engine can do; its context no longer than the KV cache has room for.
+    /// What the first engine can do; its context no longer than the KV cache has room for.
     #[must_use]
     pub fn shape(&self) -> &GeneratorShape {
-        &self.inner.shape
+        &self.inner.replicas[0].shape
     }
 
     /// The model's tokenizer.
@@ -178,33 +202,84 @@ impl Runtime {
         &self.inner.tokenizer
     }
 
+    /// Where its events go.
+    #[must_use]
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.inner.telemetry
+    }
+
     /// What the runtime is doing now.
     #[must_use]
     pub fn health(&self) -> Health {
-        let gauges = &self.inner.gauges;
+        let engines: Vec<EngineHealth> = self.inner.replicas.iter().map(Replica::health).collect();
         Health {
-            running: gauges.running.load(Ordering::Acquire),
-            active_sequences: gauges.active.load(Ordering::Relaxed),
-            waiting_requests: gauges.waiting.load(Ordering::Relaxed),
+            running: self.inner.replicas.iter().any(Replica::is_running),
+            draining: self.inner.admission.is_closed(),
+            active_sequences: engines.iter().map(|engine| engine.active_sequences).sum(),
+            waiting_requests: self.inner.admission.n_waiting(),
+            queued_tokens: self.inner.admission.n_queued_tokens(),
+            engines,
+        }
+    }
+
+    /// Sets the breaker of an engine by hand. `false`: the chain has no engine of this name.
+    pub fn force_breaker(&self, engine: &str, forced: Forced) -> bool {
+        let found = self.inner.replicas.iter().find(|replica| replica.name == engine);
+        found.inspect(|replica| replica.breaker().force(forced)).is_some()
+    }
+
+    /// Takes no more requests, lets those in flight finish within `patience`, and ends the rest with `DRAINING`. Returns
+    /// when all have ended. Blocks: not for async code.
+    pub fn drain(&self, patience: Duration) {
+        self.inner.end(patience);
+    }
+}
+
+impl Inner {
+    /// What sequences of an engine of the chain have in common.
+    pub(crate) fn surroundings(&self, replica_idx: usize) -> Surroundings {
+        let replica = &self.replicas[replica_idx];
+        Surroundings {
+            tokenizer: Arc::clone(&self.tokenizer),
+            shape: replica.shape.clone(),
+            engine: replica.name,
+            telemetry: self.telemetry.clone(),
+            slow_reader_max: self.options.slow_reader_max,
+        }
+    }
+
+    fn end(&self, patience: Duration) {
+        self.admission.close();
+        let until = self.clock.now().saturating_add(patience);
+        for replica in &self.replicas {
+            replica.begin_drain(until);
+        }
+        for replica in &self.replicas {
+            replica.join();
         }
     }
 }
 
-/// The engine's shape with the context bounded by the KV cache: a sequence that needs more blocks than there are would
-/// wait for ever.
-fn usable(shape: &GeneratorShape) -> GeneratorShape {
-    let kv_positions = shape.n_blocks.saturating_mul(shape.block_len);
-    GeneratorShape { context_len: shape.context_len.min(kv_positions), ..shape.clone() }
-}
-
 impl Drop for Inner {
     fn drop(&mut self) {
-        drop(self.outbox.take());
-        let owner = self.owner.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(owner) = owner
-            && owner.join().is_err()
-        {
-            tracing::error!("the engine's owner thread panicked");
+        self.end(Duration::ZERO);
+    }
+}
+
+impl Replica {
+    fn health(&self) -> EngineHealth {
+        let read = |gauge: &AtomicU64| gauge.load(Ordering::Relaxed);
+        EngineHealth {
+            name: self.name,
+            state: self.engine_state(),
+            breaker: self.breaker().position(),
+            active_sequences: self.gauges.n_active.load(Ordering::Relaxed),
+            available_blocks: self.gauges.n_available_blocks.load(Ordering::Relaxed),
+            blocks: self.shape.n_blocks,
+            steps: read(&self.gauges.n_steps),
+            restarts: read(&self.gauges.n_restarts),
+            preemptions: read(&self.gauges.n_preempted),
+            evicted_blocks: read(&self.gauges.n_evicted_blocks),
         }
     }
 }

@@ -1,8 +1,18 @@
 //! One request while it is being answered: tokens so far, sampler, detokenizer, stop strings, and the reader's channel.
 
-use crate::runtime::QueuePermit;
-use crate::{Canceller, Event, FinishReason, Request, RuntimeError, Summary, Timings, TokenEvent, TokenLogprob, Usage};
-use ballast_backend::{GeneratorShape, ReasonCode, TokenId};
+use crate::admission::QueuePermit;
+use crate::breaker::{Outcome, PassGuard};
+use crate::conductor::{End, Job};
+use crate::events;
+use crate::governance::Approved;
+use crate::request::{Deadlines, Phase};
+use crate::scheduler::Work;
+use crate::telemetry::{Event as TelemetryEvent, Ids, Telemetry};
+use crate::{
+    Canceller, CorrelationId, Event, FinishReason, RuntimeError, Summary, TenantId, Timings, TokenEvent, TokenLogprob,
+    Usage,
+};
+use ballast_backend::{ErrorKind, GeneratorShape, ReasonCode, TokenId};
 use ballast_tokens::{Detokenizer, Sampled, Sampler, SamplingError, ShowSpecial, StopMatcher, Tokenizer};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,148 +21,150 @@ use tokio::sync::mpsc;
 /// Room a sequence needs in its channel before it may run: a token and the summary.
 const EVENTS_PER_STEP: usize = 2;
 
-/// Who waits for the answer, and since when.
+/// Who waits for the answer, since when, and what is given back when it ends.
 #[derive(Debug)]
 pub(crate) struct Reader {
-    /// The place in the queue, until the request first runs. Dropped before `sender`: who learns of an end may count on
-    /// the place.
-    pub(crate) permit: Option<QueuePermit>,
+    /// The breaker's leave, until it is told what became of the request.
+    pub(crate) pass: Option<PassGuard>,
     pub(crate) sender: mpsc::Sender<Event>,
     pub(crate) canceller: Canceller,
     pub(crate) submitted_at: Duration,
+    /// What was made good before the request came here.
+    pub(crate) degraded: Vec<ReasonCode>,
+}
+
+/// What all sequences of an engine have in common.
+#[derive(Clone, Debug)]
+pub(crate) struct Surroundings {
+    pub(crate) tokenizer: Arc<Tokenizer>,
+    pub(crate) shape: GeneratorShape,
+    pub(crate) engine: &'static str,
+    pub(crate) telemetry: Telemetry,
+    /// Longest time a reader may keep its sequence waiting.
+    pub(crate) slow_reader_max: Duration,
 }
 
 /// A request in flight. Owned by the owner thread.
 #[derive(Debug)]
 pub(crate) struct Sequence {
-    pub(crate) tokens: Vec<TokenId>,
+    tokens: Vec<TokenId>,
     n_prompt: usize,
+    n_cached: usize,
     max_tokens: usize,
     ignore_eos: bool,
     wants_logprobs: bool,
-    tokenizer: Arc<Tokenizer>,
+    around: Surroundings,
     sampler: Sampler,
     detokenizer: Detokenizer,
     /// `None` once the answer has ended.
     stop: Option<StopMatcher>,
+    /// The place in the queue, until the request first runs. Dropped before the reader is told of an end, who may then
+    /// count on the place.
+    permit: Option<QueuePermit>,
     reader: Reader,
-    deadline_at: Option<Duration>,
+    correlation: CorrelationId,
+    tenant: TenantId,
+    deadlines: Deadlines,
     first_step_at: Option<Duration>,
     first_token_at: Option<Duration>,
+    /// When the last token came, or its reader last let it go on.
+    moved_at: Duration,
+    paused_since: Option<Duration>,
 }
 
 impl Sequence {
-    /// A sequence for `request`, which may generate at most what the context leaves.
+    /// A sequence for a request, which may generate at most what the context leaves. `number` names it where its caller
+    /// does not.
     ///
     /// # Errors
     /// If the sampling parameters or stop strings are bad.
     pub(crate) fn new(
-        request: Request,
-        tokenizer: &Arc<Tokenizer>,
-        shape: &GeneratorShape,
+        approved: Approved,
+        around: Surroundings,
         reader: Reader,
+        number: u64,
     ) -> Result<Self, RuntimeError> {
-        let mut sampler = Sampler::new(&request.sampling, request.fallback_seed, shape.vocab_size)?;
+        let (request, permit) = approved.into_parts();
+        let mut sampler = Sampler::new(&request.sampling, request.fallback_seed, around.shape.vocab_size)?;
         sampler.accept_prompt(&request.prompt);
-        let room = shape.context_len - request.prompt.len();
+        let room = around.shape.context_len - request.prompt.len();
         let show_special = if request.show_special { ShowSpecial::Yes } else { ShowSpecial::No };
         Ok(Self {
             n_prompt: request.prompt.len(),
+            n_cached: 0,
             max_tokens: request.max_tokens.map_or(room, |n| n.min(room)),
             ignore_eos: request.ignore_eos,
             wants_logprobs: request.sampling.n_logprobs.is_some(),
-            tokenizer: Arc::clone(tokenizer),
+            detokenizer: Detokenizer::new(Arc::clone(&around.tokenizer), show_special),
+            around,
             sampler,
-            detokenizer: Detokenizer::new(Arc::clone(tokenizer), show_special),
             stop: Some(StopMatcher::new(&request.stop)?),
-            deadline_at: request.deadline.map(|deadline| reader.submitted_at.saturating_add(deadline)),
+            correlation: request.correlation.unwrap_or_else(|| CorrelationId::from_number(number)),
+            deadlines: request.deadlines,
+            tenant: request.tenant,
+            moved_at: reader.submitted_at,
+            permit,
             reader,
             first_step_at: None,
             first_token_at: None,
+            paused_since: None,
             tokens: request.prompt,
         })
     }
 
-    /// Whether the reader is too far behind for another step.
-    pub(crate) fn is_paused(&self) -> bool {
-        self.reader.sender.capacity() < EVENTS_PER_STEP
-    }
-
-    pub(crate) fn is_finished(&self) -> bool {
-        self.stop.is_none()
-    }
-
-    /// Ends the sequence if its reader has gone or has asked for the end, or if its deadline has passed.
-    pub(crate) fn check(&mut self, now: Duration) {
-        if self.reader.sender.is_closed() || self.reader.canceller.is_cancelled() {
-            self.finish(FinishReason::Cancelled, Some(ReasonCode::CancelledByCaller), now);
-        } else if self.deadline_at.is_some_and(|deadline| now >= deadline) {
-            self.finish(FinishReason::Cancelled, Some(ReasonCode::CancelledByTimeout), now);
-        }
-    }
-
-    /// Notes that a step begins which runs some of its tokens.
-    pub(crate) fn note_step(&mut self, now: Duration) {
-        self.reader.permit = None;
-        self.first_step_at.get_or_insert(now);
-    }
-
-    /// Chooses the next token from `logits` and sends it.
-    pub(crate) fn accept(&mut self, logits: &mut [f32], now: Duration) {
-        match self.sampler.sample(logits) {
-            Ok(sampled) => self.push(sampled, now),
-            Err(error) => self.fail(&error, now),
-        }
-    }
-
-    fn fail(&mut self, error: &SamplingError, now: Duration) {
-        tracing::error!(%error, "no token can be sampled from the engine's logits");
-        self.finish(FinishReason::Error, Some(ReasonCode::EngineFailed), now);
+    /// The phase it is in and when that must be over.
+    fn phase_end(&self) -> Option<(Duration, Phase)> {
+        let since = |at: Duration, within: Option<Duration>, phase| Some((at.saturating_add(within?), phase));
+        let submitted_at = self.reader.submitted_at;
+        let total = since(submitted_at, self.deadlines.total, Phase::Total);
+        let queue = self.first_step_at.is_none().then_some(self.deadlines.queue).flatten();
+        let queue = since(submitted_at, queue, Phase::Queue);
+        let token = match (self.first_token_at, self.paused_since) {
+            (None, _) => since(submitted_at, self.deadlines.first_token, Phase::FirstToken),
+            (Some(_), None) => since(self.moved_at, self.deadlines.inter_token, Phase::InterToken),
+            (Some(_), Some(_)) => None,
+        };
+        [queue, token, total].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     fn push(&mut self, sampled: Sampled, now: Duration) {
         let Sampled { token, logprob, top } = sampled;
-        self.first_token_at.get_or_insert(now);
+        self.note_token(now);
         self.tokens.push(token);
         let Some(stop) = &mut self.stop else { return };
         let outcome = stop.push(self.detokenizer.push(token));
         let (text, matched) = (outcome.text.to_owned(), outcome.matched);
         let logprob = self.wants_logprobs.then_some(TokenLogprob { chosen: logprob, top });
         self.send(Event::Token(TokenEvent { token, text, logprob }));
-        if matched.is_some() || (self.tokenizer.is_end_of_generation(token) && !self.ignore_eos) {
-            self.finish(FinishReason::Stop, None, now);
+        if matched.is_some() || (self.around.tokenizer.is_end_of_generation(token) && !self.ignore_eos) {
+            self.finish(End::plain(FinishReason::Stop), now);
         } else if self.n_generated() >= self.max_tokens {
-            self.finish(FinishReason::Length, None, now);
+            self.finish(End::plain(FinishReason::Length), now);
         }
+    }
+
+    fn note_token(&mut self, now: Duration) {
+        if self.first_token_at.is_none() {
+            self.first_token_at = Some(now);
+            let ttft = now.saturating_sub(self.reader.submitted_at);
+            self.emit(&events::FirstToken { ttft });
+        } else {
+            let since_last = Some(now.saturating_sub(self.moved_at));
+            self.emit(&events::TokenGenerated { since_last });
+        }
+        self.moved_at = now;
     }
 
     fn n_generated(&self) -> usize {
         self.tokens.len() - self.n_prompt
     }
 
-    /// Sends the summary. The sequence does nothing more.
-    pub(crate) fn finish(&mut self, finish_reason: FinishReason, reason: Option<ReasonCode>, now: Duration) {
-        let Some(mut stop) = self.stop.take() else { return };
-        self.reader.permit = None;
-        let last = stop.push(self.detokenizer.finish());
-        let (mut tail, matched) = (last.text.to_owned(), last.matched);
-        if matched.is_none() {
-            tail += &stop.finish();
-        }
-        let summary = Summary { tail, finish_reason, reason, usage: self.usage(), timings: self.timings(now) };
-        tracing::debug!(
-            finish_reason = finish_reason.as_str(),
-            reason = reason.map(ReasonCode::as_str),
-            prompt_tokens = summary.usage.prompt_tokens,
-            completion_tokens = summary.usage.completion_tokens,
-            total_ms = summary.timings.total.as_millis(),
-            "request ended"
-        );
-        self.send(Event::Done(summary));
-    }
-
     fn usage(&self) -> Usage {
-        Usage { prompt_tokens: self.n_prompt, completion_tokens: self.n_generated() }
+        Usage {
+            prompt_tokens: self.n_prompt,
+            cached_tokens: self.n_cached,
+            completion_tokens: self.n_generated(),
+        }
     }
 
     fn timings(&self, now: Duration) -> Timings {
@@ -164,11 +176,146 @@ impl Sequence {
         }
     }
 
+    /// Tells the breaker what became of the request. Where the engine never ran it, there is nothing to tell.
+    fn settle(&mut self, end: &End, now: Duration) {
+        let Some(pass) = self.reader.pass.take() else { return };
+        let Some(first_step_at) = self.first_step_at else { return };
+        let latency = self.first_token_at.unwrap_or(now).saturating_sub(first_step_at);
+        let outcome = match end.finish_reason {
+            FinishReason::Stop | FinishReason::Length => Outcome::Success { latency },
+            FinishReason::Error if end.reason == Some(ReasonCode::EngineStalled) => Outcome::TimedOut,
+            FinishReason::Error => Outcome::Failed(ErrorKind::Internal),
+            // A reader's own limits and a shutdown say nothing about the engine; a token that did not come does.
+            FinishReason::Cancelled => match end.overdue {
+                Some(Phase::FirstToken | Phase::InterToken) => Outcome::TimedOut,
+                Some(Phase::Queue | Phase::Total) | None => Outcome::Failed(ErrorKind::Cancelled),
+            },
+        };
+        pass.record(outcome, now);
+    }
+
+    fn emit(&self, event: &impl TelemetryEvent) {
+        self.around.telemetry.emit_for(Ids::new(&self.correlation, &self.tenant), event);
+    }
+
     /// There is room for what a step sends (`is_paused`), so the only failure is a reader that has gone; `check`
     /// sees that before the next step.
     fn send(&self, event: Event) {
         if self.reader.sender.try_send(event).is_err() {
             tracing::trace!("the reader has gone");
         }
+    }
+}
+
+impl Work for Sequence {
+    fn tokens(&self) -> &[TokenId] {
+        &self.tokens
+    }
+
+    fn is_paused(&self) -> bool {
+        self.reader.sender.capacity() < EVENTS_PER_STEP
+    }
+
+    fn is_finished(&self) -> bool {
+        self.stop.is_none()
+    }
+}
+
+impl Job for Sequence {
+    fn check(&mut self, now: Duration) {
+        if self.is_finished() {
+            return;
+        }
+        if self.reader.sender.is_closed() || self.reader.canceller.is_cancelled() {
+            return self.finish(End::cancelled(ReasonCode::CancelledByCaller), now);
+        }
+        if !self.is_paused() {
+            if self.paused_since.take().is_some() {
+                self.moved_at = now;
+            }
+        } else if now.saturating_sub(*self.paused_since.get_or_insert(now)) >= self.around.slow_reader_max {
+            return self.finish(End::cancelled(ReasonCode::BackpressureBufferFull), now);
+        }
+        if let Some((at, phase)) = self.phase_end()
+            && now >= at
+        {
+            let overdue = Some(phase);
+            self.finish(End { overdue, ..End::cancelled(ReasonCode::CancelledByTimeout) }, now);
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Duration> {
+        let slow_reader = self.paused_since.map(|since| since.saturating_add(self.around.slow_reader_max));
+        [self.phase_end().map(|(at, _)| at), slow_reader].into_iter().flatten().min()
+    }
+
+    fn note_step(&mut self, n_cached: usize, now: Duration) {
+        if self.first_step_at.is_some() {
+            return;
+        }
+        self.first_step_at = Some(now);
+        self.n_cached = n_cached;
+        if let Some(permit) = self.permit.take() {
+            permit.serve(now);
+        }
+        let queue_time = now.saturating_sub(self.reader.submitted_at);
+        self.emit(&events::RequestStarted { queue_time });
+        self.emit(&events::KvLookup { hit_tokens: n_cached, miss_tokens: self.n_prompt - n_cached });
+    }
+
+    fn note_degraded(&mut self, reason: ReasonCode) {
+        match reason {
+            ReasonCode::Retried => self.emit(&events::Retried),
+            ReasonCode::KvEvicted => self.emit(&events::Preempted),
+            _ => self.emit(&events::Degraded { reason }),
+        }
+        if !self.reader.degraded.contains(&reason) {
+            self.reader.degraded.push(reason);
+        }
+    }
+
+    fn accept(&mut self, logits: &mut [f32], now: Duration) {
+        match self.sampler.sample(logits) {
+            Ok(sampled) => self.push(sampled, now),
+            Err(error) => self.fail(&error, now),
+        }
+    }
+
+    fn finish(&mut self, end: End, now: Duration) {
+        let Some(mut stop) = self.stop.take() else { return };
+        self.permit = None;
+        self.settle(&end, now);
+        let last = stop.push(self.detokenizer.finish());
+        let (mut tail, matched) = (last.text.to_owned(), last.matched);
+        if matched.is_none() {
+            tail += &stop.finish();
+        }
+        let End { finish_reason, reason, overdue } = end;
+        let summary = Summary {
+            tail,
+            finish_reason,
+            reason,
+            overdue,
+            degraded: std::mem::take(&mut self.reader.degraded),
+            engine: self.around.engine,
+            usage: self.usage(),
+            timings: self.timings(now),
+        };
+        self.emit(&events::RequestEnded {
+            finish_reason,
+            reason,
+            prompt_tokens: summary.usage.prompt_tokens,
+            completion_tokens: summary.usage.completion_tokens,
+            cached_tokens: summary.usage.cached_tokens,
+            total: summary.timings.total,
+        });
+        self.send(Event::Done(summary));
+    }
+}
+
+impl Sequence {
+    fn fail(&mut self, error: &SamplingError, now: Duration) {
+        tracing::error!(%error, "no token can be sampled from the engine's logits");
+        self.finish(End::error(ReasonCode::EngineFailed), now);
     }
 }

@@ -1,9 +1,13 @@
 //! The reader's end of a request.
 
+use crate::governance::Approved;
+use crate::pipeline::{self, Route};
+use crate::runtime::Inner;
 use crate::{FinishReason, Summary, Timings, TokenEvent, Usage};
 use ballast_backend::ReasonCode;
-use std::sync::Arc;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use tokio::sync::mpsc;
 
@@ -41,11 +45,31 @@ pub struct TokenStream {
     n_tokens: usize,
     prompt_tokens: usize,
     done: bool,
+    /// How the request goes on if its engine fails before it has answered anything.
+    rescue: Option<Box<Rescue>>,
+}
+
+/// A request and the engines that have not been asked yet.
+pub(crate) struct Rescue {
+    pub(crate) approved: Approved,
+    pub(crate) route: Route,
+    pub(crate) runtime: Weak<Inner>,
+}
+
+impl fmt::Debug for Rescue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rescue").field("route", &self.route).finish_non_exhaustive()
+    }
 }
 
 impl TokenStream {
-    pub(crate) fn new(receiver: mpsc::Receiver<Event>, canceller: Canceller, prompt_tokens: usize) -> Self {
-        Self { receiver, canceller, n_tokens: 0, prompt_tokens, done: false }
+    pub(crate) fn new(
+        receiver: mpsc::Receiver<Event>,
+        canceller: Canceller,
+        prompt_tokens: usize,
+        rescue: Option<Box<Rescue>>,
+    ) -> Self {
+        Self { receiver, canceller, n_tokens: 0, prompt_tokens, done: false, rescue }
     }
 
     /// A handle that ends this request, for another thread or a signal handler.
@@ -59,42 +83,90 @@ impl TokenStream {
     /// # Panics
     /// If called from async code: use [`TokenStream::recv`] there.
     pub fn next_blocking(&mut self) -> Option<Event> {
-        let event = self.receiver.blocking_recv();
-        self.note(event)
+        loop {
+            let event = self.receiver.blocking_recv();
+            match self.note(event) {
+                Noted::Event(event) => return event,
+                Noted::Rescued => {}
+            }
+        }
     }
 
     /// Waits for the next event; `None` after the summary.
     pub async fn recv(&mut self) -> Option<Event> {
-        let event = self.receiver.recv().await;
-        self.note(event)
+        std::future::poll_fn(|context| self.poll_recv(context)).await
     }
 
     /// Polls for the next event; `None` after the summary.
     pub fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Option<Event>> {
-        self.receiver.poll_recv(context).map(|event| self.note(event))
-    }
-
-    /// Counts what passes, and turns the owner's silent end into a summary of its own.
-    fn note(&mut self, event: Option<Event>) -> Option<Event> {
-        match &event {
-            _ if self.done => return None,
-            Some(Event::Token(_)) => self.n_tokens += 1,
-            Some(Event::Done(_)) => self.done = true,
-            None => {
-                self.done = true;
-                return Some(Event::Done(self.lost()));
+        loop {
+            match self.receiver.poll_recv(context) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(event) => match self.note(event) {
+                    Noted::Event(event) => return Poll::Ready(event),
+                    Noted::Rescued => {}
+                },
             }
         }
-        event
+    }
+
+    /// Counts what passes, turns the owner's silent end into a summary of its own, and goes on at the next engine where
+    /// one has failed before anything was answered.
+    fn note(&mut self, event: Option<Event>) -> Noted {
+        if self.done {
+            return Noted::Event(None);
+        }
+        let event = event.unwrap_or_else(|| Event::Done(self.lost()));
+        match &event {
+            Event::Token(_) => self.n_tokens += 1,
+            Event::Done(summary) => {
+                if summary.finish_reason == FinishReason::Error && self.n_tokens == 0 && self.is_rescued(summary) {
+                    return Noted::Rescued;
+                }
+                self.done = true;
+            }
+        }
+        Noted::Event(Some(event))
+    }
+
+    /// Goes on at the next engine, if there is one that takes the request.
+    fn is_rescued(&mut self, summary: &Summary) -> bool {
+        let Some(rescue) = self.rescue.take() else { return false };
+        let why = summary.reason.unwrap_or(ReasonCode::EngineFailed);
+        match pipeline::rescue(*rescue, why) {
+            Ok(stream) => {
+                *self = stream;
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "no other engine takes the request");
+                false
+            }
+        }
     }
 
     fn lost(&self) -> Summary {
         Summary {
             tail: String::new(),
             finish_reason: FinishReason::Error,
-            reason: Some(ReasonCode::EngineFailed),
-            usage: Usage { prompt_tokens: self.prompt_tokens, completion_tokens: self.n_tokens },
+            reason: Some(ReasonCode::EngineCrashed),
+            overdue: None,
+            degraded: Vec::new(),
+            engine: "",
+            usage: Usage {
+                prompt_tokens: self.prompt_tokens,
+                cached_tokens: 0,
+                completion_tokens: self.n_tokens,
+            },
             timings: Timings::default(),
         }
     }
+}
+
+/// What became of something that was received.
+enum Noted {
+    /// It is for the reader.
+    Event(Option<Event>),
+    /// The request goes on at another engine; what it says comes next.
+    Rescued,
 }

@@ -1,0 +1,186 @@
+//! One engine of the chain, as the pipeline sees it: a breaker in front, a queue, and the owner thread behind.
+
+use crate::breaker::{BreakerOptions, Cause, CircuitBreaker, PassGuard, Rejected, Transition};
+use crate::conductor::{Conductor, EngineState, Reopens, SupervisionOptions};
+use crate::engine_thread::{Begin, EngineThread, OpenEngine};
+use crate::events;
+use crate::owner::{Gauges, Message, Owner, usable};
+use crate::scheduler::{SchedulerOptions, Terms};
+use crate::sequence::Sequence;
+use crate::telemetry::Telemetry;
+use ballast_backend::{Clock, EngineError, ErrorKind, Generator, GeneratorShape};
+use std::fmt;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Messages of the engine's threads that find room beside the requests.
+const ENGINE_MESSAGES_MAX: usize = 16;
+
+/// Where instances of an engine come from.
+pub enum EngineSource {
+    /// One that is open. It is not replaced when it is lost.
+    Opened(Box<dyn Generator>),
+    /// As many as are needed, one at a time, all alike.
+    Reopened(Arc<OpenEngine>),
+}
+
+impl fmt::Debug for EngineSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Opened(_) => "Opened",
+            Self::Reopened(_) => "Reopened",
+        })
+    }
+}
+
+/// An engine for a chain.
+#[derive(Debug)]
+pub struct EngineSpec {
+    /// What it is called in results, labels and logs.
+    pub name: &'static str,
+    /// Where its instances come from.
+    pub source: EngineSource,
+}
+
+/// What a replica needs beside its engine.
+pub(crate) struct ReplicaParts {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) telemetry: Telemetry,
+    pub(crate) scheduling: SchedulerOptions,
+    pub(crate) supervision: SupervisionOptions,
+    pub(crate) breaker: BreakerOptions,
+    pub(crate) queue_max: usize,
+}
+
+/// An engine and its owner.
+pub(crate) struct Replica {
+    pub(crate) name: &'static str,
+    pub(crate) shape: GeneratorShape,
+    pub(crate) gauges: Arc<Gauges>,
+    breaker: CircuitBreaker,
+    outbox: SyncSender<Message>,
+    owner: Mutex<Option<JoinHandle<()>>>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Replica {
+    /// Opens the first instance and starts the owner.
+    ///
+    /// # Errors
+    /// If the engine cannot be opened.
+    ///
+    /// # Panics
+    /// If the system refuses a thread.
+    pub(crate) fn start(spec: EngineSpec, parts: ReplicaParts) -> Result<Self, EngineError> {
+        let (outbox, inbox) = sync_channel(parts.queue_max.max(1) + ENGINE_MESSAGES_MAX);
+        let (begin, open, shape) = match spec.source {
+            EngineSource::Opened(engine) => {
+                let shape = engine.shape().clone();
+                (Begin::Serve(engine), None, Some(shape))
+            }
+            EngineSource::Reopened(open) => (Begin::Open(Arc::clone(&open)), Some(open), None),
+        };
+        let engine = EngineThread::spawn(0, begin, outbox.clone());
+        let shape = usable(&shape.map_or_else(|| first_opened(&inbox), Ok)?);
+        let gauges = Arc::new(Gauges::new());
+        let reopens = if open.is_some() { Reopens::Yes } else { Reopens::No };
+        let owner = Owner {
+            conductor: Conductor::new(shape.clone(), parts.scheduling, parts.supervision, reopens),
+            shape: shape.clone(),
+            engine: Some(engine),
+            open,
+            clock: Arc::clone(&parts.clock),
+            inbox,
+            outbox: outbox.clone(),
+            gauges: Arc::clone(&gauges),
+            spare: None,
+            drain_until: None,
+            lost_at: None,
+            name: spec.name,
+            telemetry: parts.telemetry.clone(),
+        };
+        let owner = std::thread::Builder::new()
+            .name("ballast-owner".to_owned())
+            .spawn(move || owner.run())
+            .expect("the system must grant the engine's owner its thread");
+        let telemetry = parts.telemetry;
+        let engine = spec.name;
+        let tell = move |Transition { from, to, cause }: Transition| {
+            let (from, to, cause) = (from.as_str(), to.as_str(), cause.map_or("", Cause::as_str));
+            telemetry.emit(&events::BreakerChanged { engine, from, to, cause });
+        };
+        Ok(Self {
+            name: spec.name,
+            shape,
+            gauges,
+            breaker: CircuitBreaker::new(parts.breaker, tell),
+            outbox,
+            owner: Mutex::new(Some(owner)),
+            clock: parts.clock,
+        })
+    }
+
+    /// Asks the breaker for leave.
+    pub(crate) fn try_pass(&self) -> Result<PassGuard, Rejected> {
+        self.breaker.try_pass(self.clock.now())
+    }
+
+    pub(crate) fn breaker(&self) -> &CircuitBreaker {
+        &self.breaker
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.gauges.is_running.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn engine_state(&self) -> EngineState {
+        self.gauges.engine_state()
+    }
+
+    /// Hands a request to the owner. Gives it back if the owner is gone or has too much to hear.
+    pub(crate) fn submit(&self, sequence: Sequence, terms: Terms) -> Result<(), NotTaken> {
+        self.outbox.try_send(Message::Submit(Box::new((sequence, terms)))).map_err(|error| match error {
+            TrySendError::Full(_) => NotTaken::Full,
+            TrySendError::Disconnected(_) => NotTaken::Gone,
+        })
+    }
+
+    /// Lets what is in flight finish until then, and no longer.
+    pub(crate) fn begin_drain(&self, until: Duration) {
+        if self.outbox.send(Message::Drain { until }).is_err() {
+            tracing::debug!("the owner has gone before it was drained");
+        }
+    }
+
+    /// Waits until the owner has ended. Once; later calls return at once.
+    pub(crate) fn join(&self) {
+        let owner = self.owner.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(owner) = owner
+            && owner.join().is_err()
+        {
+            tracing::error!("the engine's owner panicked");
+        }
+    }
+}
+
+/// Why a request was not handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotTaken {
+    Full,
+    Gone,
+}
+
+fn first_opened(inbox: &Receiver<Message>) -> Result<GeneratorShape, EngineError> {
+    match inbox.recv() {
+        Ok(Message::Opened { outcome, .. }) => outcome,
+        Ok(_) | Err(_) => Err(EngineError::new(ErrorKind::Internal, NoAnswer)),
+    }
+}
+
+/// The engine's thread said nothing.
+#[derive(Debug, thiserror::Error)]
+#[error("the engine's thread ended before it said whether the engine is open")]
+struct NoAnswer;
