@@ -12,6 +12,8 @@
 mod codes;
 mod failure;
 mod fields;
+mod growth;
+mod health;
 mod histogram;
 mod ids;
 mod lines;
@@ -19,11 +21,15 @@ mod logger;
 mod metrics;
 mod ring;
 mod snapshot;
+mod summary;
 mod tracing_logger;
+mod window;
 
 pub use codes::{DegradeReason, StopReason};
 pub use failure::{FailureMode, Stage};
 pub use fields::{FIELDS_MAX, Fields, Value};
+pub use growth::{Growth, GrowthMeter, GrowthOptions};
+pub use health::{Grade, Graded, HealthFigures, HealthLimits, HealthReport, Limits};
 pub use histogram::{Histogram, HistogramSnapshot};
 pub use ids::{CORRELATION_ID_BYTES_MAX, CorrelationId, IdError, Ids, TENANT_ID_BYTES_MAX, TenantId};
 pub use lines::{ConsoleLogger, JsonLogger};
@@ -34,6 +40,7 @@ pub use snapshot::{
     EndCount, EngineFigures, MetricsSnapshot, RequestFigures, ResourceFigures, TimeFigures, TimingSnapshot,
 };
 pub use tracing_logger::TracingLogger;
+pub use window::{RollingWindow, WindowTotals};
 
 use std::fmt;
 use std::sync::Arc;
