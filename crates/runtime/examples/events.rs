@@ -5,7 +5,7 @@
 use ballast_runtime::events::{InferenceEnded, TokenGenerated};
 use ballast_runtime::telemetry::{
     AtLeast, ConsoleLogger, CorrelationId, Event, Ids, JsonLogger, Level, Logger, Metrics, NullLogger, RingLogger,
-    Telemetry, TenantId,
+    Telemetry, TenantId, TracingLogger,
 };
 use std::hint::black_box;
 use std::io::{Write, sink, stdout};
@@ -33,6 +33,7 @@ fn main() -> std::io::Result<()> {
                 logger: logger(Arc::new(AtLeast { level: Level::Info, logger: ConsoleLogger::new(sink()) })),
             },
         ),
+        ("metrics, tracing to nobody", Telemetry { metrics: metrics(), logger: logger(Arc::new(TracingLogger)) }),
         ("metrics, ring of 1000", Telemetry { metrics: metrics(), logger: logger(Arc::new(RingLogger::new(1000))) }),
         (
             "metrics, JSON to nowhere",

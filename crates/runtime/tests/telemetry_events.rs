@@ -4,8 +4,8 @@ use ballast_backend::{Dispatch, ErrorKind, ReasonCode};
 use ballast_runtime::FinishReason;
 use ballast_runtime::events::*;
 use ballast_runtime::telemetry::{
-    CorrelationId, EndCount, Event, FailureMode, Ids, Level, LogRecord, Logger, Metrics, MetricsSnapshot, RingLogger,
-    Telemetry, TenantId,
+    CorrelationId, EndCount, Event, FailureMode, Fanout, Ids, Level, LogRecord, Logger, Metrics, MetricsSnapshot,
+    RingLogger, RuntimeLogEvent, Telemetry, TenantId,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -121,6 +121,30 @@ fn every_event_has_its_stable_name_level_span_and_keys() {
         "trace threads_observed - busy_ms available_ms",
     ];
     assert_eq!(lines, expected);
+}
+
+/// Wants errors only, and fails if it is given anything else.
+struct ErrorsOnly;
+
+impl Logger for ErrorsOnly {
+    fn enabled(&self, level: Level) -> bool {
+        level == Level::Error
+    }
+
+    fn log(&self, event: &RuntimeLogEvent<'_>) {
+        assert_eq!(event.level, Level::Error, "{}", event.name);
+    }
+}
+
+#[test]
+fn a_logger_is_given_only_what_it_wants() {
+    let mut attached = Attached::new();
+    attached.telemetry.logger = Some(Arc::new(ErrorsOnly));
+    emit_each(&attached);
+    let both = Fanout(vec![Arc::new(ErrorsOnly), Arc::clone(&attached.ring) as _]);
+    attached.telemetry.logger = Some(Arc::new(both));
+    emit_each(&attached);
+    assert_eq!(attached.ring.records().len(), 30);
 }
 
 #[test]

@@ -177,6 +177,18 @@ mod tests {
     }
 
     #[test]
+    fn points_above_each_other_have_no_slope() {
+        let options =
+            GrowthOptions { samples_min: 0, time_min: Duration::ZERO, inferences_min: 0, ..GrowthOptions::default() };
+        let mut meter = GrowthMeter::new(options);
+        meter.add(MINUTE, MB, 5);
+        assert_eq!(meter.growth(), Growth::default());
+        meter.add(MINUTE * 2, 2 * MB, 5);
+        assert_eq!(meter.growth().mb_per_1000_inferences, None);
+        assert!(is_close(meter.growth().mb_per_hour, 60.0));
+    }
+
+    #[test]
     fn what_is_older_than_the_window_no_longer_counts() {
         let grows_at_first = |minute: u64| 100 * MB + minute.min(60) * MB;
         let growth = fed(180, grows_at_first, 50).growth();

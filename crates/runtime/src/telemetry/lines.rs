@@ -7,10 +7,8 @@ use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// Most bytes of room that a logger keeps for its next line.
-const LINE_BYTES_MAX: usize = 4096;
-
-/// A writer, and the line that is being put together for it, so that each event is one write.
+/// A writer, and the line that is being put together for it, so that each event is one write. A line is bounded: ids
+/// are, fields have a fixed number of slots, and everything else is a word of the program.
 struct Lines<W> {
     out: Mutex<Out<W>>,
     n_lost: AtomicU64,
@@ -32,7 +30,6 @@ impl<W: Write> Lines<W> {
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
         let Out { writer, line } = &mut *out;
         line.clear();
-        line.shrink_to(LINE_BYTES_MAX);
         let is_written = fill(line).and_then(|()| {
             line.push(b'\n');
             writer.write_all(line)

@@ -356,5 +356,8 @@ mod tests {
         dispatches.add(Dispatch { ane: 1.0, gpu: 0.0, cpu: 0.0 });
         dispatches.add(Dispatch { ane: 0.5, gpu: f32::NAN, cpu: 0.5 });
         assert_eq!(dispatches.get(), Some(Dispatch { ane: 0.75, gpu: 0.0, cpu: 0.25 }));
+        dispatches.add(Dispatch { ane: -3.0, gpu: 0.0, cpu: 7.0 });
+        dispatches.add(Dispatch::CPU);
+        assert_eq!(dispatches.get(), Some(Dispatch { ane: 0.375, gpu: 0.0, cpu: 0.625 }));
     }
 }

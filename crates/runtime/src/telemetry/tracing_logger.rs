@@ -170,6 +170,10 @@ mod tests {
             *metadata.level() <= tracing::Level::DEBUG
         }
 
+        fn max_level_hint(&self) -> Option<LevelFilter> {
+            Some(LevelFilter::DEBUG)
+        }
+
         fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
             span::Id::from_u64(1)
         }
@@ -206,6 +210,7 @@ mod tests {
             RuntimeLogEvent { name: "tested", level: Level::Info, message: "it was tested", ids, fields, span: None };
         let seen = Arc::new(Seen::default());
         tracing::subscriber::with_default(Sink(Arc::clone(&seen)), || {
+            assert!(TracingLogger.enabled(Level::Debug) && !TracingLogger.enabled(Level::Trace));
             TracingLogger.log(&event);
             TracingLogger.log(&RuntimeLogEvent { level: Level::Trace, ..event });
             TracingLogger.log(&RuntimeLogEvent {

@@ -116,6 +116,12 @@ mod tests {
         drop(RollingWindow::new(SECOND, 0));
     }
 
+    #[test]
+    #[should_panic(expected = "span: expected at least 2 ns, got 1ns")]
+    fn buckets_without_length_are_refused() {
+        drop(RollingWindow::new(Duration::from_nanos(1), 2));
+    }
+
     proptest! {
         #[test]
         fn a_window_counts_what_a_list_of_calls_would(
