@@ -37,13 +37,12 @@ impl FromStr for Sha256 {
     type Err = Sha256ParseError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let digits: Vec<u8> = text.bytes().filter_map(|b| char::from(b).to_digit(16)).map(|d| d as u8).collect();
-        if text.len() != 64 || digits.len() != 64 {
+        if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(Sha256ParseError);
         }
         let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            *byte = pair[0] << 4 | pair[1];
+        for (idx, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&text[2 * idx..][..2], 16).map_err(|_| Sha256ParseError)?;
         }
         Ok(Self(bytes))
     }

@@ -74,8 +74,9 @@ impl Pulse {
 
     /// Takes an interruption back, before the next call. An abandoned instance stays abandoned.
     pub fn resume(&self) {
-        // A failed exchange means that nothing was asked, or that the instance was given up: both stay.
-        let _ = self.0.asked.compare_exchange(INTERRUPT, GO, Ordering::AcqRel, Ordering::Acquire);
+        let taken_back = self.0.asked.compare_exchange(INTERRUPT, GO, Ordering::AcqRel, Ordering::Acquire);
+        // Otherwise nothing was asked, or the instance was given up: both stay.
+        taken_back.ok();
     }
 
     /// Gives the instance up, for ever.

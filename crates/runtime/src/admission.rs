@@ -108,7 +108,8 @@ impl Admission {
         if n_requests.fetch_update(Ordering::AcqRel, Ordering::Relaxed, one_more).is_err() {
             return Err(NoPlace::Requests { retry_after: retry_after() });
         }
-        let more_tokens = |n: usize| (n == 0 || n.saturating_add(n_tokens) <= queued_tokens_max).then_some(n + n_tokens);
+        let more_tokens =
+            |n: usize| (n == 0 || n.saturating_add(n_tokens) <= queued_tokens_max).then_some(n + n_tokens);
         if queued.fetch_update(Ordering::AcqRel, Ordering::Relaxed, more_tokens).is_err() {
             n_requests.fetch_sub(1, Ordering::AcqRel);
             return Err(NoPlace::Tokens { retry_after: retry_after() });

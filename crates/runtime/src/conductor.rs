@@ -283,9 +283,7 @@ impl<J: Job> Conductor<J> {
                 self.scheduler.stand_still(&shares);
                 self.finish_shares(&shares, End::error(ReasonCode::EngineFailed), now);
             }
-            StepEnd::Failed(
-                ErrorKind::Invalid | ErrorKind::Denied | ErrorKind::Overloaded | ErrorKind::Internal,
-            ) => {
+            StepEnd::Failed(ErrorKind::Invalid | ErrorKind::Denied | ErrorKind::Overloaded | ErrorKind::Internal) => {
                 self.n_failures += 1;
                 if self.n_failures >= FAILURES_MAX && self.can_reopen {
                     self.lose(&shares, ReasonCode::EngineFailed, now);

@@ -10,8 +10,8 @@
 mod admission;
 pub mod breaker;
 pub mod buffer_pool;
-pub mod confine;
 mod conductor;
+pub mod confine;
 mod engine_thread;
 mod error;
 pub mod events;

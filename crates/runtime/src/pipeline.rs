@@ -59,7 +59,9 @@ fn refusal(inner: &Inner, no_place: NoPlace) -> RuntimeError {
     let options = &inner.options.admission;
     match no_place {
         NoPlace::Draining => RuntimeError::Draining,
-        NoPlace::Requests { retry_after } => RuntimeError::QueueFull { queue_max: options.queue_max.max(1), retry_after },
+        NoPlace::Requests { retry_after } => {
+            RuntimeError::QueueFull { queue_max: options.queue_max.max(1), retry_after }
+        }
         NoPlace::Tokens { retry_after } => {
             RuntimeError::QueuedTokensFull { queued_tokens_max: options.queued_tokens_max, retry_after }
         }

@@ -385,12 +385,13 @@ impl<W: Work> Scheduler<W> {
         ready.min_by_key(|&idx| self.rank(&self.waiting[idx], now))
     }
 
-    /// Whether somebody running gives way to `slot`: its own priority must be higher, ageing aside, and the other must
-    /// not be overdue.
+    /// Whether somebody running gives way to `slot`: its priority must be higher by itself and also now that both have
+    /// aged, so that the one that gives way does not come before it at once; and the other must not be overdue.
     fn gives_way_to(&self, slot: &Slot<W>, now: Duration) -> bool {
         self.victim().is_some_and(|victim_idx| {
             let victim = &self.running[victim_idx];
-            slot.terms.priority > victim.terms.priority && self.rank(victim, now).is_in_time
+            let (own, other) = (self.rank(slot, now), self.rank(victim, now));
+            slot.terms.priority > victim.terms.priority && other.is_in_time && own.level < other.level
         })
     }
 

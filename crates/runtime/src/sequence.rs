@@ -160,11 +160,7 @@ impl Sequence {
     }
 
     fn usage(&self) -> Usage {
-        Usage {
-            prompt_tokens: self.n_prompt,
-            cached_tokens: self.n_cached,
-            completion_tokens: self.n_generated(),
-        }
+        Usage { prompt_tokens: self.n_prompt, cached_tokens: self.n_cached, completion_tokens: self.n_generated() }
     }
 
     fn timings(&self, now: Duration) -> Timings {

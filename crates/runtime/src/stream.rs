@@ -153,11 +153,7 @@ impl TokenStream {
             overdue: None,
             degraded: Vec::new(),
             engine: "",
-            usage: Usage {
-                prompt_tokens: self.prompt_tokens,
-                cached_tokens: 0,
-                completion_tokens: self.n_tokens,
-            },
+            usage: Usage { prompt_tokens: self.prompt_tokens, cached_tokens: 0, completion_tokens: self.n_tokens },
             timings: Timings::default(),
         }
     }
