@@ -29,6 +29,8 @@ pub mod routing;
 mod runtime;
 mod scheduler;
 mod sequence;
+#[cfg(test)]
+mod simulation;
 mod stream;
 pub mod supervised;
 pub mod telemetry;

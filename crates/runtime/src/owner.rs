@@ -4,7 +4,7 @@
 //! lives on a thread of its own (`engine_thread.rs`), so that one that hangs keeps neither requests nor their readers.
 
 use crate::conductor::{Action, Conductor, End, EngineState, StepEnd};
-use crate::engine_thread::{Begin, EngineThread, OpenEngine, Opened, OwnedShare, StepJob, StepOutcome};
+use crate::engine_thread::{EngineThread, Opened, OwnedShare, StepJob, StepOutcome};
 use crate::events;
 use crate::scheduler::{Share, Terms, Work};
 use crate::sequence::Sequence;
@@ -12,7 +12,7 @@ use crate::telemetry::Telemetry;
 use ballast_backend::{Clock, ErrorKind, GeneratorShape, LogitRows, ReasonCode};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 /// How long the last step may take to obey before its thread is left to itself.
@@ -81,16 +81,19 @@ impl Gauges {
     }
 }
 
+/// Begins to open the instance of a generation; its answer comes as [`Message::Opened`].
+pub(crate) type Opener = Box<dyn FnMut(u64) -> EngineThread + Send>;
+
 /// The owner's state.
 pub(crate) struct Owner {
     pub(crate) conductor: Conductor<Sequence>,
     pub(crate) shape: GeneratorShape,
     /// The present instance; `None` while there is none.
     pub(crate) engine: Option<EngineThread>,
-    pub(crate) open: Option<Arc<OpenEngine>>,
+    /// Replaces lost instances; `None` where that cannot be done.
+    pub(crate) opener: Option<Opener>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) inbox: Receiver<Message>,
-    pub(crate) outbox: SyncSender<Message>,
     pub(crate) gauges: Arc<Gauges>,
     /// Memory of the last step, to be used again.
     pub(crate) spare: Option<StepJob>,
@@ -106,18 +109,25 @@ impl Owner {
     pub(crate) fn run(mut self) {
         loop {
             let now = self.clock.now();
-            self.act(now);
-            self.report();
-            if self.is_over(now) {
+            if self.is_over_after_a_turn(now) {
                 break;
             }
             self.hear(now);
         }
-        let end = match self.drain_until {
-            Some(_) => End::cancelled(ReasonCode::Draining),
-            None => End::error(ReasonCode::EngineCrashed),
-        };
-        self.end_all(end);
+        self.end_requests();
+        self.part_with_engine();
+    }
+
+    /// Does what is to be done now. Whether that was the last.
+    pub(crate) fn is_over_after_a_turn(&mut self, now: Duration) -> bool {
+        self.act(now);
+        self.report();
+        self.is_over(now)
+    }
+
+    /// When the next turn is due although nothing comes.
+    pub(crate) fn wake_at(&self, now: Duration) -> Option<Duration> {
+        [self.conductor.wake_at(now), self.drain_until].into_iter().flatten().min()
     }
 
     /// Does what the conductor decides until it waits.
@@ -148,16 +158,23 @@ impl Owner {
 
     /// Sleeps until something has come or it is time to look, and takes in everything that has come.
     fn hear(&mut self, now: Duration) {
-        let wake_at = [self.conductor.wake_at(now), self.drain_until].into_iter().flatten().min();
-        let first = match wake_at {
+        let first = match self.wake_at(now) {
             None => self.inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
             Some(at) => self.inbox.recv_timeout(at.saturating_sub(now)),
         };
         let Ok(message) = first else { return };
         self.take_in(message);
+        self.take_in_the_rest();
+    }
+
+    /// Takes in what has come already. Returns how many messages that were.
+    pub(crate) fn take_in_the_rest(&mut self) -> usize {
+        let mut n_messages = 0;
         while let Ok(message) = self.inbox.try_recv() {
             self.take_in(message);
+            n_messages += 1;
         }
+        n_messages
     }
 
     fn take_in(&mut self, message: Message) {
@@ -241,9 +258,9 @@ impl Owner {
     }
 
     fn open(&mut self, generation: u64) {
-        let Some(open) = &self.open else { return };
+        let Some(opener) = &mut self.opener else { return };
         tracing::info!(generation, "opening the engine again");
-        self.engine = Some(EngineThread::spawn(generation, Begin::Open(Arc::clone(open)), self.outbox.clone()));
+        self.engine = Some(opener(generation));
     }
 
     fn report(&self) {
@@ -258,13 +275,19 @@ impl Owner {
         gauges.set_state(self.conductor.engine_state());
     }
 
-    fn end_all(&mut self, end: End) {
+    /// Ends every request there is, and takes no more.
+    pub(crate) fn end_requests(&mut self) {
         self.gauges.stop();
-        while let Ok(message) = self.inbox.try_recv() {
-            self.take_in(message);
-        }
-        let now = self.clock.now();
-        self.conductor.end_all(end, now);
+        self.take_in_the_rest();
+        let end = match self.drain_until {
+            Some(_) => End::cancelled(ReasonCode::Draining),
+            None => End::error(ReasonCode::EngineCrashed),
+        };
+        self.conductor.end_all(end, self.clock.now());
+    }
+
+    /// Lets the engine end, and waits for it if it obeys.
+    fn part_with_engine(&mut self) {
         let Some(engine) = self.engine.take() else { return };
         engine.pulse.abandon();
         let is_quiet = self.conductor.engine_state() != EngineState::Stepping || self.hears_the_step();

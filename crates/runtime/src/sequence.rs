@@ -315,3 +315,21 @@ impl Sequence {
         self.finish(End::error(ReasonCode::EngineFailed), now);
     }
 }
+
+/// What the simulation audits.
+#[cfg(test)]
+impl Sequence {
+    pub(crate) fn correlation(&self) -> &CorrelationId {
+        &self.correlation
+    }
+
+    /// Whether it holds a place in the queue.
+    pub(crate) fn is_queued(&self) -> bool {
+        self.permit.is_some()
+    }
+
+    /// Whether it holds the place of a breaker's probe.
+    pub(crate) fn is_probe(&self) -> bool {
+        self.reader.pass.as_ref().is_some_and(PassGuard::is_probe)
+    }
+}
