@@ -241,6 +241,9 @@ impl Job for Sequence {
     }
 
     fn next_deadline(&self) -> Option<Duration> {
+        if self.is_finished() {
+            return None;
+        }
         let slow_reader = self.paused_since.map(|since| since.saturating_add(self.around.slow_reader_max));
         [self.phase_end().map(|(at, _)| at), slow_reader].into_iter().flatten().min()
     }

@@ -179,7 +179,7 @@ impl Life {
         match reason {
             ReasonCode::CancelledByCaller => assert!(self.ended_by_reader_at.is_some(), "{context}: by nobody"),
             ReasonCode::CancelledByTimeout => {
-                let since_token = self.submitted_at + summary.timings.total - self.last_token_at;
+                let since_token = (self.submitted_at + summary.timings.total).saturating_sub(self.last_token_at);
                 let (bound, took) = match summary.overdue {
                     Some(Phase::Queue) => (self.deadlines.queue, summary.timings.total),
                     Some(Phase::FirstToken) => (self.deadlines.first_token, summary.timings.total),
@@ -188,11 +188,13 @@ impl Life {
                     None => (None, Duration::ZERO),
                 };
                 let bound = bound.unwrap_or_else(|| panic!("{context}: it had no such deadline"));
-                let may_be_read_late = self.habit != Habit::Prompt && summary.overdue == Some(Phase::InterToken);
+                let is_late = self.habit != Habit::Prompt || self.stalled_at.is_some();
+                let may_be_read_late = is_late && summary.overdue == Some(Phase::InterToken);
                 assert!(may_be_read_late || took >= bound, "{context}: {took:?} of {bound:?}");
             }
             ReasonCode::BackpressureBufferFull => {
-                assert!(matches!(self.habit, Habit::Slow(_) | Habit::Stalls(_)), "{context}: it was not behind");
+                let is_behind = matches!(self.habit, Habit::Slow(_)) || self.stalled_at.is_some();
+                assert!(is_behind, "{context}: it was not behind");
                 let ended_at = self.submitted_at + summary.timings.total;
                 let is_early = self.stalled_at.is_some_and(|at| ended_at < at + around.slow_reader_max);
                 assert!(!is_early, "{context}: cut too early");
@@ -205,7 +207,7 @@ impl Life {
     /// No phase may take longer than its deadline and a tick; what waits for a slow reader to ask again aside.
     fn check_times(&self, summary: &Summary, around: &Around, context: &str) {
         let timings = summary.timings;
-        let is_prompt = matches!(self.habit, Habit::Prompt | Habit::CancelsAfter(_));
+        let is_prompt = matches!(self.habit, Habit::Prompt | Habit::CancelsAfter(_)) && self.stalled_at.is_none();
         if around.engine_idx > 0 && !is_prompt {
             return;
         }
@@ -217,7 +219,7 @@ impl Life {
         within(timings.time_to_first_token.unwrap_or(timings.total), self.deadlines.first_token, Phase::FirstToken);
         within(timings.total, self.deadlines.total, Phase::Total);
         if is_prompt && self.n_read > 0 {
-            let since_token = self.submitted_at + timings.total - self.last_token_at;
+            let since_token = (self.submitted_at + timings.total).saturating_sub(self.last_token_at);
             within(since_token, self.deadlines.inter_token, Phase::InterToken);
         }
         within(timings.queue, around.queue_bound, Phase::Queue);

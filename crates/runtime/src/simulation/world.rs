@@ -445,7 +445,8 @@ impl<'a> World<'a> {
         if !stalled.is_empty() {
             stalled.into_iter().for_each(|who| self.read(who));
             self.settle();
-        } else if self.drained_at.is_none() {
+        }
+        if self.is_quiet() && self.drained_at.is_none() {
             if self.is_recovered() {
                 self.count_engines();
                 self.drain(Duration::from_millis(100));
