@@ -3,7 +3,7 @@
 //! One loop: hear what has come, ask what to do, do it, sleep until something comes or time is up. The engine itself
 //! lives on a thread of its own (`engine_thread.rs`), so that one that hangs keeps neither requests nor their readers.
 
-use crate::conductor::{Action, Conductor, End, EngineState, StepEnd};
+use crate::conductor::{Action, Conductor, End, EngineState, Heard, StepEnd};
 use crate::engine_thread::{EngineThread, Opened, OwnedShare, StepJob, StepOutcome};
 use crate::events;
 use crate::scheduler::{Share, Terms, Work};
@@ -192,12 +192,7 @@ impl Owner {
 
     fn opened(&mut self, generation: u64, outcome: Opened, now: Duration) {
         let outcome = match outcome {
-            Ok(shape) if usable(&shape) == self.shape => {
-                let after = now.saturating_sub(self.lost_at.take().unwrap_or(now));
-                let attempt = self.conductor.restart_attempt();
-                self.telemetry.emit(&events::EngineRestarted { engine: self.name, attempt, after });
-                Ok(())
-            }
+            Ok(shape) if usable(&shape) == self.shape => Ok(()),
             Ok(shape) => {
                 tracing::error!(expected = ?self.shape, got = ?shape, "the engine came back with another shape");
                 Err(ErrorKind::Invalid)
@@ -207,16 +202,18 @@ impl Owner {
                 Err(error.kind())
             }
         };
-        if outcome.is_err() && generation == self.conductor.generation() {
-            self.engine = None;
+        match self.conductor.opened(generation, outcome, now) {
+            Heard::No => {}
+            Heard::Yes if outcome.is_err() => self.engine = None,
+            Heard::Yes => {
+                let after = now.saturating_sub(self.lost_at.take().unwrap_or(now));
+                let attempt = self.conductor.restart_attempt();
+                self.telemetry.emit(&events::EngineRestarted { engine: self.name, attempt, after });
+            }
         }
-        self.conductor.opened(generation, outcome, now);
     }
 
     fn stepped(&mut self, generation: u64, outcome: &StepOutcome, mut job: StepJob, now: Duration) {
-        if generation != self.conductor.generation() {
-            return;
-        }
         let end = match outcome {
             StepOutcome::Done => StepEnd::Done(&mut job.logits),
             StepOutcome::Failed(error) => {
@@ -230,7 +227,9 @@ impl Owner {
                 StepEnd::Panicked
             }
         };
-        self.conductor.stepped(generation, end, now);
+        if self.conductor.stepped(generation, end, now) == Heard::No {
+            return;
+        }
         self.spare = Some(job);
         if matches!(self.conductor.engine_state(), EngineState::Down | EngineState::Ended) {
             self.telemetry.emit(&events::EngineCrashed { engine: self.name });
