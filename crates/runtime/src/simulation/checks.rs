@@ -9,7 +9,7 @@ use crate::sequence::Sequence;
 use ballast_backend::LogitRows;
 use std::collections::BTreeSet;
 
-fn number_of(sequence: &Sequence) -> usize {
+pub(super) fn number_of(sequence: &Sequence) -> usize {
     let number = sequence.correlation().number().expect("requests of a simulation are numbered");
     usize::try_from(number).expect("there are fewer")
 }

@@ -2,7 +2,9 @@
 
 use super::scenario::{Asked, Habit};
 use super::story::{END, Story};
-use crate::{Canceller, Deadlines, Event, FinishReason, Phase, PrefixCache, Summary, TenantId, TokenEvent, TokenStream};
+use crate::{
+    Canceller, Deadlines, Event, FinishReason, Phase, PrefixCache, Summary, TenantId, TokenEvent, TokenStream,
+};
 use ballast_backend::ReasonCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
@@ -215,7 +217,9 @@ impl Life {
             let is_late = bound.is_some_and(|bound| took > bound + TICK);
             assert!(!is_late, "{context}: {phase:?} took {took:?} of {bound:?}");
         };
-        within(timings.queue, self.deadlines.queue, Phase::Queue);
+        // What a later engine ran had its time in the queue before.
+        let queue_deadline = self.deadlines.queue.filter(|_| around.engine_idx == 0);
+        within(timings.queue, queue_deadline, Phase::Queue);
         within(timings.time_to_first_token.unwrap_or(timings.total), self.deadlines.first_token, Phase::FirstToken);
         within(timings.total, self.deadlines.total, Phase::Total);
         if is_prompt && self.n_read > 0 {

@@ -263,10 +263,7 @@ fn options(dice: &mut Dice, weather: Weather) -> RuntimeOptions {
         overdue_after: if is_flood && by_age { never } else { dice.millis(40, 200) },
         step_tokens_max: dice.maybe(300, |dice| dice.size(1, 6)).filter(|_| !is_flood),
     };
-    let watchdog = WatchdogOptions {
-        stall_after: dice.millis(40, 120),
-        call_max: Some(dice.millis(60, 300)),
-    };
+    let watchdog = WatchdogOptions { stall_after: dice.millis(40, 120), call_max: Some(dice.millis(60, 300)) };
     let backoff = |millis| Backoff { initial: millis, max: millis * 8, ..Backoff::default() };
     RuntimeOptions {
         admission: AdmissionOptions { queue_max: dice.size(2, 24), queued_tokens_max: dice.size(20, 400) },
@@ -285,7 +282,8 @@ fn options(dice: &mut Dice, weather: Weather) -> RuntimeOptions {
             successes_to_close: u32::try_from(dice.between(1, 3)).unwrap(),
             ..BreakerOptions::default()
         },
-        buffered_tokens_max: dice.size(1, 6),
+        // With room for one token a reader that reads at once makes its sequence wait, too: the owner sees it a tick later.
+        buffered_tokens_max: dice.size(1 + usize::from(is_flood), 6),
         slow_reader_max: dice.millis(20, 60),
     }
 }

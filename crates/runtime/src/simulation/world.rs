@@ -1,5 +1,6 @@
 //! The loop: virtual time goes from one thing that happens to the next, and everything is checked in between.
 
+use super::checks::number_of;
 use super::dice::Dice;
 use super::engine::Course;
 use super::reader::{Around, Life, Woken};
@@ -8,6 +9,7 @@ use super::station::{NAMES, Station};
 use super::trace::Trace;
 use crate::breaker::Position;
 use crate::runtime::RuntimeParts;
+use crate::scheduler::Work;
 use crate::{CorrelationId, Event, FinishReason, Runtime, RuntimeError, Summary};
 use ballast_backend::{Clock, ErrorKind, LogitRows, ReasonCode};
 use ballast_testkit::VirtualClock;
@@ -197,7 +199,6 @@ impl<'a> World<'a> {
                 self.begin_reading(who);
             }
             Err(error) => {
-                self.trace.note(self.now, "refused: request", who, 0);
                 self.check_refusal(&life, &error, &before);
                 let word = error.reason().map_or("invalid", ReasonCode::as_str);
                 *self.tally.ends.entry(format!("refused {word}")).or_default() += 1;
@@ -274,14 +275,18 @@ impl<'a> World<'a> {
             self.check_no_engine_was_left(who, engine_idx, n_prompt);
         }
         assert!(!is_error || self.scenario.weather.has_faults(), "request {who} failed on healthy engines");
-        assert!(!is_poison || is_error || summary.finish_reason == FinishReason::Cancelled, "poison {who} was answered");
+        assert!(
+            !is_poison || is_error || summary.finish_reason == FinishReason::Cancelled,
+            "poison {who} was answered"
+        );
         let word = summary.reason.map_or("", ReasonCode::as_str);
         *self.tally.ends.entry(format!("{} {word}", summary.finish_reason.as_str())).or_default() += 1;
         self.tally.count("cached prompt tokens", summary.usage.cached_tokens as u64);
         self.tally.count("tokens", n_read as u64);
         self.tally.count("went on at another engine", u64::from(engine_idx > 0));
         self.tally.count("retried", u64::from(summary.degraded.contains(&ReasonCode::Retried)));
-        self.tally.count("answered after a retry", u64::from(!is_error && summary.degraded.contains(&ReasonCode::Retried)));
+        self.tally
+            .count("answered after a retry", u64::from(!is_error && summary.degraded.contains(&ReasonCode::Retried)));
     }
 
     fn leave(&mut self, who: usize) {
@@ -324,11 +329,18 @@ impl<'a> World<'a> {
                 Course::Failed(ErrorKind::Invalid) if who.len() == 1 => {
                     self.lives[who[0]].iter_mut().for_each(|life| life.is_refused = true);
                 }
-                Course::Failed(ErrorKind::Cancelled) => {}
+                Course::Failed(ErrorKind::Cancelled) if !self.are_awaited(idx, &who) => {}
                 Course::Failed(_) | Course::Panicked if is_present => self.note_faults(idx, &who),
                 Course::Done | Course::Failed(_) | Course::Panicked => {}
             }
         }
+    }
+
+    /// Whether some of these requests have not ended.
+    fn are_awaited(&self, idx: usize, who: &[usize]) -> bool {
+        let Some(owner) = &self.stations[idx].owner else { return false };
+        let mut slots = owner.conductor.scheduler().slots();
+        slots.any(|slot| !slot.work.is_finished() && who.contains(&number_of(&slot.work)))
     }
 
     fn observe_memory(&mut self, idx: usize) {
@@ -405,6 +417,9 @@ impl<'a> World<'a> {
     /// Hands a planned step to the engine, which looks whether it may be so.
     fn begin_step(&mut self, idx: usize) {
         let Some(job) = self.stations[idx].take_job() else { return };
+        if self.stations[idx].owner.is_none() {
+            return; // The owner's last step: its requests have ended.
+        }
         let step = self.check_step(idx, job);
         let is_poisoned = step.who.iter().any(|&who| self.lives[who].as_ref().is_some_and(|life| life.is_poison));
         self.tally.count("steps", 1);
@@ -429,9 +444,8 @@ impl<'a> World<'a> {
 
     /// Nothing is asked, and nobody works: requests that were taken have ended, or their readers do not read.
     fn is_quiet(&self) -> bool {
-        let no_work = |station: &Station| {
-            station.owner.as_ref().is_none_or(|owner| owner.conductor.scheduler().is_idle())
-        };
+        let no_work =
+            |station: &Station| station.owner.as_ref().is_none_or(|owner| owner.conductor.scheduler().is_idle());
         self.stations.iter().all(no_work)
             && self.lives.iter().flatten().all(|life| life.stream.is_none() || life.stalled_at.is_some())
     }
@@ -517,7 +531,8 @@ impl<'a> World<'a> {
             }
             RuntimeError::Stopped => {
                 let takes = |station: &Station| station.owner.is_some();
-                let mut fits = self.stations.iter().filter(|s| life.n_prompt < crate::owner::usable(&s.plan.shape).context_len);
+                let mut fits =
+                    self.stations.iter().filter(|s| life.n_prompt < crate::owner::usable(&s.plan.shape).context_len);
                 assert!(!fits.any(takes), "request {who}: an engine runs");
             }
             other => panic!("request {who} was refused: {other}"),
