@@ -37,8 +37,8 @@ pub use ballast_backend::{ErrorKind, ReasonCode, TokenId};
 pub use ballast_gguf as gguf;
 pub use ballast_llm::MemoryPlan;
 pub use ballast_runtime::{
-    Canceller, Event, FinishReason, Health, Request, Runtime, RuntimeError, RuntimeOptions, Summary, Timings,
-    TokenEvent, TokenLogprob, TokenStream, Usage,
+    Canceller, CorrelationId, Deadlines, Event, FinishReason, Health, Phase, PrefixCache, Priority, Request, Runtime,
+    RuntimeError, RuntimeOptions, Summary, TenantId, Timings, TokenEvent, TokenLogprob, TokenStream, Usage, telemetry,
 };
 pub use ballast_tokens as tokens;
 pub use budget::{BudgetMode, MemoryBudget};

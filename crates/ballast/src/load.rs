@@ -2,10 +2,11 @@
 
 use crate::wiring::{engine_options, model_plan, open_generator};
 use crate::{BudgetMode, Error, Finding, LoadReport, MemoryBudget, SystemClock, machine::Machine};
-use ballast_backend::{Clock, ReasonCode};
+use ballast_backend::{Clock, EngineError, GeneratorShape, Pulse, ReasonCode};
 use ballast_gguf::Gguf;
 use ballast_llm::{EngineOptions, MemoryPlan};
-use ballast_runtime::{Runtime, RuntimeOptions};
+use ballast_runtime::telemetry::{Telemetry, TracingLogger};
+use ballast_runtime::{EngineSource, EngineSpec, Runtime, RuntimeOptions, RuntimeParts};
 use ballast_tokens::{ChatTemplate, PromptError, PromptFormat, Tokenizer, TokenizerOptions};
 use std::path::Path;
 use std::sync::Arc;
@@ -39,6 +40,8 @@ pub struct LoadOptions {
     pub chat_template: Option<String>,
     /// The runtime's bounds.
     pub runtime: RuntimeOptions,
+    /// Where events go.
+    pub telemetry: Telemetry,
 }
 
 impl Default for LoadOptions {
@@ -55,6 +58,7 @@ impl Default for LoadOptions {
             tokenizer: TokenizerOptions::default(),
             chat_template: None,
             runtime: RuntimeOptions::default(),
+            telemetry: Telemetry { metrics: Some(Arc::default()), logger: Some(Arc::new(TracingLogger::default())) },
         }
     }
 }
@@ -77,12 +81,12 @@ pub(crate) fn load(path: &Path, options: &LoadOptions) -> Result<Loaded, Error> 
     let (tokenizer, diagnostics) = Tokenizer::from_gguf(gguf.metadata(), &options.tokenizer)?;
     findings.extend(diagnostics.findings.iter().map(|f| Finding { code: f.code(), detail: f.to_string() }));
     let template = chat_template(&gguf, &tokenizer, &options)?;
-    let engine = open_generator(&gguf, &options)?;
+    let (engine, shape) = supervised(&gguf, &options)?;
     let engine_options = engine_options(&options)?;
     let report = LoadReport {
         model_name: model_name(&gguf, path)?,
         file_bytes: gguf.file_bytes(),
-        shape: engine.shape().clone(),
+        shape,
         plan,
         kernels: engine_options.kernels.name(),
         n_threads: engine_options.n_threads.get(),
@@ -101,8 +105,23 @@ pub(crate) fn load(path: &Path, options: &LoadOptions) -> Result<Loaded, Error> 
         tracing::warn!(code = finding.code.as_str(), detail = finding.detail, "model loaded with a finding");
     }
     let tokenizer = Arc::new(tokenizer);
-    let runtime = Runtime::start(engine, Arc::clone(&tokenizer), Arc::new(clock), options.runtime);
+    let parts = RuntimeParts {
+        tokenizer: Arc::clone(&tokenizer),
+        clock: Arc::new(clock),
+        options: options.runtime.clone(),
+        policy: None,
+        telemetry: options.telemetry.clone(),
+    };
+    let runtime = Runtime::supervise(vec![engine], parts)?;
     Ok(Loaded { runtime, format: PromptFormat::new(tokenizer, template), report })
+}
+
+/// The engine as the runtime opens it, and opens it again when it is lost.
+fn supervised(gguf: &Arc<Gguf>, options: &LoadOptions) -> Result<(EngineSpec, GeneratorShape), Error> {
+    let (shape, _) = model_plan(gguf, options)?;
+    let (gguf, options) = (Arc::clone(gguf), options.clone());
+    let open = move |_: &Pulse| open_generator(&gguf, &options).map_err(|error| EngineError::new(error.kind(), error));
+    Ok((EngineSpec { name: "llm-cpu", source: EngineSource::Reopened(Arc::new(open)) }, shape))
 }
 
 /// Plans the memory and, under a best-effort budget, shrinks the context until it fits.

@@ -4,7 +4,7 @@ use crate::environment;
 use crate::failure::Failure;
 use ballast::gguf::Gguf;
 use ballast::tokens::{SamplingParams, TokenizerOptions};
-use ballast::{BudgetMode, Engine, Generate, LoadOptions, MemoryBudget, ReasonCode, TokenId};
+use ballast::{BudgetMode, Deadlines, Engine, Generate, LoadOptions, MemoryBudget, ReasonCode, TokenId};
 use ballast_store::{Located, ModelName};
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
@@ -208,7 +208,7 @@ impl SamplingArgs {
             stop: self.stop.clone(),
             max_tokens: self.max_tokens,
             ignore_eos: self.ignore_eos,
-            deadline: self.timeout,
+            deadlines: self.timeout.map(Deadlines::total).unwrap_or_default(),
             ..Generate::default()
         }
     }
