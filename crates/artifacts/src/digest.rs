@@ -6,7 +6,7 @@ use ballast_backend::Sha256;
 use sha2::Digest as _;
 use std::fs::{self, File};
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Bytes read at once: large enough that the system calls do not show, small enough to ask for the time in between.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -46,6 +46,28 @@ pub fn digest_file(path: &Path, until: &Until<'_>) -> Result<FileDigest, CacheEr
     }
     let file = File::open(path).map_err(|e| CacheError::io("open", path, e))?;
     digest_open_file(&file, path, until)
+}
+
+/// Digest of a model in several files, in their order: of one file, that file's; of several, the digest of their
+/// digests, each as 32 bytes.
+///
+/// # Errors
+/// As [`digest_file`], and if there is no file.
+pub fn digest_files<'a>(
+    paths: impl IntoIterator<Item = &'a Path>,
+    until: &Until<'_>,
+) -> Result<FileDigest, CacheError> {
+    let digests = paths.into_iter().map(|path| digest_file(path, until)).collect::<Result<Vec<_>, _>>()?;
+    match digests.as_slice() {
+        [] => Err(TreeError::Empty { path: PathBuf::new() }.into()),
+        [one] => Ok(*one),
+        several => {
+            let mut hasher = sha2::Sha256::new();
+            several.iter().for_each(|digest| hasher.update(digest.sha256.0));
+            let bytes = several.iter().map(|digest| digest.bytes).sum();
+            Ok(FileDigest { sha256: Sha256(hasher.finalize().into()), bytes })
+        }
+    }
 }
 
 /// Digest of what `file`, opened at `path`, has from its start.

@@ -55,7 +55,7 @@ mod tree;
 mod until;
 
 pub use cache::{ArtifactCache, CacheOptions};
-pub use digest::{FileDigest, TreeDigest, digest_file, digest_tree};
+pub use digest::{FileDigest, TreeDigest, digest_file, digest_files, digest_tree};
 pub use entry::{Entry, Origin, Rejection, Verification};
 pub use error::{CacheError, GetError};
 pub use key::{CacheKey, KEY_BYTES_MAX, KeyError, KeyParts};

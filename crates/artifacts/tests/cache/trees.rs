@@ -1,7 +1,7 @@
 //! Digests of bundles: what they depend on, and what has none.
 
 use crate::house::House;
-use ballast_artifacts::{CacheError, DEPTH_MAX, FILES_MAX, TreeError, digest_file, digest_tree};
+use ballast_artifacts::{CacheError, DEPTH_MAX, FILES_MAX, TreeError, digest_file, digest_files, digest_tree};
 use ballast_backend::ErrorKind;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -46,6 +46,12 @@ fn digests_of_files_are_their_sha256() {
     // The example of FIPS 180-2, appendix B.1.
     let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
     assert_eq!((digest.sha256.to_string().as_str(), digest.bytes), (expected, 3));
+    assert_eq!(digest_files([path.as_path()], &house.until()).unwrap(), digest);
+    let twice = digest_files([path.as_path(), &path], &house.until()).unwrap();
+    let both = house.dir.path().join("digests");
+    fs::write(&both, [digest.sha256.0, digest.sha256.0].concat()).unwrap();
+    assert_eq!((twice.sha256, twice.bytes), (digest_file(&both, &house.until()).unwrap().sha256, 6));
+    assert!(digest_files([], &house.until()).is_err());
     let error = digest_file(house.dir.path(), &house.until()).unwrap_err();
     assert!(matches!(error, CacheError::Tree(TreeError::NotAFile { .. })), "{error}");
     house.pulse.interrupt();
