@@ -167,7 +167,7 @@ pub(crate) fn read_manifest(dir: &Path) -> Result<(Manifest, u64), Fault> {
     let path = dir.join("manifest");
     let fault = |error| io_fault(Rejection::Manifest, &path, error);
     let metadata = fs::symlink_metadata(&path).map_err(fault)?;
-    if !metadata.is_file() || metadata.len() > MANIFEST_BYTES_MAX as u64 {
+    if !metadata.is_file() {
         return Err(Rejection::Manifest.into());
     }
     let mut bytes = Vec::new();

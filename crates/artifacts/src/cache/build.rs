@@ -72,7 +72,6 @@ impl ArtifactCache {
                 Err(TryLockError::Error(e)) => return Err(CacheError::io("lock", &path, e)),
             }
             pause(n_tries);
-            until.check()?;
         }
     }
 

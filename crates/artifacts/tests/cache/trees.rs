@@ -1,12 +1,14 @@
 //! Digests of bundles: what they depend on, and what has none.
 
 use crate::house::House;
-use ballast_artifacts::{CacheError, DEPTH_MAX, FILES_MAX, TreeError, digest_file, digest_files, digest_tree};
-use ballast_backend::ErrorKind;
+use ballast_artifacts::{CacheError, DEPTH_MAX, FILES_MAX, TreeError, Until, digest_file, digest_files, digest_tree};
+use ballast_backend::{Clock, ErrorKind};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 fn write_tree(dir: &Path, files: &BTreeMap<String, Vec<u8>>) {
     for (name, bytes) in files {
@@ -56,6 +58,37 @@ fn digests_of_files_are_their_sha256() {
     assert!(matches!(error, CacheError::Tree(TreeError::NotAFile { .. })), "{error}");
     house.pulse.interrupt();
     assert_eq!(digest_file(&path, &house.until()).unwrap_err().kind(), ErrorKind::Cancelled);
+}
+
+/// A clock that sets the length of a file when it is asked for the time the second time.
+struct Resizing {
+    n_looks: AtomicU64,
+    path: PathBuf,
+    len: u64,
+}
+
+impl Clock for Resizing {
+    fn now(&self) -> Duration {
+        if self.n_looks.fetch_add(1, Ordering::SeqCst) == 1 {
+            fs::File::options().write(true).open(&self.path).unwrap().set_len(self.len).unwrap();
+        }
+        Duration::ZERO
+    }
+}
+
+#[test]
+fn a_file_that_changes_its_length_while_it_is_read_has_no_digest() {
+    let house = House::new();
+    let path = house.dir.path().join("file");
+    let n_bytes: u32 = 3 << 20;
+    for (len, changes) in [(n_bytes, false), (n_bytes + 1, true), (n_bytes / 2, true)] {
+        fs::write(&path, vec![7; n_bytes as usize]).unwrap();
+        let clock = Resizing { n_looks: AtomicU64::new(0), path: path.clone(), len: len.into() };
+        let until = Until { clock: &clock, deadline: Some(Duration::MAX), pulse: &house.pulse };
+        let result = digest_file(&path, &until);
+        assert_eq!(matches!(result, Err(CacheError::ChangedWhileRead { .. })), changes, "{len}: {result:?}");
+        assert_eq!(result.is_err(), changes);
+    }
 }
 
 #[test]
