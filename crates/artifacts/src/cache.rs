@@ -4,7 +4,6 @@ mod build;
 
 use crate::entry::{Depth, Fault, read_manifest, verify};
 use crate::lru::{Candidate, choose};
-use crate::manifest::Manifest;
 use crate::root::{Root, RootLock, empty, free_lock, open_lock, read_use, write_use};
 use crate::stats::{Counters, count};
 use crate::{CacheError, CacheKey, CacheStats, Entry, GetError, Origin, Rejection, Until, Verification};
@@ -40,7 +39,7 @@ impl Default for CacheOptions {
 pub struct ArtifactCache {
     root: Root,
     options: CacheOptions,
-    /// Entries whose content was compared, and what it was.
+    /// Entries whose content was compared, and the fingerprint of their files then.
     verified: Mutex<BTreeMap<String, Sha256>>,
     counters: Counters,
 }
@@ -177,9 +176,9 @@ impl ArtifactCache {
             write_use(&lock, root.next_use());
             lock
         };
-        match verify(&dir, key, until, |manifest| self.depth(&name, manifest)) {
-            Ok(manifest) => {
-                self.remember(&name, &manifest);
+        match verify(&dir, key, until, |fingerprint| self.depth(&name, fingerprint)) {
+            Ok((manifest, fingerprint)) => {
+                self.remember(&name, fingerprint);
                 Ok(Found::Entry(Entry { dir, manifest, origin: Origin::Hit, _lock: lock }))
             }
             Err(Fault::Rejected(reason)) => Ok(Found::Rejected(reason)),
@@ -187,24 +186,24 @@ impl ArtifactCache {
         }
     }
 
-    /// How deep to look into the entry called `name`.
-    fn depth(&self, name: &str, manifest: &Manifest) -> Depth {
+    /// How deep to look into the entry called `name`, of which the files have `fingerprint`.
+    fn depth(&self, name: &str, fingerprint: Sha256) -> Depth {
         match self.options.verification {
             Verification::Always => Depth::Content,
             Verification::LengthsOnly => Depth::Lengths,
             Verification::FirstOpen => {
                 let verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
-                if verified.get(name) == Some(&manifest.tree.sha256) { Depth::Lengths } else { Depth::Content }
+                if verified.get(name) == Some(&fingerprint) { Depth::Lengths } else { Depth::Content }
             }
         }
     }
 
-    fn remember(&self, name: &str, manifest: &Manifest) {
+    fn remember(&self, name: &str, fingerprint: Sha256) {
         let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
         if verified.len() >= VERIFIED_MAX {
             verified.clear();
         }
-        verified.insert(name.to_owned(), manifest.tree.sha256);
+        verified.insert(name.to_owned(), fingerprint);
     }
 
     /// Removes what is in the place of `key`. One that somebody still uses is out of the way at once and removed later.

@@ -105,10 +105,10 @@ pub fn digest_tree(path: &Path, until: &Until<'_>) -> Result<TreeDigest, CacheEr
         return Err(TreeError::Empty { path: path.to_owned() }.into());
     }
     let mut digests = Vec::with_capacity(files.len());
-    for (name, _) in &files {
-        digests.push(digest_file(&path.join(name), until)?);
+    for file in &files {
+        digests.push(digest_file(&path.join(&file.path), until)?);
     }
-    Ok(tree_digest(files.iter().map(|(name, _)| name.as_str()).zip(digests)))
+    Ok(tree_digest(files.iter().map(|file| file.path.as_str()).zip(digests)))
 }
 
 /// The digest of a tree of which every file's digest is known, given in byte order of the paths.

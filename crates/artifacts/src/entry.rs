@@ -16,7 +16,8 @@ use std::path::{Path, PathBuf};
 pub enum Verification {
     /// All content, each time.
     Always,
-    /// All content when the cache opens the entry for the first time, or built it; lengths from then on.
+    /// All content when the cache opens the entry for the first time; not again after that, nor after it built the
+    /// entry, as long as every file has the length, date and place on the disk that it had then.
     #[default]
     FirstOpen,
     /// No content. Opening takes no longer for a large entry; what was altered without changing its length is used.
@@ -183,13 +184,14 @@ pub(crate) enum Depth {
     Lengths,
 }
 
-/// Compares the entry at `dir` with `key` and with its own manifest, which says by its tree's digest how deep to look.
+/// Compares the entry at `dir` with `key` and with its own manifest; `depth` says from its files' fingerprint how deep to
+/// look. Returns the fingerprint, too.
 pub(crate) fn verify(
     dir: &Path,
     key: &CacheKey,
     until: &Until<'_>,
-    depth: impl FnOnce(&Manifest) -> Depth,
-) -> Result<Manifest, Fault> {
+    depth: impl FnOnce(Sha256) -> Depth,
+) -> Result<(Manifest, Sha256), Fault> {
     let (manifest, _) = read_manifest(dir)?;
     if manifest.key != key.as_str() {
         return Err(Rejection::ForeignKey.into());
@@ -205,13 +207,14 @@ pub(crate) fn verify(
         return Err(Rejection::Files.into());
     }
     let found = walk(&files, until).map_err(of_entry)?;
-    if !found.files.iter().map(|(path, _)| path).eq(manifest.files.iter().map(|(path, _)| path)) {
+    if !found.files.iter().map(|file| &file.path).eq(manifest.files.iter().map(|(path, _)| path)) {
         return Err(Rejection::Files.into());
     }
-    if found.files.iter().zip(&manifest.files).any(|((_, len), (_, digest))| *len != digest.bytes) {
+    if found.files.iter().zip(&manifest.files).any(|(file, (_, digest))| file.bytes != digest.bytes) {
         return Err(Rejection::Length.into());
     }
-    if depth(&manifest) == Depth::Content {
+    let fingerprint = found.fingerprint();
+    if depth(fingerprint) == Depth::Content {
         for (path, digest) in &manifest.files {
             let path = files.join(path);
             let file = File::open(&path).map_err(|e| io_fault(Rejection::Files, &path, e))?;
@@ -220,7 +223,7 @@ pub(crate) fn verify(
             }
         }
     }
-    Ok(manifest)
+    Ok((manifest, fingerprint))
 }
 
 /// Whether an error tells of the entry or of the system.

@@ -1,9 +1,11 @@
 //! The plain files under a directory, in a fixed order, within bounds.
 
 use crate::{CacheError, Until};
-use ballast_backend::ErrorKind;
-use std::fs;
+use ballast_backend::{ErrorKind, Sha256};
+use sha2::Digest as _;
+use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 /// Most files in a tree.
 pub const FILES_MAX: usize = 16 * 1024;
@@ -77,13 +79,47 @@ impl TreeError {
     }
 }
 
+/// A file in a tree.
+#[derive(Debug)]
+pub(crate) struct TreeFile {
+    /// Relative, with `/`.
+    pub(crate) path: String,
+    pub(crate) bytes: u64,
+    /// What changes when it is written to or replaced: its date, in nanoseconds, and its number on the disk.
+    stamp: (u128, u64),
+}
+
 /// What lies below a directory.
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
-    /// Relative paths with `/`, and lengths, in byte order of the paths.
-    pub(crate) files: Vec<(String, u64)>,
+    /// In byte order of their paths.
+    pub(crate) files: Vec<TreeFile>,
     /// Absolute paths, the root first, each before what lies in it.
     pub(crate) dirs: Vec<PathBuf>,
+}
+
+impl Tree {
+    /// A digest of what tells, without reading content, that a file was written to or replaced.
+    pub(crate) fn fingerprint(&self) -> Sha256 {
+        let mut hasher = sha2::Sha256::new();
+        for TreeFile { path, bytes, stamp: (modified, inode) } in &self.files {
+            hasher.update((path.len() as u64).to_le_bytes());
+            hasher.update(path.as_bytes());
+            hasher.update(bytes.to_le_bytes());
+            hasher.update(modified.to_le_bytes());
+            hasher.update(inode.to_le_bytes());
+        }
+        Sha256(hasher.finalize().into())
+    }
+}
+
+fn stamp(metadata: &Metadata) -> (u128, u64) {
+    let since = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    #[cfg(unix)]
+    let inode = std::os::unix::fs::MetadataExt::ino(metadata);
+    #[cfg(not(unix))]
+    let inode = 0;
+    (since.map_or(0, |since| since.as_nanos()), inode)
 }
 
 /// Whether `path` may stand in a manifest: relative, of plain names, within bounds.
@@ -116,7 +152,7 @@ pub(crate) fn walk(root: &Path, until: &Until<'_>) -> Result<Tree, CacheError> {
             }
             let metadata = fs::symlink_metadata(&path).map_err(|e| CacheError::io("look at", &path, e))?;
             if metadata.is_file() {
-                tree.files.push((relative, metadata.len()));
+                tree.files.push(TreeFile { path: relative, bytes: metadata.len(), stamp: stamp(&metadata) });
             } else if metadata.is_dir() {
                 tree.dirs.push(path.clone());
                 open.push((path, format!("{relative}/")));
@@ -128,7 +164,7 @@ pub(crate) fn walk(root: &Path, until: &Until<'_>) -> Result<Tree, CacheError> {
             }
         }
     }
-    tree.files.sort();
+    tree.files.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(tree)
 }
 

@@ -7,7 +7,7 @@ use crate::root::{RootLock, empty, open_lock, pause, sync_dir, write_use};
 use crate::stats::{Counters, count};
 use crate::tree::walk;
 use crate::{CacheError, CacheKey, Entry, GetError, Origin, TreeError, Until};
-use ballast_backend::CompiledMeta;
+use ballast_backend::{CompiledMeta, Sha256};
 use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -55,6 +55,7 @@ impl Drop for Temp<'_> {
 pub(super) struct Sealed<'a> {
     temp: Temp<'a>,
     manifest: Manifest,
+    fingerprint: Sha256,
 }
 
 impl ArtifactCache {
@@ -89,12 +90,12 @@ impl ArtifactCache {
         let files = root.join("files");
         fs::create_dir(&files).map_err(|e| CacheError::io("make", &files, e))?;
         build(&files).map_err(GetError::Build)?;
-        let manifest = seal(&root, key, meta, until)?;
+        let (manifest, fingerprint) = seal(&root, key, meta, until)?;
         let bytes = manifest.tree.bytes;
         if bytes > self.options.bytes_max {
             return Err(CacheError::EntryTooLarge { bytes, bytes_max: self.options.bytes_max }.into());
         }
-        Ok(Sealed { temp, manifest })
+        Ok(Sealed { temp, manifest, fingerprint })
     }
 
     /// Renames a sealed entry into its place, and makes room for it.
@@ -105,7 +106,7 @@ impl ArtifactCache {
         building: BuildLock,
         until: &Until<'_>,
     ) -> Result<Entry, CacheError> {
-        let Sealed { mut temp, manifest } = sealed;
+        let Sealed { mut temp, manifest, fingerprint } = sealed;
         let name = key.dir_name();
         let dir = self.root.entry(&name);
         let (lock, trash) = {
@@ -125,25 +126,27 @@ impl ArtifactCache {
             (lock, trash)
         };
         empty(&trash);
-        self.remember(&name, &manifest);
+        self.remember(&name, fingerprint);
         Ok(Entry { dir, manifest, origin: Origin::Built, _lock: lock })
     }
 }
 
-/// Syncs every file below `root/files` and digests it, writes the manifest last, syncs the directories.
-fn seal(root: &Path, key: &CacheKey, meta: &CompiledMeta, until: &Until<'_>) -> Result<Manifest, CacheError> {
+/// Syncs every file below `root/files` and digests it, writes the manifest last, syncs the directories. Returns the
+/// fingerprint of the files, too, as they were before they were read.
+fn seal(root: &Path, key: &CacheKey, meta: &CompiledMeta, until: &Until<'_>) -> Result<(Manifest, Sha256), CacheError> {
     let files = root.join("files");
     let tree = walk(&files, until)?;
     if tree.files.is_empty() {
         return Err(TreeError::Empty { path: files }.into());
     }
+    let fingerprint = tree.fingerprint();
     let mut listed = Vec::with_capacity(tree.files.len());
-    for (name, _) in tree.files {
-        let path = files.join(&name);
+    for found in tree.files {
+        let path = files.join(&found.path);
         let file = File::open(&path).map_err(|e| CacheError::io("open", &path, e))?;
         let digest = digest_open_file(&file, &path, until)?;
         file.sync_all().map_err(|e| CacheError::io("sync", &path, e))?;
-        listed.push((name, digest));
+        listed.push((found.path, digest));
     }
     tree.dirs.iter().rev().try_for_each(|dir| sync_dir(dir))?;
     let manifest = Manifest::new(key, meta, listed);
@@ -159,5 +162,5 @@ fn seal(root: &Path, key: &CacheKey, meta: &CompiledMeta, until: &Until<'_>) -> 
     };
     write().map_err(|e| CacheError::io("write", &path, e))?;
     sync_dir(root)?;
-    Ok(manifest)
+    Ok((manifest, fingerprint))
 }

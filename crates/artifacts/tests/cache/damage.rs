@@ -1,9 +1,10 @@
 //! Entries that were torn, altered, forged or put there by somebody else.
 
 use crate::house::{FILES, House, assert_content, content, fill, key, meta};
-use ballast_artifacts::{MANIFEST_BYTES_MAX, Origin, Rejection, Verification};
+use ballast_artifacts::{ArtifactCache, MANIFEST_BYTES_MAX, Origin, Rejection, Verification};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Damages a fresh entry of key 1, and asserts that it is not loaded but built again, for one of `reasons`.
 fn check(what: &str, reasons: &[Rejection], damage: impl Fn(&House, &Path)) {
@@ -154,23 +155,32 @@ fn links_out_of_the_root_are_never_followed() {
 
 #[test]
 fn how_much_is_compared_is_what_the_option_says() {
-    for (verification, finds_first, finds_later) in [
-        (Verification::Always, true, true),
-        (Verification::FirstOpen, true, false),
-        (Verification::LengthsOnly, false, false),
+    for (verification, finds_first, finds_dated, finds_hidden) in [
+        (Verification::Always, true, true, true),
+        (Verification::FirstOpen, true, true, false),
+        (Verification::LengthsOnly, false, false, false),
     ] {
         let house = House::new();
         drop(house.get(&house.open(), 1).unwrap());
         let path = house.entry_dir().join("files/weights.bin");
-        let flip = || edit(&path, |bytes| bytes[0] ^= 1);
-        let is_found = |cache: &ballast_artifacts::ArtifactCache| cache.get(&key(1), &house.until()).unwrap().is_none();
-        flip();
+        let date = fs::metadata(&path).unwrap().modified().unwrap();
+        // Where the date is put back, only content tells.
+        let flip = |date| {
+            edit(&path, |bytes| bytes[0] ^= 1);
+            fs::File::options().write(true).open(&path).unwrap().set_modified(date).unwrap();
+        };
+        let is_found = |cache: &ArtifactCache| cache.get(&key(1), &house.until()).unwrap().is_none();
+        flip(date);
         assert_eq!(is_found(&house.open_verifying(verification)), finds_first, "{verification:?}");
-        flip();
+        flip(date);
         let cache = house.open_verifying(verification);
         assert!(!is_found(&cache));
-        flip();
-        assert_eq!(is_found(&cache), finds_later, "{verification:?}");
+        flip(date);
+        assert_eq!(is_found(&cache), finds_hidden, "{verification:?}, the date put back");
+        flip(date + Duration::from_secs(1));
+        assert!(!is_found(&cache), "{verification:?}, the content put back");
+        flip(date + Duration::from_secs(2));
+        assert_eq!(is_found(&cache), finds_dated, "{verification:?}, with its own date");
         edit(&path, |bytes| bytes.truncate(1));
         assert!(is_found(&cache), "{verification:?}");
     }

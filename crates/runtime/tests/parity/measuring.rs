@@ -171,6 +171,10 @@ fn outputs_that_do_not_match_are_errors() {
     let mut torn = f32s(2);
     *torn.data_mut() = TensorData::F32(vec![0.0; 3]);
     assert!(matches!(compare_tensors("y", &f32s(2), &torn), Err(ParityError::ShapeMismatch { .. })));
+    let ints = |len| tensor(&[len], TensorData::zeros(DType::I32, len));
+    let mut torn = ints(2);
+    *torn.data_mut() = TensorData::I32(vec![0]);
+    assert!(matches!(compare_tensors("y", &ints(2), &torn), Err(ParityError::ShapeMismatch { .. })));
     assert!(matches!(compare_rows("y", &[0.0], &[]), Err(ParityError::ShapeMismatch { .. })));
     let map = |names: &[&str]| names.iter().map(|name| ((*name).to_owned(), f32s(1))).collect::<TensorMap>();
     let mut tally = ParityTally::new(STRICT).unwrap();
