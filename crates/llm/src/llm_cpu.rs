@@ -109,16 +109,19 @@ impl LlmCpu {
             return Err(LlmError::DigestMismatch { expected: found.sha256, got });
         }
         // The files were the same before they were mapped and after they were read: what is mapped is what was read.
-        gguf.check_intact()?;
-        if let Some((path, _)) =
-            gguf.paths().zip(&found.files).find(|(path, stamp)| FileStamp::of(path).ok().as_ref() != Some(*stamp))
-        {
-            return Err(GgufError::FileChangedWhileMapped { path: path.to_owned() }.into());
+        for (path, before) in gguf.paths().zip(&found.files) {
+            if FileStamp::of(path)? != *before {
+                return Err(GgufError::FileChangedWhileMapped { path: path.to_owned() }.into());
+            }
         }
+        self.remember(found);
+        Ok(())
+    }
+
+    fn remember(&self, found: Verified) {
         let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
         verified.truncate(VERIFIED_MAX - 1);
         verified.push_front(found);
-        Ok(())
     }
 
     fn try_open(&self, prepared: &Prepared) -> Result<Instance, LlmError> {
@@ -162,7 +165,8 @@ impl InferenceEngine for LlmCpu {
         self.try_prepare(artifact, options).map_err(|error| EngineError::new(error.kind(), error))
     }
 
-    /// Opens an instance of the file. Content that changed since it was prepared is compared with the digest again.
+    /// Opens an instance of the file. Everything is checked as it was prepared, within the same time; content is read
+    /// again only if the file's length, date or place on the disk is another than when it was compared.
     fn open(&self, prepared: &Prepared) -> Result<Instance, EngineError> {
         self.try_open(prepared).map_err(|error| EngineError::new(error.kind(), error))
     }
@@ -224,5 +228,21 @@ fn check_options(options: &PrepareOptions) -> Result<(), LlmError> {
     match options.shapes.first() {
         Some((name, _)) => Err(LlmError::UnsupportedOption { option: "shapes", expected: "none", got: name.clone() }),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ballast_testkit::VirtualClock;
+
+    #[test]
+    fn no_more_than_the_last_verified_files_are_remembered() {
+        let engine = LlmCpu::new(EngineOptions::default(), Arc::new(VirtualClock::new()));
+        let verified = |n: usize| Verified { sha256: Sha256([u8::try_from(n).unwrap(); 32]), files: Vec::new() };
+        (0..VERIFIED_MAX + 9).for_each(|n| engine.remember(verified(n)));
+        let remembered = engine.verified.lock().unwrap();
+        assert_eq!(remembered.len(), VERIFIED_MAX);
+        assert!(remembered.contains(&verified(VERIFIED_MAX + 8)) && !remembered.contains(&verified(8)));
     }
 }

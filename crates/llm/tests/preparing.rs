@@ -6,12 +6,12 @@ use ballast_backend::{
     BlockId, Clock, CompiledMeta, ComputeUnits, EngineError, ErrorKind, InferenceEngine, Instance, LogitRows, Logits,
     ModelArtifact, ModelFmt, PrepareOptions, Pulse, Quantization, ReasonCode, SequenceStep, Sha256, TokenId,
 };
-use ballast_gguf::{Gguf, TensorType};
+use ballast_gguf::{Gguf, TensorType, Writer};
 use ballast_llm::{EngineOptions, LlmCpu, LlmError, MemoryPlan, STEP_SLA};
 use ballast_testkit::{TinyLlama, VirtualClock};
 use std::error::Error;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -163,12 +163,38 @@ fn what_the_engine_would_ignore_is_refused() {
     ] {
         assert_eq!(house.refused(&artifact, &options), (ErrorKind::Invalid, None), "{options:?}");
     }
+    let gguf = |path: PathBuf| {
+        let (clock, pulse) = (VirtualClock::new(), Pulse::new());
+        let until = Until { clock: &clock, deadline: None, pulse: &pulse };
+        let sha256 = digest_file(&path, &until).unwrap().sha256;
+        ModelArtifact::Authoring { path, format: ModelFmt::Gguf, sha256 }
+    };
+    let hollow = house.dir.path().join("hollow.gguf");
+    write_without_layers(&hollow);
+    assert_eq!(house.refused(&gguf(hollow), &PrepareOptions::default()), (ErrorKind::Invalid, None));
     let not_a_model = ModelArtifact::Authoring {
         path: std::env::current_exe().unwrap(),
         format: ModelFmt::Gguf,
         sha256: Sha256([0; 32]),
     };
     assert_eq!(house.refused(&not_a_model, &PrepareOptions::default()).0, ErrorKind::Invalid);
+}
+
+/// A model whose metadata are complete and whose layers are not there.
+fn write_without_layers(path: &Path) {
+    let mut writer = Writer::new();
+    writer.metadata("general.architecture", "llama");
+    for (key, value) in [
+        ("llama.block_count", 1_u32),
+        ("llama.context_length", 32),
+        ("llama.embedding_length", 32),
+        ("llama.feed_forward_length", 64),
+        ("llama.attention.head_count", 2),
+    ] {
+        writer.metadata(key, value);
+    }
+    writer.tensor("token_embd.weight", &[32, 4], TensorType::F32, vec![0; 32 * 4 * 4]);
+    writer.write_file(path).unwrap();
 }
 
 /// A clock on which every look takes a second.

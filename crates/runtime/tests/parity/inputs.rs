@@ -102,6 +102,9 @@ fn ranges_without_values_and_inputs_out_of_bounds_are_refused() {
     assert!(refused(ints(2, 1), DType::I64));
     assert!(refused(ints(0, 128), DType::I8) && !refused(ints(0, 127), DType::I8));
     assert!(refused(ints(-1, 1), DType::U8) && !refused(ints(0, 255), DType::U8));
+    // Refused for what could be drawn, not for what was.
+    let one = IoSchema { inputs: vec![spec("x", DType::U8, &[Dim::Fixed(1)])], outputs: Vec::new() };
+    assert!(matches!(seeded_inputs(&one, &ints(-1, 255), 0), Err(ParityError::InputRange { .. })));
     let n_elements = 7 * 50;
     let bounded = |elements_max| seeded_inputs(&schema(), &InputOptions { elements_max, ..default }, 0);
     assert!(bounded(n_elements).is_ok());

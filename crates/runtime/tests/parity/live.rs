@@ -84,6 +84,13 @@ fn the_verdict_is_about_the_last_comparisons() {
 }
 
 #[test]
+fn none_over_tolerance_is_never_too_much() {
+    let mut sampler = LiveSampler::new(LiveOptions { exceeded_trip: 0, ..EVERY });
+    let verdict = compare(&mut sampler, 0, ShadowOutcome::Within);
+    assert_eq!(verdict, LiveVerdict::Within { n_samples: 1, n_exceeded: 0 });
+}
+
+#[test]
 fn a_comparison_that_fails_says_nothing_of_parity() {
     let mut sampler = LiveSampler::new(EVERY);
     assert_eq!(compare(&mut sampler, 0, ShadowOutcome::Failed), LiveVerdict::NotMeasured);

@@ -261,12 +261,24 @@ fn the_worst_of_many_samples_is_kept() {
     }
     let report = tally.clone().finish(head(STRICT)).unwrap();
     assert_eq!((report.outputs[0].l_inf, report.worst.unwrap().sample), (2.0, 1));
+    assert_eq!(report.outputs[0].rmse, (4.0_f64 / 2.0).sqrt());
     let got: Vec<_> = report.exceeded.iter().map(|exceeded| exceeded.got).collect();
     assert_eq!(got, [2.0, (4.0_f64 / 2.0).sqrt()]);
     assert_eq!(report.outputs[0].cosine, Some(1.0 / 5.0_f64.sqrt()));
     tally.add_row("y", &[1.0, f32::NAN], &[1.0, 1.0]).unwrap();
     tally.add_row("y", &[1.0, 9.0], &[1.0, 1.0]).unwrap();
     assert_eq!(tally.finish(head(STRICT)).unwrap().worst.unwrap().sample, 3, "one side has no number");
+}
+
+#[test]
+fn the_worst_cosine_is_the_smallest() {
+    let tolerances = Tolerances { cosine_min: Some(0.99), ..LAX };
+    let mut tally = ParityTally::new(tolerances).unwrap();
+    for candidate in [[1.0, 1.0], [0.0, 1.0], [1.0, 1.0]] {
+        assert!(!tally.add_row("y", &[1.0, 0.0], &candidate).unwrap());
+    }
+    let report = tally.finish(head(tolerances)).unwrap();
+    assert_eq!((report.exceeded.len(), report.exceeded[0].got, report.outputs[0].cosine), (1, 0.0, Some(0.0)));
 }
 
 #[test]
