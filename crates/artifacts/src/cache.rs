@@ -53,7 +53,8 @@ enum Found {
 
 impl ArtifactCache {
     /// Opens the cache below `root`, which is made if it is not there, for its owner alone. Removes what dead builders
-    /// left (a living one holds a lock), and what is over the bound.
+    /// left (a living one holds a lock), what is in an entry's place and can never be loaded, and what is over the bound.
+    /// Everything below `root` is the cache's.
     ///
     /// # Errors
     /// If the directories cannot be made, read or locked, or one of them is a link.
@@ -221,9 +222,14 @@ impl ArtifactCache {
     fn remove_stale(&self, root: &RootLock<'_>) -> Result<Vec<PathBuf>, CacheError> {
         for temp in self.root.list("temp")? {
             if free_lock(&temp.join("lock")).is_some() {
-                tracing::info!(path = %temp.display(), "compile cache: removing what a dead builder left");
-                root.move_to_trash(&temp)?;
-                count(&self.counters.stale_removed);
+                // One that is gone by now was a living builder's, whose build has failed.
+                match root.move_to_trash(&temp) {
+                    Ok(_) => {
+                        tracing::info!(path = %temp.display(), "compile cache: removing what a dead builder left");
+                        count(&self.counters.stale_removed);
+                    }
+                    Err(error) => tracing::warn!(%error, "compile cache: cannot remove what a dead builder left"),
+                }
             }
         }
         for path in self.root.list("builds")? {
@@ -241,7 +247,8 @@ impl ArtifactCache {
     /// Moves what is over the bound to the trash, and returns it.
     fn evict_locked(&self, root: &RootLock<'_>) -> Result<Vec<PathBuf>, CacheError> {
         let places = self.root.list("entries")?;
-        let candidates: Vec<Candidate> = places.iter().map(|dir| candidate(dir)).collect();
+        let (candidates, rejections): (Vec<Candidate>, Vec<Option<Rejection>>) =
+            places.iter().map(|dir| candidate(dir)).unzip();
         root.catch_up(candidates.iter().map(|candidate| candidate.last_use).max().unwrap_or(0));
         let mut trash = Vec::new();
         let (gone, bytes_left) = choose(&candidates, self.options.bytes_max, |idx| {
@@ -253,7 +260,7 @@ impl ArtifactCache {
                     return false;
                 }
             }
-            let reason = if candidates[idx].bytes.is_some() { "least recently used" } else { "cannot be loaded" };
+            let reason = rejections[idx].map_or("least recently used", Rejection::as_str);
             tracing::info!(path = %places[idx].display(), reason, "compile cache: removing an entry");
             true
         });
@@ -264,14 +271,15 @@ impl ArtifactCache {
     }
 }
 
-/// What eviction has to know of the entry at `dir`. Its manifest counts, so that entries without bytes have a bound, too.
-fn candidate(dir: &Path) -> Candidate {
+/// What eviction has to know of the entry at `dir`, and why it can never be loaded, if so. Its manifest counts, so that
+/// entries without bytes have a bound, too.
+fn candidate(dir: &Path) -> (Candidate, Option<Rejection>) {
     let last_use = open_lock(&dir.join("lock"), false).map_or(0, |lock| read_use(&lock));
-    let bytes = match read_manifest(dir) {
-        Ok((manifest, manifest_bytes)) => Some(manifest.tree.bytes.saturating_add(manifest_bytes)),
-        Err(Fault::Rejected(_)) => None,
-        // It may be intact: it stays until it can be read.
-        Err(Fault::Failed(_)) => Some(0),
+    let (bytes, rejection) = match read_manifest(dir) {
+        Ok((manifest, manifest_bytes)) => (Some(manifest.tree.bytes.saturating_add(manifest_bytes)), None),
+        Err(Fault::Rejected(rejection)) => (None, Some(rejection)),
+        // It may be intact: it goes in its turn only.
+        Err(Fault::Failed(_)) => (Some(0), None),
     };
-    Candidate { last_use, bytes }
+    (Candidate { last_use, bytes }, rejection)
 }

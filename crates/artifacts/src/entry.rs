@@ -82,7 +82,9 @@ pub enum Origin {
     Rebuilt(Rejection),
 }
 
-/// An intact entry. As long as it is held, eviction leaves it alone, in this process and in others.
+/// An intact entry. As long as it is held, eviction leaves it alone, in this process and in others. One that is damaged
+/// while it is held is moved away by whoever finds that out and builds it again: its opened files stay, its path does
+/// not.
 #[derive(Debug)]
 pub struct Entry {
     pub(crate) dir: PathBuf,

@@ -23,7 +23,7 @@ impl Process {
             .args(["--exact", "processes::child", "--ignored", "--nocapture"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(Stdio::inherit())
             .spawn()
             .unwrap();
         let (stdin, stdout) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
@@ -94,6 +94,10 @@ fn child() {
             say("holding");
             hear();
         }
+        "churn-1" | "churn-2" | "churn-3" => {
+            churn(Path::new(root), u64::from(what.as_bytes()[6]));
+            say("all intact");
+        }
         "build-for-ever" => {
             for n in 0..=u8::MAX {
                 let entry = cache.get_or_build(&key(n), &meta(), &house.until(), |dir| {
@@ -105,6 +109,32 @@ fn child() {
         }
         other => panic!("{other}"),
     }
+}
+
+/// Opens, builds, uses and evicts entries of a few keys, in a cache with room for three.
+fn churn(root: &Path, seed: u64) {
+    let (house, mut random) = (House::new(), SplitMix::new(seed));
+    let options = CacheOptions { bytes_max: 3 * 1000, verification: Verification::Always };
+    let mut cache = ArtifactCache::open(root, options).unwrap();
+    let mut held = Vec::new();
+    for _ in 0..60 {
+        let n = random.next_u8() % 6;
+        let entry = cache.get_or_build(&key(n), &meta(), &house.until(), |dir| fill(dir, n)).unwrap();
+        assert_content(&entry, n);
+        match random.next_u8() % 8 {
+            0 => cache = ArtifactCache::open(root, options).unwrap(),
+            1 | 2 => held = vec![(n, entry)],
+            _ => {}
+        }
+        held.iter().for_each(|(n, entry)| assert_content(entry, *n));
+    }
+}
+
+#[test]
+fn processes_that_open_build_and_evict_at_once_keep_what_they_use() {
+    let house = House::new();
+    let mut processes = ["churn-1", "churn-2", "churn-3"].map(|what| Process::start(what, &house.root()));
+    processes.iter_mut().for_each(|process| process.wait_for("all intact"));
 }
 
 #[test]
