@@ -1,0 +1,97 @@
+//! Where a job's outcome waits for its caller: written once, read once, from async code or from a thread.
+//!
+//! A channel of a library would do, but not under a model checker: every wait goes through the locks of `sync.rs`.
+
+use super::error::ConfineError;
+use super::sync::{Condvar, Mutex, PoisonError};
+use std::future::poll_fn;
+use std::mem;
+use std::task::{Poll, Waker};
+
+/// One outcome.
+// Empty => (Full | Refused); both => Taken. The first outcome stands, later ones are dropped.
+pub(super) struct Slot<R> {
+    state: Mutex<State<R>>,
+    full: Condvar,
+}
+
+enum State<R> {
+    Empty(Waiter),
+    Full(Result<R, ConfineError>),
+    Taken,
+}
+
+/// Who is to be woken.
+enum Waiter {
+    Nobody,
+    Task(Waker),
+    Thread,
+}
+
+/// What can be told to a caller whatever result it waits for.
+pub(super) trait Reply: Send + Sync {
+    fn refuse(&self, error: ConfineError);
+}
+
+impl<R: Send> Reply for Slot<R> {
+    fn refuse(&self, error: ConfineError) {
+        self.settle(Err(error));
+    }
+}
+
+impl<R> Slot<R> {
+    pub(super) fn new() -> Self {
+        Self { state: Mutex::new(State::Empty(Waiter::Nobody)), full: Condvar::new() }
+    }
+
+    /// Writes the outcome and wakes the caller.
+    pub(super) fn settle(&self, outcome: Result<R, ConfineError>) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let State::Empty(waiter) = &mut *state else {
+            // Released before the outcome is dropped, which may run anyone's code.
+            drop(state);
+            return;
+        };
+        let waiter = mem::replace(waiter, Waiter::Nobody);
+        *state = State::Full(outcome);
+        drop(state);
+        match waiter {
+            Waiter::Nobody => {}
+            Waiter::Task(waker) => waker.wake(),
+            Waiter::Thread => self.full.notify_all(),
+        }
+    }
+
+    /// Waits on this thread. `None` if the outcome was taken before.
+    pub(super) fn wait(&self) -> Option<Result<R, ConfineError>> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        while let State::Empty(waiter) = &mut *state {
+            *waiter = Waiter::Thread;
+            state = self.full.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        take(&mut state)
+    }
+
+    /// Waits in async code. `None` if the outcome was taken before.
+    pub(super) async fn recv(&self) -> Option<Result<R, ConfineError>> {
+        poll_fn(|context| {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            if let State::Empty(waiter) = &mut *state {
+                match waiter {
+                    Waiter::Task(waker) => waker.clone_from(context.waker()),
+                    Waiter::Nobody | Waiter::Thread => *waiter = Waiter::Task(context.waker().clone()),
+                }
+                return Poll::Pending;
+            }
+            Poll::Ready(take(&mut state))
+        })
+        .await
+    }
+}
+
+fn take<R>(state: &mut State<R>) -> Option<Result<R, ConfineError>> {
+    match mem::replace(state, State::Taken) {
+        State::Full(outcome) => Some(outcome),
+        State::Empty(_) | State::Taken => None,
+    }
+}
