@@ -65,6 +65,7 @@ pub use client::{ModelClient, ModelLease, Pending};
 pub use error::{ConfineError, JobPhase, LoadError};
 pub use model::ModelRef;
 pub use options::{Call, ConfineOptions, ConfineStats, Rank, THREADS_MAX};
+pub(crate) use slot::Slot;
 
 /// What crosses threads does, whatever the handle is.
 const _: fn() = || {

@@ -5,7 +5,7 @@ use super::error::{ConfineError, LoadError};
 use super::jobs::{NewJob, Task, Ticket};
 use super::model::ModelRef;
 use super::options::{Call, ConfineOptions, ConfineStats, THREADS_MAX};
-use super::slot::Slot;
+use super::slot::{Answer, Slot};
 use super::work::{Lend, Open};
 use ballast_backend::{Clock, Pulse};
 use std::fmt;
@@ -234,6 +234,12 @@ impl<H> ModelClient<H> {
         self.0.desk.abandon(std::iter::once(thread_idx));
     }
 
+    /// Whether every thread has ended or was given up, so that nothing will run here any more.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.0.desk.is_over()
+    }
+
     /// Whether every thread has really ended and its handles are dropped.
     #[must_use]
     pub fn is_ended(&self) -> bool {
@@ -333,7 +339,7 @@ pub struct Pending<H: 'static, R> {
     desk: Arc<Desk<H>>,
     /// `None` once the outcome was read.
     ticket: Option<Ticket>,
-    slot: Arc<Slot<R>>,
+    slot: Answer<R>,
 }
 
 impl<H, R> Pending<H, R> {

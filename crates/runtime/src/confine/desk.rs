@@ -68,7 +68,7 @@ impl<H: 'static> Desk<H> {
             self.timer.notify_one();
         }
         for ender in enders {
-            ender.settle(Ok(()));
+            ender.settle(());
         }
     }
 
@@ -131,6 +131,10 @@ impl<H: 'static> Desk<H> {
         state.enders.push(Arc::clone(&ender));
         self.unlock(state);
         ender
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.lock().jobs.is_over()
     }
 
     pub(super) fn is_ended(&self) -> bool {

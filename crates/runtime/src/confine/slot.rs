@@ -6,18 +6,19 @@ use super::error::ConfineError;
 use super::sync::{Condvar, Mutex, PoisonError};
 use std::future::poll_fn;
 use std::mem;
+use std::sync::Arc;
 use std::task::{Poll, Waker};
 
 /// One outcome.
-// Empty => (Full | Refused); both => Taken. The first outcome stands, later ones are dropped.
-pub(super) struct Slot<R> {
-    state: Mutex<State<R>>,
+// Empty => Full, Full => Taken. The first outcome stands, later ones are dropped.
+pub(crate) struct Slot<T> {
+    state: Mutex<State<T>>,
     full: Condvar,
 }
 
-enum State<R> {
+enum State<T> {
     Empty(Waiter),
-    Full(Result<R, ConfineError>),
+    Full(T),
     Taken,
 }
 
@@ -28,24 +29,27 @@ enum Waiter {
     Thread,
 }
 
+/// Where the outcome of a job goes.
+pub(super) type Answer<R> = Arc<Slot<Result<R, ConfineError>>>;
+
 /// What can be told to a caller whatever result it waits for.
 pub(super) trait Reply: Send + Sync {
     fn refuse(&self, error: ConfineError);
 }
 
-impl<R: Send> Reply for Slot<R> {
+impl<R: Send> Reply for Slot<Result<R, ConfineError>> {
     fn refuse(&self, error: ConfineError) {
         self.settle(Err(error));
     }
 }
 
-impl<R> Slot<R> {
-    pub(super) fn new() -> Self {
+impl<T> Slot<T> {
+    pub(crate) fn new() -> Self {
         Self { state: Mutex::new(State::Empty(Waiter::Nobody)), full: Condvar::new() }
     }
 
     /// Writes the outcome and wakes the caller.
-    pub(super) fn settle(&self, outcome: Result<R, ConfineError>) {
+    pub(crate) fn settle(&self, outcome: T) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let State::Empty(waiter) = &mut *state else {
             // Released before the outcome is dropped, which may run anyone's code.
@@ -63,7 +67,7 @@ impl<R> Slot<R> {
     }
 
     /// Waits on this thread. `None` if the outcome was taken before.
-    pub(super) fn wait(&self) -> Option<Result<R, ConfineError>> {
+    pub(crate) fn wait(&self) -> Option<T> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         while let State::Empty(waiter) = &mut *state {
             *waiter = Waiter::Thread;
@@ -73,7 +77,7 @@ impl<R> Slot<R> {
     }
 
     /// Waits in async code. `None` if the outcome was taken before.
-    pub(super) async fn recv(&self) -> Option<Result<R, ConfineError>> {
+    pub(crate) async fn recv(&self) -> Option<T> {
         poll_fn(|context| {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             if let State::Empty(waiter) = &mut *state {
@@ -89,7 +93,7 @@ impl<R> Slot<R> {
     }
 }
 
-fn take<R>(state: &mut State<R>) -> Option<Result<R, ConfineError>> {
+fn take<T>(state: &mut State<T>) -> Option<T> {
     match mem::replace(state, State::Taken) {
         State::Full(outcome) => Some(outcome),
         State::Empty(_) | State::Taken => None,

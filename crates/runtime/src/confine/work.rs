@@ -3,12 +3,11 @@
 use super::error::ConfineError;
 use super::jobs::Finish;
 use super::model::ModelRef;
-use super::slot::Slot;
+use super::slot::Answer;
 use ballast_backend::Pulse;
 use std::any::Any;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 
 /// The only handles to the models of one owner thread. Never leaves it.
 pub(super) struct Registry<H>(HashMap<ModelRef, H>);
@@ -64,11 +63,11 @@ pub(super) struct Lend<F, R> {
     pub(super) model: ModelRef,
     pub(super) run: Option<F>,
     pub(super) outcome: Result<R, ConfineError>,
-    pub(super) slot: Arc<Slot<R>>,
+    pub(super) slot: Answer<R>,
 }
 
 impl<F, R> Lend<F, R> {
-    pub(super) fn new(model: ModelRef, run: F, slot: Arc<Slot<R>>) -> Self {
+    pub(super) fn new(model: ModelRef, run: F, slot: Answer<R>) -> Self {
         Self { model, run: Some(run), outcome: Err(ConfineError::Panicked), slot }
     }
 }
@@ -112,7 +111,7 @@ pub(super) struct Open<F, E, L> {
     pub(super) failure: Result<(), OpenFailure<E>>,
     /// What the caller gets: a lease.
     pub(super) lease: L,
-    pub(super) slot: Arc<Slot<Result<L, E>>>,
+    pub(super) slot: Answer<Result<L, E>>,
 }
 
 /// Why there is no handle.
@@ -122,7 +121,7 @@ pub(super) enum OpenFailure<E> {
 }
 
 impl<F, E, L> Open<F, E, L> {
-    pub(super) fn new(model: ModelRef, run: F, lease: L, slot: Arc<Slot<Result<L, E>>>) -> Self {
+    pub(super) fn new(model: ModelRef, run: F, lease: L, slot: Answer<Result<L, E>>) -> Self {
         Self { model, run: Some(run), failure: Err(OpenFailure::Panicked), lease, slot }
     }
 }

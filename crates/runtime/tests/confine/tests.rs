@@ -5,7 +5,7 @@ use super::error::ConfineError;
 use super::jobs::{NewJob, Task, Ticket};
 use super::model::ModelRef;
 use super::options::{Call, ConfineOptions, ConfineStats};
-use super::slot::Slot;
+use super::slot::{Answer, Slot};
 use super::work::{Lend, Open};
 use ballast_testkit::VirtualClock;
 use loom::model::Builder;
@@ -53,7 +53,7 @@ fn house() -> House {
 }
 
 impl House {
-    fn submit(&self) -> Result<(Ticket, Arc<Slot<usize>>), ConfineError> {
+    fn submit(&self) -> Result<(Ticket, Answer<usize>), ConfineError> {
         let (slot, n_ran) = (Arc::new(Slot::new()), Arc::clone(&self.n_ran));
         let run = move |_: &mut Handle, _: &_| n_ran.fetch_add(1, Ordering::SeqCst) + 1;
         let work = Box::new(Lend::new(self.model, run, Arc::clone(&slot)));
@@ -75,7 +75,7 @@ impl House {
     fn end(self) -> ConfineStats {
         self.desk.drain();
         self.owner.join().unwrap();
-        self.desk.when_over().wait().unwrap().unwrap();
+        self.desk.when_over().wait().unwrap();
         assert!(self.desk.is_ended());
         assert_eq!(self.n_dropped.load(Ordering::SeqCst), 1);
         let stats = self.desk.stats();
