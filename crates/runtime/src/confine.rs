@@ -53,13 +53,18 @@
 
 mod client;
 mod desk;
+mod ends;
 mod error;
 mod jobs;
 mod model;
 mod options;
+mod parts;
 mod slot;
 mod sync;
 mod work;
+
+#[cfg(test)]
+mod tests;
 
 pub use client::{ModelClient, ModelLease, Pending};
 pub use error::{ConfineError, JobPhase, LoadError};

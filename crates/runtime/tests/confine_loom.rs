@@ -10,6 +10,8 @@
 mod confine {
     #[path = "../../src/confine/desk.rs"]
     pub mod desk;
+    #[path = "../../src/confine/ends.rs"]
+    pub mod ends;
     #[path = "../../src/confine/error.rs"]
     pub mod error;
     #[path = "../../src/confine/jobs.rs"]
@@ -18,6 +20,8 @@ mod confine {
     pub mod model;
     #[path = "../../src/confine/options.rs"]
     pub mod options;
+    #[path = "../../src/confine/parts.rs"]
+    pub mod parts;
     #[path = "../../src/confine/slot.rs"]
     pub mod slot;
     #[path = "../../src/confine/work.rs"]

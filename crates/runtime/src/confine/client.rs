@@ -2,9 +2,9 @@
 
 use super::desk::Desk;
 use super::error::{ConfineError, LoadError};
-use super::jobs::{NewJob, Task, Ticket};
 use super::model::ModelRef;
 use super::options::{Call, ConfineOptions, ConfineStats, THREADS_MAX};
+use super::parts::{NewJob, Task, Ticket};
 use super::slot::{Answer, Slot};
 use super::work::{Lend, Open};
 use ballast_backend::{Clock, Pulse};

@@ -3,9 +3,10 @@
 //! Nobody's code runs under the lock: results, refused work and replies are dropped and told after it is released.
 
 use super::error::ConfineError;
-use super::jobs::{Delivery, Finish, Jobs, NewJob, Refusal, Ticket, Turn};
+use super::jobs::Jobs;
 use super::model::ModelRef;
 use super::options::{ConfineOptions, ConfineStats};
+use super::parts::{Delivery, Finish, NewJob, Refusal, Ticket, Turn};
 use super::slot::{Reply, Slot};
 use super::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use super::work::{Registry, Work};

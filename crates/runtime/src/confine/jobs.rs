@@ -6,166 +6,25 @@
 
 use super::error::{ConfineError, JobPhase};
 use super::model::ModelRef;
-use super::options::{Call, ConfineOptions, ConfineStats, Rank, THREADS_MAX};
+use super::options::{Call, ConfineOptions, ConfineStats, THREADS_MAX};
+use super::parts::{Delivery, Finish, Job, Lane, Lanes, Life, Model, NewJob, Running, Task, Ticket, Turn};
 use ballast_backend::Pulse;
 use std::collections::BTreeMap;
 use std::mem;
 use std::time::Duration;
 
-/// A set of lanes, one bit each.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Lanes(u64);
-
-impl Lanes {
-    pub(super) fn one(lane: usize) -> Self {
-        Self(1 << lane)
-    }
-
-    pub(super) fn has(self, lane: usize) -> bool {
-        self.0 >> lane & 1 == 1
-    }
-
-    fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    fn and(self, other: Self) -> Self {
-        Self(self.0 & other.0)
-    }
-
-    fn with(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    fn without(self, other: Self) -> Self {
-        Self(self.0 & !other.0)
-    }
-}
-
-/// What a job is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Task {
-    /// Use the model.
-    With(ModelRef),
-    /// Open the model, on any lane.
-    Load(ModelRef),
-    /// Open a further copy of the model, on a lane that has none.
-    Copy(ModelRef),
-}
-
-/// A job's place in the queue, and its name ever after.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Ticket {
-    rank: Rank,
-    number: u64,
-}
-
-/// A job before it is taken in.
-pub(super) struct NewJob<W, R> {
-    pub(super) task: Task,
-    pub(super) call: Call,
-    pub(super) work: W,
-    pub(super) reply: R,
-}
-
-/// Somebody to be told that there will be no result, and work that will not run. Both are dropped and told outside of
-/// the lock, because they run other people's code.
-pub(super) struct Refusal<W, R> {
-    pub(super) reply: R,
-    pub(super) error: ConfineError,
-    pub(super) work: Option<W>,
-}
-
-/// What a lane does next.
-pub(super) enum Turn<W> {
-    /// Runs this, then says [`Jobs::finish`].
-    Run(W),
-    /// Drops the handles of these models.
-    Drop(Vec<ModelRef>),
-    /// Sleeps until it is woken.
-    Wait,
-    /// Drops everything and ends, then says [`Jobs::ended`].
-    End,
-}
-
-/// How a job left its lane.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Finish {
-    /// With a result.
-    Done,
-    /// The model did not open, or its handle was not there.
-    Failed,
-    /// It panicked, and its handle was dropped.
-    Poisoned,
-}
-
-/// What follows from a job that left its lane.
-pub(super) struct Delivery<W, R> {
-    /// Who gets the result; `None`: nobody waits for it any more.
-    pub(super) reply: Option<R>,
-    pub(super) told: Vec<Refusal<W, R>>,
-}
-
-// job: Queued => (Running | Cancelled | TimedOut | Stopped | Abandoned | Failed)
-//      Running => (Done | Failed | Cancelled | TimedOut | Stopped | Abandoned)
-// The caller is told at the first state after Running; the lane is free when the work returns.
-struct Job<W, R> {
-    task: Task,
-    /// The lane chosen to open a model. Whoever uses one goes where the model is at the time.
-    opens_on: Lanes,
-    deadline: Duration,
-    queued_at: Duration,
-    work: W,
-    reply: R,
-}
-
-struct Running<R> {
-    ticket: Ticket,
-    task: Task,
-    deadline: Duration,
-    started_at: Duration,
-    /// `None`: the caller was told, or has gone.
-    reply: Option<R>,
-}
-
-/// Life of a lane.
-// Live => (Abandoned | Ended), Abandoned => Ended
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Life {
-    Live,
-    Abandoned,
-    Ended,
-}
-
-struct Lane<R> {
-    life: Life,
-    /// Sleeps, and was not woken yet.
-    idle: bool,
-    running: Option<Running<R>>,
-    drops: Vec<ModelRef>,
-    pulse: Pulse,
-}
-
-/// A model that is leased, or whose jobs are still to run.
-#[derive(Clone, Copy)]
-struct Model {
-    lanes: Lanes,
-    n_leases: usize,
-    n_jobs: usize,
-}
-
 /// The jobs, lanes and models of one client.
 pub(super) struct Jobs<W, R> {
-    options: ConfineOptions,
-    started_at: Duration,
-    queue: BTreeMap<Ticket, Job<W, R>>,
-    lanes: Vec<Lane<R>>,
-    models: BTreeMap<ModelRef, Model>,
+    pub(super) options: ConfineOptions,
+    pub(super) started_at: Duration,
+    pub(super) queue: BTreeMap<Ticket, Job<W, R>>,
+    pub(super) lanes: Vec<Lane<R>>,
+    pub(super) models: BTreeMap<ModelRef, Model>,
     /// Since when no job is taken in.
-    draining_since: Option<Duration>,
+    pub(super) draining_since: Option<Duration>,
     /// Lanes that have something new to look at.
-    wake: Lanes,
-    stats: ConfineStats,
+    pub(super) wake: Lanes,
+    pub(super) stats: ConfineStats,
 }
 
 impl<W, R> Jobs<W, R> {
@@ -282,7 +141,7 @@ impl<W, R> Jobs<W, R> {
     }
 
     /// Lanes that may run a queued job.
-    fn lanes_for(&self, job: &Job<W, R>) -> Lanes {
+    pub(super) fn lanes_for(&self, job: &Job<W, R>) -> Lanes {
         match job.task {
             Task::With(model) => self.models.get(&model).map_or(Lanes::default(), |entry| entry.lanes),
             Task::Load(_) | Task::Copy(_) => job.opens_on.and(self.live()),
@@ -341,119 +200,6 @@ impl<W, R> Jobs<W, R> {
         None
     }
 
-    /// Tells whoever's deadline has passed, and obeys the drain's own.
-    pub(super) fn expire(&mut self, now: Duration) -> Vec<Refusal<W, R>> {
-        let late: Vec<Ticket> =
-            self.queue.iter().filter(|(_, job)| job.deadline <= now).map(|(ticket, _)| *ticket).collect();
-        let error = ConfineError::Deadline { phase: JobPhase::Queued };
-        let mut told: Vec<_> = late.into_iter().filter_map(|ticket| self.refuse(ticket, error)).collect();
-        for lane in &mut self.lanes {
-            let Some(running) = lane.running.as_mut().filter(|running| running.deadline <= now) else { continue };
-            if let Some(reply) = running.reply.take() {
-                lane.pulse.interrupt();
-                self.stats.timed_out += 1;
-                told.push(Refusal { reply, error: ConfineError::Deadline { phase: JobPhase::Running }, work: None });
-            }
-        }
-        if let Some(since) = self.draining_since {
-            told.append(&mut self.expire_drain(since, now));
-        }
-        told
-    }
-
-    fn expire_drain(&mut self, since: Duration, now: Duration) -> Vec<Refusal<W, R>> {
-        let cut_at = since.saturating_add(self.options.drain_deadline);
-        if now < cut_at {
-            return Vec::new();
-        }
-        let rest: Vec<Ticket> = self.queue.keys().copied().collect();
-        let mut told: Vec<_> =
-            rest.into_iter().filter_map(|ticket| self.refuse(ticket, ConfineError::Stopped)).collect();
-        for lane in &mut self.lanes {
-            if let Some(running) = &mut lane.running {
-                lane.pulse.interrupt();
-                if let Some(reply) = running.reply.take() {
-                    self.stats.stopped += 1;
-                    told.push(Refusal { reply, error: ConfineError::Stopped, work: None });
-                }
-            }
-        }
-        if now >= cut_at.saturating_add(self.options.drain_grace) {
-            for lane in 0..self.lanes.len() {
-                told.append(&mut self.abandon(lane));
-            }
-        }
-        told
-    }
-
-    /// Takes in no more jobs; what is queued still runs.
-    pub(super) fn drain(&mut self, now: Duration) {
-        self.draining_since.get_or_insert(now);
-        self.wake = self.live();
-    }
-
-    /// Gives a lane up: whoever waits for it, and for what only it could run, is told.
-    pub(super) fn abandon(&mut self, lane_idx: usize) -> Vec<Refusal<W, R>> {
-        let Some(lane) = self.lanes.get_mut(lane_idx).filter(|lane| lane.life == Life::Live) else {
-            return Vec::new();
-        };
-        lane.life = Life::Abandoned;
-        lane.pulse.abandon();
-        self.stats.threads_lost += 1;
-        self.wake = self.wake.with(Lanes::one(lane_idx));
-        self.forget_lane(lane_idx)
-    }
-
-    /// Notes that the thread of a lane has ended and every handle of it is dropped.
-    pub(super) fn ended(&mut self, lane_idx: usize) -> Vec<Refusal<W, R>> {
-        let life = mem::replace(&mut self.lanes[lane_idx].life, Life::Ended);
-        if life == Life::Live { self.forget_lane(lane_idx) } else { Vec::new() }
-    }
-
-    /// Takes the lane from its models and tells whoever waits for it.
-    fn forget_lane(&mut self, lane_idx: usize) -> Vec<Refusal<W, R>> {
-        let mut told = Vec::new();
-        for entry in self.models.values_mut() {
-            entry.lanes = entry.lanes.without(Lanes::one(lane_idx));
-        }
-        if let Some(running) = &mut self.lanes[lane_idx].running {
-            let task = running.task;
-            if let Some(reply) = running.reply.take() {
-                self.stats.abandoned += 1;
-                told.push(Refusal { reply, error: ConfineError::Abandoned, work: None });
-            }
-            self.job_over(task);
-        }
-        told.append(&mut self.refuse_stranded(ConfineError::Abandoned));
-        told
-    }
-
-    /// Refuses the queued jobs that no lane may run any more.
-    fn refuse_stranded(&mut self, error: ConfineError) -> Vec<Refusal<W, R>> {
-        let stranded: Vec<Ticket> =
-            self.queue.iter().filter(|(_, job)| self.lanes_for(job).is_empty()).map(|(ticket, _)| *ticket).collect();
-        stranded.into_iter().filter_map(|ticket| self.refuse(ticket, error)).collect()
-    }
-
-    /// Takes a job out of the queue, to be told `error`.
-    fn refuse(&mut self, ticket: Ticket, error: ConfineError) -> Option<Refusal<W, R>> {
-        let job = self.queue.remove(&ticket)?;
-        match error {
-            ConfineError::Deadline { .. } => self.stats.timed_out += 1,
-            ConfineError::Stopped => self.stats.stopped += 1,
-            ConfineError::Abandoned => self.stats.abandoned += 1,
-            ConfineError::ModelLost { .. }
-            | ConfineError::ModelNotFound { .. }
-            | ConfineError::TooManyModels { .. }
-            | ConfineError::NoThreadLeft { .. }
-            | ConfineError::QueueFull { .. }
-            | ConfineError::Panicked
-            | ConfineError::ThreadRefused => self.stats.failed += 1,
-        }
-        self.job_over(job.task);
-        Some(Refusal { reply: job.reply, error, work: Some(job.work) })
-    }
-
     /// One more lease.
     pub(super) fn retain(&mut self, model: ModelRef) -> Result<(), ConfineError> {
         let entry = self.models.get_mut(&model).filter(|entry| entry.n_leases > 0);
@@ -469,7 +215,7 @@ impl<W, R> Jobs<W, R> {
         Ok(())
     }
 
-    fn job_over(&mut self, task: Task) {
+    pub(super) fn job_over(&mut self, task: Task) {
         let (Task::With(model) | Task::Copy(model)) = task else { return };
         if let Some(entry) = self.models.get_mut(&model) {
             entry.n_jobs -= 1;
@@ -489,7 +235,7 @@ impl<W, R> Jobs<W, R> {
         self.wake = self.wake.with(lanes);
     }
 
-    fn live(&self) -> Lanes {
+    pub(super) fn live(&self) -> Lanes {
         let live = self.lanes.iter().enumerate().filter(|(_, lane)| lane.life == Life::Live);
         live.fold(Lanes::default(), |lanes, (idx, _)| lanes.with(Lanes::one(idx)))
     }

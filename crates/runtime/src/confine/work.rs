@@ -1,8 +1,8 @@
 //! What an owner thread holds and what it is asked to do with it.
 
 use super::error::ConfineError;
-use super::jobs::Finish;
 use super::model::ModelRef;
+use super::parts::Finish;
 use super::slot::Answer;
 use ballast_backend::Pulse;
 use std::any::Any;
