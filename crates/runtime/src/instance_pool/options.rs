@@ -84,7 +84,7 @@ impl fmt::Display for PoolStats {
     }
 }
 
-/// Errors of an [`InstancePool`].
+/// Errors of an [`InstancePool`](super::InstancePool).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PoolError {
     /// Too many callers wait already.
@@ -129,7 +129,7 @@ impl PoolError {
     }
 }
 
-/// Errors of [`InstancePool::acquire`].
+/// Errors of [`InstancePool::acquire`](super::InstancePool::acquire).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AcquireError<E> {
     /// There is no permit.
