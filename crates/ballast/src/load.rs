@@ -1,6 +1,6 @@
 //! From a file to a running engine: read, plan, check the budget, open, start.
 
-use crate::wiring::{engine_options, model_plan, open_generator};
+use crate::wiring::{engine_options, model_plan, open_engine};
 use crate::{BudgetMode, Error, Finding, LoadReport, MemoryBudget, SystemClock, machine::Machine};
 use ballast_backend::{Clock, ReasonCode};
 use ballast_gguf::Gguf;
@@ -15,6 +15,17 @@ const CONTEXT_LEN_DEFAULT: usize = 8_192;
 
 /// A best-effort budget does not shrink the context below this.
 const CONTEXT_LEN_MIN: usize = 512;
+
+/// Where an engine runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// In this process.
+    #[default]
+    InProcess,
+    /// In a worker process of the same executable, so that a crash of native code ends the worker only. The
+    /// executable's main function must begin with [`crate::worker_main`].
+    Process,
+}
 
 /// How to load a model.
 #[derive(Clone, Debug)]
@@ -33,6 +44,8 @@ pub struct LoadOptions {
     pub kernels: Option<String>,
     /// What the model may take.
     pub memory: MemoryBudget,
+    /// Where the engine runs.
+    pub isolation: Isolation,
     /// How the tokenizer deals with files that are not as they should be.
     pub tokenizer: TokenizerOptions,
     /// A chat template to use instead of the file's.
@@ -52,6 +65,7 @@ impl Default for LoadOptions {
             n_threads: None,
             kernels: None,
             memory: MemoryBudget::default(),
+            isolation: Isolation::default(),
             tokenizer: TokenizerOptions::default(),
             chat_template: None,
             runtime: RuntimeOptions::default(),
@@ -77,7 +91,7 @@ pub(crate) fn load(path: &Path, options: &LoadOptions) -> Result<Loaded, Error> 
     let (tokenizer, diagnostics) = Tokenizer::from_gguf(gguf.metadata(), &options.tokenizer)?;
     findings.extend(diagnostics.findings.iter().map(|f| Finding { code: f.code(), detail: f.to_string() }));
     let template = chat_template(&gguf, &tokenizer, &options)?;
-    let engine = open_generator(&gguf, &options)?;
+    let engine = open_engine(path, &gguf, &options)?;
     let engine_options = engine_options(&options)?;
     let report = LoadReport {
         model_name: model_name(&gguf, path)?,
