@@ -21,7 +21,7 @@ use std::sync::Arc;
 /// Score by which the system prefers a worker to its server when memory runs out; 0 is usual, 1000 the most.
 const OOM_SCORE: &str = "500";
 
-/// Serves as a worker: takes over standard input and output, opens what `open` makes of the parent's payload, and
+/// Serves as a worker: takes over standard input, opens what `open` makes of the parent's payload, and
 /// answers the parent's calls. Returns when the parent asks for the end or the engine has panicked; when the parent
 /// dies, the process ends at once wherever it is.
 ///
@@ -29,7 +29,7 @@ const OOM_SCORE: &str = "500";
 /// If this process was not started by [`crate::Worker::spawn`], or the parent breaks the protocol.
 pub fn serve(open: impl FnOnce(&str) -> Result<Instance, EngineError>) -> Result<(), WorkerError> {
     let spawn = |source| WorkerError::Spawn { source };
-    let calls = take_over_stdio().map_err(spawn)?;
+    let calls = take_over_stdin().map_err(spawn)?;
     let handed = handover::receive(&calls).map_err(spawn)?;
     let mut calls = Link::new(calls).map_err(spawn)?;
     let hello: Hello = calls.receive()?;
@@ -50,12 +50,10 @@ pub fn serve(open: impl FnOnce(&str) -> Result<Instance, EngineError>) -> Result
     Server { calls, shared, watch }.run(instance)
 }
 
-/// The socket that was standard input. Native code that reads or prints finds nothing there from now on.
-fn take_over_stdio() -> io::Result<UnixStream> {
+/// The socket that was standard input. Native code that reads finds nothing there from now on.
+fn take_over_stdin() -> io::Result<UnixStream> {
     let calls = io::stdin().as_fd().try_clone_to_owned()?;
-    let null = File::options().read(true).write(true).open("/dev/null")?;
-    rustix::stdio::dup2_stdin(&null)?;
-    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
     Ok(UnixStream::from(calls))
 }
 

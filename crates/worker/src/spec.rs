@@ -18,7 +18,7 @@ pub fn is_worker(args: impl IntoIterator<Item = OsString>) -> bool {
 pub struct WorkerCommand {
     /// The file.
     pub executable: PathBuf,
-    /// Its arguments, by which it knows that it is to call [`crate::serve`].
+    /// Its arguments, by which it knows that it is to call [`crate::serve()`].
     pub args: Vec<OsString>,
 }
 
@@ -68,7 +68,7 @@ impl Default for WorkerLimits {
 pub struct WorkerSpec {
     /// What is executed.
     pub command: WorkerCommand,
-    /// What is to be opened, in words that the `open` given to [`crate::serve`] understands.
+    /// What is to be opened, in words that the `open` given to [`crate::serve()`] understands.
     pub payload: String,
     /// Where the shared memory is.
     pub shared: SharedPlace,

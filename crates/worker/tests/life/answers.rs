@@ -64,6 +64,14 @@ fn dropping_the_proxy_ends_the_process() {
 }
 
 #[test]
+fn an_engine_that_reads_and_prints_disturbs_nothing() {
+    let mut worker = generator("read");
+    for _ in 0..2 {
+        assert!(step(&mut worker, &[1], &Pulse::new()).is_ok());
+    }
+}
+
+#[test]
 fn a_failed_step_keeps_its_kind_and_text_and_the_worker() {
     let mut worker = generator("fails second");
     assert!(step(&mut worker, &[1], &Pulse::new()).is_ok());

@@ -22,6 +22,13 @@ fn check_lost(mut worker: WorkerGenerator, error: &EngineError, how: HowEnded) {
     assert!(matches!(cause(&again), WorkerError::Ended { how: got } if *got == how), "{again:?}");
 }
 
+/// Stops a process and waits until it stands still.
+fn stop(pid: u32) {
+    let process = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    kill_process(process, Signal::STOP).unwrap();
+    waitid(WaitId::Pid(process), WaitIdOptions::STOPPED).unwrap();
+}
+
 fn kill(pid: u32) {
     kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), Signal::KILL).unwrap();
 }
@@ -121,9 +128,7 @@ fn a_hung_engine_falls_silent_and_giving_it_up_kills_it() {
 fn a_worker_that_stands_still_is_given_up_like_any_other() {
     let mut worker = generator("successor");
     let (pid, pulse) = (worker.pid(), Pulse::new());
-    let process = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
-    kill_process(process, Signal::STOP).unwrap();
-    waitid(WaitId::Pid(process), WaitIdOptions::STOPPED).unwrap();
+    stop(pid);
     let theirs = pulse.clone();
     let stepped = beside(move || step(&mut worker, &[1], &theirs).unwrap_err());
     wait_beats(&pulse, 1);
@@ -140,6 +145,31 @@ impl Clock for SecondByLook {
     fn now(&self) -> Duration {
         Duration::from_secs(self.0.fetch_add(1, Ordering::Relaxed))
     }
+}
+
+#[test]
+fn a_worker_that_does_not_end_when_asked_is_killed() {
+    let limits = WorkerLimits { end_max: Duration::from_millis(20), ..WorkerLimits::default() };
+    let worker = spawn(&WorkerSpec { limits, ..spec("successor") }).unwrap().into_generator().unwrap();
+    let pid = worker.pid();
+    stop(pid);
+    beside(move || drop(worker)).wait();
+    assert!(!is_there(pid));
+}
+
+#[test]
+fn a_terminals_interruption_is_the_servers_to_obey() {
+    let worker = generator("successor");
+    let group = rustix::process::getpgid(Pid::from_raw(i32::try_from(worker.pid()).unwrap())).unwrap();
+    assert_eq!(group.as_raw_nonzero().get().unsigned_abs(), worker.pid());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_system_prefers_a_worker_when_memory_runs_out() {
+    let worker = generator("successor");
+    let score = std::fs::read_to_string(format!("/proc/{}/oom_score_adj", worker.pid())).unwrap();
+    assert_eq!(score, "500\n");
 }
 
 #[test]

@@ -147,6 +147,14 @@ impl Liar {
                     write(self.life.as_mut().unwrap(), &json!({"call": 1, "beats": beats}));
                 }
             }
+            "leaves-a-child" => {
+                self.open_generator();
+                // It holds both sockets, and ends when the parent closes its own.
+                let mut heir = Command::new("cat");
+                heir.stdin(OwnedFd::from(self.calls.try_clone().unwrap()));
+                heir.stdout(OwnedFd::from(self.life.take().unwrap())).stderr(Stdio::null()).spawn().unwrap();
+                std::process::abort();
+            }
             "life-closed" => {
                 self.open_generator();
                 self.life = None;
@@ -211,7 +219,7 @@ fn check_lie_in_call(lie: &str, error: &EngineError, pid: u32) {
     let cause = cause(error);
     let is_right = match lie {
         "cut-memory" => matches!(cause, WorkerError::Shared { .. }),
-        "life-closed" => matches!(cause, WorkerError::Ended { .. }),
+        "life-closed" | "leaves-a-child" => matches!(cause, WorkerError::Ended { .. }),
         _ => matches!(cause, WorkerError::Protocol { .. }),
     };
     assert!(is_right, "{lie}: {error:?}");
@@ -220,7 +228,15 @@ fn check_lie_in_call(lie: &str, error: &EngineError, pid: u32) {
 
 #[test]
 fn a_generator_that_lies_in_a_step_is_an_error() {
-    for lie in ["other-call", "more-rows", "cut-memory", "tensors-for-a-step", "unasked-beats", "life-closed"] {
+    for lie in [
+        "other-call",
+        "more-rows",
+        "cut-memory",
+        "tensors-for-a-step",
+        "unasked-beats",
+        "life-closed",
+        "leaves-a-child",
+    ] {
         let mut worker = spawn_liar(lie).unwrap().into_generator().unwrap();
         let pid = worker.pid();
         assert_eq!(worker.shape().vocab_size, 64);

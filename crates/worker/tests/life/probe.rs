@@ -5,6 +5,7 @@ use ballast_backend::{
     Pulse, SequenceStep, Tensor, TensorData, TensorMap, TensorSpec, TokenId,
 };
 use ballast_testkit::Script;
+use std::io::Read;
 
 /// Size of the vocabulary of all engines here.
 pub(crate) const VOCAB_SIZE: usize = 64;
@@ -27,7 +28,7 @@ fn open(payload: &str) -> Result<Instance, EngineError> {
         "successor" => Instance::Generator(Box::new(successor().engine().0)),
         "fails second" => Instance::Generator(Box::new(Script { fail_at: Some(1), ..successor() }.engine().0)),
         "panics" => Instance::Generator(Box::new(Script { panic_at: Some(0), ..successor() }.engine().0)),
-        "abort" | "hang" | "beat" | "blow up" => {
+        "abort" | "hang" | "beat" | "blow up" | "read" => {
             Instance::Generator(Box::new(Wild { deed: payload.to_owned(), shape: successor().shape }))
         }
         "large" => {
@@ -63,7 +64,8 @@ impl Generator for Wild {
         &self.shape
     }
 
-    fn step(&mut self, _: &[SequenceStep<'_>], _: &mut Logits, pulse: &Pulse) -> Result<(), EngineError> {
+    fn step(&mut self, _: &[SequenceStep<'_>], logits: &mut Logits, pulse: &Pulse) -> Result<(), EngineError> {
+        logits.reset(1, VOCAB_SIZE);
         match self.deed.as_str() {
             "abort" => std::process::abort(),
             "hang" => {
@@ -74,6 +76,12 @@ impl Generator for Wild {
                 pulse.beat().map_err(|asked| EngineError::new(ErrorKind::Cancelled, asked))?;
                 std::thread::yield_now();
             },
+            "read" => {
+                let mut bytes = Vec::new();
+                std::io::stdin().read_to_end(&mut bytes).unwrap();
+                println!("{bytes:?}");
+                Ok(())
+            }
             _ => {
                 let mut taken: Vec<Vec<u8>> = Vec::new();
                 loop {
