@@ -5,7 +5,7 @@ use crate::link::Link;
 use crate::shared::SharedArea;
 use crate::watch::Watch;
 use crate::wire::{Failure, Hello, Opening, Outcome, Reply, Request, Shares, VERSION, Welcome};
-use crate::{LinkError, WorkerError, handover, tensors};
+use crate::{WorkerError, handover, tensors};
 use ballast_backend::{
     Dispatch, EngineError, ErrorKind, Generator, GeneratorShape, Instance, Logits, Predictor, Pulse, SequenceStep,
     TensorMap,
@@ -150,15 +150,7 @@ impl Server {
     /// Answers a call. After a panic the worker ends.
     fn reply(&mut self, call: u64, done: Result<Outcome, Failure>) -> Result<After, WorkerError> {
         let after = if matches!(&done, Err(failure) if failure.crashed) { After::End } else { After::Next };
-        let outcome = done.unwrap_or_else(Outcome::Failed);
-        match self.calls.send(&Reply { call, outcome }) {
-            // A reply that is too long was not sent: the parent is told so.
-            Err(LinkError::Frame(error)) => {
-                let outcome = Outcome::Failed(Failure::new(ErrorKind::Internal, &error.to_string()));
-                self.calls.send(&Reply { call, outcome })?;
-            }
-            sent => sent?,
-        }
+        self.calls.send(&Reply { call, outcome: done.unwrap_or_else(Outcome::Failed) })?;
         Ok(after)
     }
 }

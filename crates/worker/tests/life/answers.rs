@@ -66,9 +66,8 @@ fn dropping_the_proxy_ends_the_process() {
 #[test]
 fn an_engine_that_reads_and_prints_disturbs_nothing() {
     let mut worker = generator("read");
-    for _ in 0..2 {
-        assert!(step(&mut worker, &[1], &Pulse::new()).is_ok());
-    }
+    let steps = beside(move || [(); 2].map(|()| step(&mut worker, &[1], &Pulse::new()).is_ok()));
+    assert_eq!(steps.wait(), [true, true]);
 }
 
 #[test]
@@ -79,6 +78,13 @@ fn a_failed_step_keeps_its_kind_and_text_and_the_worker() {
     assert_eq!(error.to_string(), "engine step failed: step 1 fails by its script");
     assert!(matches!(cause(&error), WorkerError::Engine { kind: ErrorKind::Internal, .. }), "{error:?}");
     assert!(step(&mut worker, &[1], &Pulse::new()).is_ok());
+    assert_eq!(worker.how_ended(), None);
+}
+
+#[test]
+fn logits_that_are_not_the_vocabularys_are_an_error() {
+    let mut worker = generator("few logits");
+    assert_eq!(step(&mut worker, &[1], &Pulse::new()).unwrap_err().kind(), ErrorKind::Internal);
     assert_eq!(worker.how_ended(), None);
 }
 

@@ -165,6 +165,7 @@ impl Liar {
             }
             "other-tensor" => {
                 self.open_predictor();
+                self.shared.set_len(64).unwrap();
                 self.reply(1, &predicted("z", 1));
             }
             "logits-for-tensors" => {

@@ -28,7 +28,7 @@ fn open(payload: &str) -> Result<Instance, EngineError> {
         "successor" => Instance::Generator(Box::new(successor().engine().0)),
         "fails second" => Instance::Generator(Box::new(Script { fail_at: Some(1), ..successor() }.engine().0)),
         "panics" => Instance::Generator(Box::new(Script { panic_at: Some(0), ..successor() }.engine().0)),
-        "abort" | "hang" | "beat" | "blow up" | "read" => {
+        "abort" | "hang" | "beat" | "blow up" | "read" | "few logits" => {
             Instance::Generator(Box::new(Wild { deed: payload.to_owned(), shape: successor().shape }))
         }
         "large" => {
@@ -76,6 +76,10 @@ impl Generator for Wild {
                 pulse.beat().map_err(|asked| EngineError::new(ErrorKind::Cancelled, asked))?;
                 std::thread::yield_now();
             },
+            "few logits" => {
+                logits.reset(1, VOCAB_SIZE - 1);
+                Ok(())
+            }
             "read" => {
                 let mut bytes = Vec::new();
                 std::io::stdin().read_to_end(&mut bytes).unwrap();
