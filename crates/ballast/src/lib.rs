@@ -31,6 +31,7 @@ pub mod machine;
 mod report;
 pub mod score;
 pub mod wiring;
+mod worker;
 
 pub use answer::{Answer, GeneratedToken};
 pub use ballast_backend::{ErrorKind, ReasonCode, TokenId};
@@ -41,11 +42,13 @@ pub use ballast_runtime::{
     RuntimeError, RuntimeOptions, Summary, TenantId, Timings, TokenEvent, TokenLogprob, TokenStream, Usage, telemetry,
 };
 pub use ballast_tokens as tokens;
+pub use ballast_worker::WorkerError;
 pub use budget::{BudgetMode, MemoryBudget};
 pub use chat::{ChatSession, Reply};
 pub use clock::{SystemClock, unix_seconds};
 pub use engine::Engine;
 pub use error::Error;
 pub use generate::{Generate, Prompt};
-pub use load::LoadOptions;
+pub use load::{Isolation, LoadOptions};
 pub use report::{Finding, LoadReport};
+pub use worker::worker_main;

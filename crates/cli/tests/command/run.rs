@@ -183,3 +183,16 @@ fn prompts_and_answers_are_in_no_log() {
         }
     }
 }
+
+#[test]
+fn an_engine_in_a_process_of_its_own_answers_the_same() {
+    let home = Home::new();
+    let answer = |more: &[&str]| {
+        let mut answer = greedy(&home, &[&["-n", "30", "--json", PROMPT], more].concat());
+        answer["timings"] = Value::Null;
+        answer
+    };
+    assert_eq!(answer(&["--isolation", "process"]), answer(&["--isolation", "in-process"]));
+    let ids = |more: &[&str]| home.json("logits", &[&["--ids", "1,2,3", "--json"], more].concat());
+    assert_eq!(ids(&["--isolation", "process"]), ids(&[]));
+}
