@@ -154,6 +154,20 @@ fn at_most_so_many_models_are_loaded() {
 }
 
 #[test]
+fn a_model_whose_new_version_is_being_loaded_still_counts() {
+    let mut machine = Lifecycle::new(LifecycleOptions { models_max: 2, ..LifecycleOptions::new(100) });
+    for (name, at) in [("a", 1), ("b", 2)] {
+        machine.register(id(name), plan(1, 1));
+        use_once(&mut machine, name, SECS(at));
+    }
+    machine.register(id("c"), plan(1, 1));
+    machine.swap(&id("a"), plan(2, 1), SwapMode::Beside, SECS(3)).unwrap();
+    let claim = machine.acquire(&id("c"), SECS(3)).unwrap();
+    assert_eq!(loaded_names(&machine), [""; 0], "evicting a's old version alone makes no room for c");
+    machine.release(claim, SECS(3));
+}
+
+#[test]
 fn at_most_so_many_callers_wait_for_one_load() {
     let mut machine = Lifecycle::new(LifecycleOptions { waiters_max: 2, ..LifecycleOptions::new(10) });
     machine.register(id("a"), plan(1, 1));
