@@ -133,11 +133,20 @@ impl EngineError {
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
+
+    /// The engine's own error, where it is an `E`.
+    ///
+    /// # Errors
+    /// The error itself, where it is another.
+    pub fn downcast<E: std::error::Error + 'static>(self) -> Result<E, Self> {
+        let Self { kind, source } = self;
+        source.downcast().map(|error| *error).map_err(|source| Self { kind, source })
+    }
 }
 
 impl fmt::Display for EngineError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "engine step failed: {}", self.source)
+        write!(f, "engine: {}", self.source)
     }
 }
 

@@ -1,7 +1,7 @@
 //! A whole answer.
 
 use ballast_backend::{ReasonCode, TokenId};
-use ballast_runtime::{Event, FinishReason, Summary, Timings, TokenLogprob, TokenStream, Usage};
+use ballast_runtime::{Event, FinishReason, Phase, Summary, Timings, TokenLogprob, TokenStream, Usage};
 
 /// A generated token of a whole answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +23,12 @@ pub struct Answer {
     pub finish_reason: FinishReason,
     /// The reason code, where the finish reason has one.
     pub reason: Option<ReasonCode>,
+    /// The phase whose deadline passed, if one did.
+    pub overdue: Option<Phase>,
+    /// What did not go as it should and was made good.
+    pub degraded: Vec<ReasonCode>,
+    /// The engine that answered.
+    pub engine: &'static str,
     /// Tokens counted.
     pub usage: Usage,
     /// Time counted.
@@ -30,6 +36,12 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// The answer that ended with `summary`, whose tail is part of `text`.
+    pub(crate) fn new(text: String, tokens: Vec<GeneratedToken>, summary: Summary) -> Self {
+        let Summary { tail: _, finish_reason, reason, overdue, degraded, engine, usage, timings } = summary;
+        Self { text, tokens, finish_reason, reason, overdue, degraded, engine, usage, timings }
+    }
+
     /// Reads a stream to its end, showing each piece of text to `on_text` as it comes.
     pub fn collect(mut stream: TokenStream, mut on_text: impl FnMut(&str)) -> Self {
         let (mut text, mut tokens) = (String::new(), Vec::new());
@@ -45,9 +57,9 @@ impl Answer {
                     show(&event.text);
                     tokens.push(GeneratedToken { id: event.token, logprob: event.logprob });
                 }
-                Some(Event::Done(Summary { tail, finish_reason, reason, usage, timings })) => {
-                    show(&tail);
-                    return Self { text, tokens, finish_reason, reason, usage, timings };
+                Some(Event::Done(summary)) => {
+                    show(&summary.tail);
+                    return Self::new(text, tokens, summary);
                 }
                 None => unreachable!("a stream ends with its summary"),
             }

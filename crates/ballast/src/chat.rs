@@ -97,14 +97,7 @@ impl Reply<'_> {
     pub fn finish(mut self) -> Answer {
         self.by_ref().for_each(drop);
         let summary = self.summary.take().expect("iteration ends with the summary");
-        Answer {
-            text: std::mem::take(&mut self.text),
-            tokens: std::mem::take(&mut self.tokens),
-            finish_reason: summary.finish_reason,
-            reason: summary.reason,
-            usage: summary.usage,
-            timings: summary.timings,
-        }
+        Answer::new(std::mem::take(&mut self.text), std::mem::take(&mut self.tokens), summary)
     }
 
     fn end(&mut self, summary: Summary) -> Option<String> {

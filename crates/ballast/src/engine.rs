@@ -4,6 +4,7 @@ use crate::clock::unix_seconds;
 use crate::load::{Loaded, load};
 use crate::{Answer, ChatSession, Error, Generate, LoadOptions, LoadReport, Prompt};
 use ballast_backend::TokenId;
+use ballast_runtime::telemetry::MetricsSnapshot;
 use ballast_runtime::{Request, Runtime, TokenStream};
 use ballast_tokens::{PromptFormat, RenderOptions};
 use std::hash::{BuildHasher, RandomState};
@@ -38,6 +39,12 @@ impl Engine {
     #[must_use]
     pub fn runtime(&self) -> &Runtime {
         &self.runtime
+    }
+
+    /// What was counted since it was loaded; `None` if the options of loading asked for no metrics.
+    #[must_use]
+    pub fn metrics(&self) -> Option<MetricsSnapshot> {
+        self.runtime.telemetry().metrics.as_ref().map(|metrics| metrics.snapshot())
     }
 
     /// Answers and waits for the end.
@@ -94,7 +101,11 @@ impl Engine {
             max_tokens: generate.max_tokens,
             ignore_eos: generate.ignore_eos,
             show_special: generate.show_special,
-            deadline: generate.deadline,
+            deadlines: generate.deadlines,
+            tenant: generate.tenant.clone(),
+            priority: generate.priority,
+            prefix_cache: generate.prefix_cache,
+            correlation: generate.correlation.clone(),
         })
     }
 }

@@ -5,6 +5,7 @@ use ballast_gguf::GgufError;
 use ballast_llm::LlmError;
 use ballast_runtime::RuntimeError;
 use ballast_tokens::{PromptError, TokenizerError};
+use ballast_worker::WorkerError;
 
 /// What can go wrong between a file and an answer.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +28,9 @@ pub enum Error {
     /// An engine's failure.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The worker process of an engine.
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
     /// A kernel set that this CPU does not have.
     #[error("kernels: expected one of {available:?}, got {got:?}")]
     KernelsUnavailable {
@@ -80,6 +84,7 @@ impl Error {
             Self::Prompt(error) => error.kind(),
             Self::Runtime(error) => error.kind(),
             Self::Engine(error) => error.kind(),
+            Self::Worker(error) => error.kind(),
             Self::MemoryBudgetExceeded { .. } => ErrorKind::Denied,
             Self::Gguf(_)
             | Self::Tokenizer(_)
@@ -97,6 +102,7 @@ impl Error {
             Self::Runtime(error) => error.reason(),
             Self::Tokenizer(error) => error.reason(),
             Self::Engine(_) => Some(ReasonCode::EngineFailed),
+            Self::Worker(error) => error.reason(),
             Self::MemoryBudgetExceeded { .. } => Some(ReasonCode::MemoryBudgetExceeded),
             Self::Gguf(_)
             | Self::Llm(_)

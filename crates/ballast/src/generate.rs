@@ -1,8 +1,8 @@
 //! What to generate: a prompt and how to continue it.
 
 use ballast_backend::TokenId;
+use ballast_runtime::{CorrelationId, Deadlines, PrefixCache, Priority, TenantId};
 use ballast_tokens::{ChatMessage, SamplingParams};
-use std::time::Duration;
 
 /// Where an answer starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,8 +31,16 @@ pub struct Generate {
     pub ignore_eos: bool,
     /// Give control tokens of the answer as text.
     pub show_special: bool,
-    /// Time from the call until the answer is ended with `CANCELLED_BY_TIMEOUT`.
-    pub deadline: Option<Duration>,
+    /// How long each phase may take until the answer is ended with `CANCELLED_BY_TIMEOUT`.
+    pub deadlines: Deadlines,
+    /// Who asks; see [`ballast_runtime::Request::tenant`].
+    pub tenant: TenantId,
+    /// How soon its turn comes.
+    pub priority: Priority,
+    /// Which cached keys and values it may use and leave.
+    pub prefix_cache: PrefixCache,
+    /// What it is called in events and logs; `None`: a number.
+    pub correlation: Option<CorrelationId>,
 }
 
 impl Default for Generate {
@@ -50,7 +58,11 @@ impl Default for Generate {
             max_tokens: None,
             ignore_eos: false,
             show_special: false,
-            deadline: None,
+            deadlines: Deadlines::default(),
+            tenant: TenantId::default(),
+            priority: Priority::NORMAL,
+            prefix_cache: PrefixCache::Tenant,
+            correlation: None,
         }
     }
 }

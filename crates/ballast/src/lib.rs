@@ -31,21 +31,24 @@ pub mod machine;
 mod report;
 pub mod score;
 pub mod wiring;
+mod worker;
 
 pub use answer::{Answer, GeneratedToken};
 pub use ballast_backend::{ErrorKind, ReasonCode, TokenId};
 pub use ballast_gguf as gguf;
 pub use ballast_llm::MemoryPlan;
 pub use ballast_runtime::{
-    Canceller, Event, FinishReason, Health, Request, Runtime, RuntimeError, RuntimeOptions, Summary, Timings,
-    TokenEvent, TokenLogprob, TokenStream, Usage,
+    Canceller, CorrelationId, Deadlines, Event, FinishReason, Health, Phase, PrefixCache, Priority, Request, Runtime,
+    RuntimeError, RuntimeOptions, Summary, TenantId, Timings, TokenEvent, TokenLogprob, TokenStream, Usage, telemetry,
 };
 pub use ballast_tokens as tokens;
+pub use ballast_worker::WorkerError;
 pub use budget::{BudgetMode, MemoryBudget};
 pub use chat::{ChatSession, Reply};
 pub use clock::{SystemClock, unix_seconds};
 pub use engine::Engine;
 pub use error::Error;
 pub use generate::{Generate, Prompt};
-pub use load::LoadOptions;
+pub use load::{Isolation, LoadOptions};
 pub use report::{Finding, LoadReport};
+pub use worker::worker_main;

@@ -1,11 +1,12 @@
 //! From a file to a running engine: read, plan, check the budget, open, start.
 
-use crate::wiring::{engine_options, model_plan, open_generator};
+use crate::wiring::{engine_options, model_plan, open_engine};
 use crate::{BudgetMode, Error, Finding, LoadReport, MemoryBudget, SystemClock, machine::Machine};
-use ballast_backend::{Clock, ReasonCode};
+use ballast_backend::{Clock, EngineError, Pulse, ReasonCode};
 use ballast_gguf::Gguf;
 use ballast_llm::{EngineOptions, MemoryPlan};
-use ballast_runtime::{Runtime, RuntimeOptions};
+use ballast_runtime::telemetry::{Telemetry, TracingLogger};
+use ballast_runtime::{EngineSource, EngineSpec, Runtime, RuntimeError, RuntimeOptions, RuntimeParts};
 use ballast_tokens::{ChatTemplate, PromptError, PromptFormat, Tokenizer, TokenizerOptions};
 use std::path::Path;
 use std::sync::Arc;
@@ -13,8 +14,23 @@ use std::sync::Arc;
 /// Positions of a sequence unless asked for otherwise: enough for a conversation, affordable on any machine.
 const CONTEXT_LEN_DEFAULT: usize = 8_192;
 
+/// What the engines are called in answers, metrics and logs.
+const ENGINE: &str = "llm-cpu";
+const FALLBACK_ENGINE: &str = "llm-cpu-fallback";
+
 /// A best-effort budget does not shrink the context below this.
 const CONTEXT_LEN_MIN: usize = 512;
+
+/// Where an engine runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// In this process.
+    #[default]
+    InProcess,
+    /// In a worker process of the same executable, so that a crash of native code ends the worker only. The
+    /// executable's main function must begin with [`crate::worker_main`].
+    Process,
+}
 
 /// How to load a model.
 #[derive(Clone, Debug)]
@@ -33,12 +49,19 @@ pub struct LoadOptions {
     pub kernels: Option<String>,
     /// What the model may take.
     pub memory: MemoryBudget,
+    /// Where the engine runs.
+    pub isolation: Isolation,
     /// How the tokenizer deals with files that are not as they should be.
     pub tokenizer: TokenizerOptions,
     /// A chat template to use instead of the file's.
     pub chat_template: Option<String>,
+    /// Kernel set of a second engine that answers where the first fails; `None`: there is no second. It shares the
+    /// weights and has a KV cache of its own.
+    pub fallback_kernels: Option<String>,
     /// The runtime's bounds.
     pub runtime: RuntimeOptions,
+    /// Where events go.
+    pub telemetry: Telemetry,
 }
 
 impl Default for LoadOptions {
@@ -52,9 +75,12 @@ impl Default for LoadOptions {
             n_threads: None,
             kernels: None,
             memory: MemoryBudget::default(),
+            isolation: Isolation::default(),
             tokenizer: TokenizerOptions::default(),
             chat_template: None,
+            fallback_kernels: None,
             runtime: RuntimeOptions::default(),
+            telemetry: Telemetry { metrics: Some(Arc::default()), logger: Some(Arc::new(TracingLogger)) },
         }
     }
 }
@@ -77,12 +103,13 @@ pub(crate) fn load(path: &Path, options: &LoadOptions) -> Result<Loaded, Error> 
     let (tokenizer, diagnostics) = Tokenizer::from_gguf(gguf.metadata(), &options.tokenizer)?;
     findings.extend(diagnostics.findings.iter().map(|f| Finding { code: f.code(), detail: f.to_string() }));
     let template = chat_template(&gguf, &tokenizer, &options)?;
-    let engine = open_generator(&gguf, &options)?;
+    let chain = chain(path, &gguf, &options)?;
+    let (shape, _) = model_plan(&gguf, &options)?;
     let engine_options = engine_options(&options)?;
     let report = LoadReport {
         model_name: model_name(&gguf, path)?,
         file_bytes: gguf.file_bytes(),
-        shape: engine.shape().clone(),
+        shape,
         plan,
         kernels: engine_options.kernels.name(),
         n_threads: engine_options.n_threads.get(),
@@ -101,8 +128,39 @@ pub(crate) fn load(path: &Path, options: &LoadOptions) -> Result<Loaded, Error> 
         tracing::warn!(code = finding.code.as_str(), detail = finding.detail, "model loaded with a finding");
     }
     let tokenizer = Arc::new(tokenizer);
-    let runtime = Runtime::start(engine, Arc::clone(&tokenizer), Arc::new(clock), options.runtime);
+    let parts = RuntimeParts {
+        tokenizer: Arc::clone(&tokenizer),
+        clock: Arc::new(clock),
+        options: options.runtime.clone(),
+        policy: None,
+        telemetry: options.telemetry.clone(),
+    };
+    let runtime = Runtime::supervise(chain, parts).map_err(opening_failed)?;
     Ok(Loaded { runtime, format: PromptFormat::new(tokenizer, template), report })
+}
+
+/// The engines that answer, in order; each is opened again when it is lost.
+fn chain(path: &Path, gguf: &Arc<Gguf>, options: &LoadOptions) -> Result<Vec<EngineSpec>, Error> {
+    let first = spec(ENGINE, path, gguf, options.clone());
+    let Some(kernels) = &options.fallback_kernels else { return Ok(vec![first]) };
+    let options = LoadOptions { kernels: Some(kernels.clone()), ..options.clone() };
+    engine_options(&options)?;
+    Ok(vec![first, spec(FALLBACK_ENGINE, path, gguf, options)])
+}
+
+/// An engine's error as it was before the runtime carried it.
+fn opening_failed(error: RuntimeError) -> Error {
+    if let RuntimeError::Engine(error) = error {
+        return error.downcast::<Error>().unwrap_or_else(Error::from);
+    }
+    error.into()
+}
+
+fn spec(name: &'static str, path: &Path, gguf: &Arc<Gguf>, options: LoadOptions) -> EngineSpec {
+    let (path, gguf) = (path.to_owned(), Arc::clone(gguf));
+    let open =
+        move |_: &Pulse| open_engine(&path, &gguf, &options).map_err(|error| EngineError::new(error.kind(), error));
+    EngineSpec { name, source: EngineSource::Reopened(Arc::new(open)) }
 }
 
 /// Plans the memory and, under a best-effort budget, shrinks the context until it fits.

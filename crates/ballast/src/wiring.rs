@@ -1,10 +1,12 @@
 //! The one place that names engines: which engine opens which file.
 
-use crate::{Error, LoadOptions};
+use crate::{Error, Isolation, LoadOptions, worker};
 use ballast_backend::{Generator, GeneratorShape};
 use ballast_gguf::{Gguf, TensorInfo};
 use ballast_llm::{EngineOptions, LlamaConfig, LlamaEngine, MemoryPlan};
+use ballast_worker::WorkerError;
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Bounds of what can be asked of an engine, far above use: they keep plans from overflowing and a typing error from
@@ -20,6 +22,34 @@ const KV_LEN_MAX: usize = 1 << 28;
 /// If no engine runs the model, or the options ask for what this machine does not have.
 pub fn open_generator(gguf: &Arc<Gguf>, options: &LoadOptions) -> Result<Box<dyn Generator>, Error> {
     Ok(Box::new(LlamaEngine::open(Arc::clone(gguf), &engine_options(options)?)?))
+}
+
+/// Opens the engine for the file at `path`, of which `gguf` is the content, where the options want it to run.
+///
+/// # Errors
+/// As [`open_generator`] and [`open_isolated`]; or if a worker finds another model at `path` than `gguf`.
+pub fn open_engine(path: &Path, gguf: &Arc<Gguf>, options: &LoadOptions) -> Result<Box<dyn Generator>, Error> {
+    match options.isolation {
+        Isolation::InProcess => open_generator(gguf, options),
+        Isolation::Process => {
+            let (planned, _) = model_plan(gguf, options)?;
+            let engine = open_isolated(path, options)?;
+            if *engine.shape() == planned {
+                return Ok(engine);
+            }
+            let got = format!("{:?}", engine.shape());
+            Err(WorkerError::Protocol { expected: "a worker with the model that was planned for", got }.into())
+        }
+    }
+}
+
+/// Opens the engine for the file at `path` in a worker process, which is this executable entered again through
+/// [`crate::worker_main`].
+///
+/// # Errors
+/// If no worker can be started, or for what [`open_generator`] fails for there.
+pub fn open_isolated(path: &Path, options: &LoadOptions) -> Result<Box<dyn Generator>, Error> {
+    worker::open(path, options)
 }
 
 /// The engine's options among those of loading.

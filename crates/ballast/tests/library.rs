@@ -8,6 +8,9 @@ mod answers;
 mod chat;
 #[path = "library/company.rs"]
 mod company;
+#[cfg(unix)]
+#[path = "library/isolation.rs"]
+mod isolation;
 #[path = "library/loading.rs"]
 mod loading;
 #[path = "library/support.rs"]

@@ -31,6 +31,7 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
+    ballast::worker_main();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return failure::show_usage(&error),

@@ -4,7 +4,7 @@ use crate::environment;
 use crate::failure::Failure;
 use ballast::gguf::Gguf;
 use ballast::tokens::{SamplingParams, TokenizerOptions};
-use ballast::{BudgetMode, Engine, Generate, LoadOptions, MemoryBudget, ReasonCode, TokenId};
+use ballast::{BudgetMode, Deadlines, Engine, Generate, Isolation, LoadOptions, MemoryBudget, ReasonCode, TokenId};
 use ballast_store::{Located, ModelName};
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
@@ -67,6 +67,12 @@ pub(crate) struct LoadArgs {
     /// Memory budget in bytes, or with K, M, G [default: what the machine and the cgroup leave].
     #[arg(long, value_name = "BYTES", value_parser = bytes, help_heading = "Loading")]
     memory_budget: Option<u64>,
+    /// Where the engine runs: a crash of a process of its own leaves this one alone.
+    #[arg(long, value_enum, default_value_t = EnginePlace::InProcess, help_heading = "Loading")]
+    isolation: EnginePlace,
+    /// Kernel set of a second engine that answers where the first fails.
+    #[arg(long, value_name = "NAME", help_heading = "Loading")]
+    fallback_kernels: Option<String>,
     /// Load a model whose pre-tokenizer is not known, using gpt-2's; answers may be wrong.
     #[arg(long, help_heading = "Loading")]
     allow_unknown_pretokenizer: bool,
@@ -88,6 +94,14 @@ enum MemoryMode {
     Strict,
 }
 
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum EnginePlace {
+    /// In this process.
+    InProcess,
+    /// In a process of its own.
+    Process,
+}
+
 impl LoadArgs {
     /// The library's options.
     pub(crate) fn options(&self) -> Result<LoadOptions, Failure> {
@@ -100,6 +114,10 @@ impl LoadArgs {
             MemoryMode::BestEffort => BudgetMode::BestEffort,
             MemoryMode::Strict => BudgetMode::Strict,
         };
+        let isolation = match self.isolation {
+            EnginePlace::InProcess => Isolation::InProcess,
+            EnginePlace::Process => Isolation::Process,
+        };
         Ok(LoadOptions {
             context_len: (self.ctx_size > 0).then_some(self.ctx_size),
             kv_len: self.kv_size,
@@ -107,7 +125,9 @@ impl LoadArgs {
             max_batch_tokens: self.batch_size,
             n_threads: self.threads,
             kernels: self.kernels.clone(),
+            fallback_kernels: self.fallback_kernels.clone(),
             memory: MemoryBudget { mode, bytes: self.memory_budget },
+            isolation,
             tokenizer: self.tokenizer_options(),
             chat_template,
             ..LoadOptions::default()
@@ -208,7 +228,7 @@ impl SamplingArgs {
             stop: self.stop.clone(),
             max_tokens: self.max_tokens,
             ignore_eos: self.ignore_eos,
-            deadline: self.timeout,
+            deadlines: self.timeout.map(Deadlines::total).unwrap_or_default(),
             ..Generate::default()
         }
     }

@@ -1,6 +1,7 @@
 //! Why a model cannot be opened or a step cannot be run.
 
-use ballast_backend::{ErrorKind, Interrupted};
+use ballast_artifacts::{CacheError, KeyError};
+use ballast_backend::{ErrorKind, Interrupted, ReasonCode, Sha256};
 use ballast_gguf::GgufError;
 use ballast_kernels::ShapeError;
 
@@ -88,6 +89,44 @@ pub enum LlmError {
         /// What was asked for.
         bytes: u64,
     },
+    /// A model that this engine does not prepare.
+    #[error("model: expected a gguf file as its author made it, got {got}")]
+    UnsupportedArtifact {
+        /// What was given.
+        got: &'static str,
+    },
+    /// A way of preparing that this engine does not have.
+    #[error("{option}: expected {expected}, got {got}")]
+    UnsupportedOption {
+        /// Which option.
+        option: &'static str,
+        /// What would do.
+        expected: &'static str,
+        /// What was asked for.
+        got: String,
+    },
+    /// A model whose content is another than was asked for.
+    #[error("model: expected the sha256 {expected}, got {got}")]
+    DigestMismatch {
+        /// What was asked for.
+        expected: Sha256,
+        /// Digest of the content.
+        got: Sha256,
+    },
+    /// A plan over its budget.
+    #[error("memory: expected at most {budget_bytes} bytes, planned {plan_bytes}")]
+    MemoryBudgetExceeded {
+        /// What may be taken.
+        budget_bytes: u64,
+        /// What opening would take.
+        plan_bytes: u64,
+    },
+    /// The model's files cannot be read to their end, or not in time.
+    #[error(transparent)]
+    Artifact(#[from] CacheError),
+    /// Options that give no key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// The watcher asked for the end of a step.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
@@ -107,7 +146,9 @@ impl LlmError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Gguf(GgufError::FileChangedWhileMapped { .. }) => ErrorKind::Unavailable,
-            Self::KvMemory { .. } => ErrorKind::Denied,
+            Self::KvMemory { .. } | Self::MemoryBudgetExceeded { .. } => ErrorKind::Denied,
+            Self::Artifact(error) => error.kind(),
+            Self::Key(error) => error.kind(),
             Self::Interrupted(_) => ErrorKind::Cancelled,
             Self::Gguf(_)
             | Self::UnsupportedArchitecture { .. }
@@ -119,7 +160,36 @@ impl LlmError {
             | Self::TensorShape { .. }
             | Self::TensorType { .. }
             | Self::TensorBytes { .. }
+            | Self::UnsupportedArtifact { .. }
+            | Self::UnsupportedOption { .. }
+            | Self::DigestMismatch { .. }
             | Self::Step { .. } => ErrorKind::Invalid,
+        }
+    }
+
+    /// The reason code, where there is one.
+    #[must_use]
+    pub fn reason(&self) -> Option<ReasonCode> {
+        match self {
+            Self::MemoryBudgetExceeded { .. } => Some(ReasonCode::MemoryBudgetExceeded),
+            Self::Artifact(error) => error.reason(),
+            Self::Gguf(_)
+            | Self::UnsupportedArchitecture { .. }
+            | Self::UnsupportedFeature { .. }
+            | Self::MetadataMissing { .. }
+            | Self::MetadataOutOfRange { .. }
+            | Self::TensorMissing { .. }
+            | Self::TensorUnexpected { .. }
+            | Self::TensorShape { .. }
+            | Self::TensorType { .. }
+            | Self::TensorBytes { .. }
+            | Self::KvMemory { .. }
+            | Self::UnsupportedArtifact { .. }
+            | Self::UnsupportedOption { .. }
+            | Self::DigestMismatch { .. }
+            | Self::Key(_)
+            | Self::Interrupted(_)
+            | Self::Step { .. } => None,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! - [`LlamaConfig`]: the shapes of a model of the llama family, read from GGUF metadata.
 //! - [`plan`](MemoryPlan): what opening the model will take, before anything is allocated.
 //! - [`LlamaEngine`]: opened weights, KV blocks and compute threads; implements `backend::Generator`.
+//! - [`LlmCpu`]: the engine as `backend::InferenceEngine`: checks and plans a model, then opens instances.
 //! - [`tensor_to_f32`]: any tensor of a file, dequantised.
 //!
 //! Start reading at `forward.rs`.
@@ -16,6 +17,7 @@ mod error;
 mod forward;
 mod kernel_sets;
 mod kv;
+mod llm_cpu;
 mod plan;
 mod rope;
 mod scratch;
@@ -27,4 +29,5 @@ pub use dequantize::{tensor_to_f32, weight_type_of};
 pub use engine::{EngineOptions, LlamaEngine};
 pub use error::LlmError;
 pub use kernel_sets::{kernel_set, kernel_sets};
+pub use llm_cpu::{ENGINE_VERSION, LlmCpu, STEP_SLA};
 pub use plan::MemoryPlan;

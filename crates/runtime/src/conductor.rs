@@ -49,6 +49,15 @@ impl End {
     }
 }
 
+/// What did not go as it should, and is made good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Setback {
+    /// Its keys and values were given up and are computed again.
+    KvEvicted,
+    /// An engine failed under it, and it is run again.
+    Retried,
+}
+
 /// A request in flight.
 pub(crate) trait Job: Work {
     /// Ends it if its reader has gone, asked for the end or is too far behind, or if a deadline has passed.
@@ -58,7 +67,7 @@ pub(crate) trait Job: Work {
     /// A step begins that runs some of its tokens; `n_cached` of its prompt were found computed.
     fn note_step(&mut self, n_cached: usize, now: Duration);
     /// Something did not go as it should, and is made good.
-    fn note_degraded(&mut self, reason: ReasonCode);
+    fn note_setback(&mut self, setback: Setback);
     /// Chooses the next token from `logits`.
     fn accept(&mut self, logits: &mut [f32], now: Duration);
     /// Ends it. Nothing happens if it has ended.
@@ -361,7 +370,7 @@ impl<J: Job> Conductor<J> {
 
     fn note_evicted(&mut self) {
         for slot in self.scheduler.slots_mut().filter(|slot| slot.was_preempted()) {
-            slot.work.note_degraded(ReasonCode::KvEvicted);
+            slot.work.note_setback(Setback::KvEvicted);
         }
     }
 
@@ -430,7 +439,7 @@ impl<J: Job> Conductor<J> {
             if slot.n_attempts > attempts_max || (!can_reopen && reason != ReasonCode::EngineFailed) {
                 slot.work.finish(End::error(reason), now);
             } else if !slot.work.is_finished() {
-                slot.work.note_degraded(ReasonCode::Retried);
+                slot.work.note_setback(Setback::Retried);
                 self.counts.n_retried += 1;
             }
         }

@@ -9,7 +9,7 @@ use crate::events;
 use crate::scheduler::{Share, Terms, Work};
 use crate::sequence::Sequence;
 use crate::telemetry::Telemetry;
-use ballast_backend::{Clock, ErrorKind, GeneratorShape, LogitRows, ReasonCode};
+use ballast_backend::{Clock, ErrorKind, GeneratorShape, LogitRows, Logits, ReasonCode};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -215,6 +215,10 @@ impl Owner {
 
     fn stepped(&mut self, generation: u64, outcome: &StepOutcome, mut job: StepJob, now: Duration) {
         let end = match outcome {
+            StepOutcome::Done if !self.is_complete(&job.logits) => {
+                tracing::error!(engine = self.name, "the engine gave other logits than it was asked for");
+                StepEnd::Failed(ErrorKind::Internal)
+            }
             StepOutcome::Done => StepEnd::Done(&mut job.logits),
             StepOutcome::Failed(error) => {
                 if error.kind() != ErrorKind::Cancelled {
@@ -236,6 +240,12 @@ impl Owner {
             self.lost_at = Some(now);
             self.engine.take().into_iter().for_each(EngineThread::abandon);
         }
+    }
+
+    /// Whether there is a row for every share that samples.
+    fn is_complete(&self, logits: &Logits) -> bool {
+        let n_rows = self.conductor.shares().iter().filter(|share| share.samples).count();
+        logits.n_rows() == n_rows && (0..n_rows).all(|row| logits.row(row).len() == self.shape.vocab_size)
     }
 
     fn step(&mut self) {

@@ -20,16 +20,18 @@ pub enum Replay {
     Unsafe,
 }
 
-/// Which failed attempts are followed by another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Which failed attempts are followed by another, and after which wait.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RetryPolicy {
     /// Most attempts, the first included. Default 2.
     pub attempts_max: u32,
+    /// Waits between attempts. Default 100 ms, doubling up to 30 s, up to half of it shorter by its seed.
+    pub backoff: Backoff,
 }
 
 impl Default for RetryPolicy {
     fn default() -> Self {
-        Self { attempts_max: 2 }
+        Self { attempts_max: 2, backoff: Backoff::default() }
     }
 }
 
@@ -43,6 +45,12 @@ impl RetryPolicy {
             ErrorKind::Invalid | ErrorKind::Denied | ErrorKind::Overloaded | ErrorKind::Cancelled => false,
         };
         is_passing && attempts < self.attempts_max && (emitted_tokens == 0 || replay == Replay::Safe)
+    }
+
+    /// How long to wait after `attempts` attempts, at least one, before the next.
+    #[must_use]
+    pub fn wait(&self, attempts: u32) -> Duration {
+        self.backoff.wait(attempts.saturating_sub(1))
     }
 }
 

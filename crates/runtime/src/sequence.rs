@@ -2,7 +2,7 @@
 
 use crate::admission::QueuePermit;
 use crate::breaker::{Outcome, PassGuard};
-use crate::conductor::{End, Job};
+use crate::conductor::{End, Job, Setback};
 use crate::events;
 use crate::governance::Approved;
 use crate::request::{Deadlines, Phase};
@@ -262,12 +262,17 @@ impl Job for Sequence {
         self.emit(&events::KvLookup { hit_tokens: n_cached, miss_tokens: self.n_prompt - n_cached });
     }
 
-    fn note_degraded(&mut self, reason: ReasonCode) {
-        match reason {
-            ReasonCode::Retried => self.emit(&events::Retried),
-            ReasonCode::KvEvicted => self.emit(&events::Preempted),
-            _ => self.emit(&events::Degraded { reason }),
-        }
+    fn note_setback(&mut self, setback: Setback) {
+        let reason = match setback {
+            Setback::Retried => {
+                self.emit(&events::Retried);
+                ReasonCode::Retried
+            }
+            Setback::KvEvicted => {
+                self.emit(&events::Preempted);
+                ReasonCode::KvEvicted
+            }
+        };
         if !self.reader.degraded.contains(&reason) {
             self.reader.degraded.push(reason);
         }

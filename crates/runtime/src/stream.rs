@@ -83,13 +83,13 @@ impl TokenStream {
     /// # Panics
     /// If called from async code: use [`TokenStream::recv`] there.
     pub fn next_blocking(&mut self) -> Option<Event> {
-        loop {
+        while !self.done {
             let event = self.receiver.blocking_recv();
-            match self.note(event) {
-                Noted::Event(event) => return event,
-                Noted::Rescued => {}
+            if let Noted::Event(event) = self.note(event) {
+                return Some(event);
             }
         }
+        None
     }
 
     /// Waits for the next event; `None` after the summary.
@@ -99,23 +99,18 @@ impl TokenStream {
 
     /// Polls for the next event; `None` after the summary.
     pub fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Option<Event>> {
-        loop {
-            match self.receiver.poll_recv(context) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(event) => match self.note(event) {
-                    Noted::Event(event) => return Poll::Ready(event),
-                    Noted::Rescued => {}
-                },
+        while !self.done {
+            let Poll::Ready(event) = self.receiver.poll_recv(context) else { return Poll::Pending };
+            if let Noted::Event(event) = self.note(event) {
+                return Poll::Ready(Some(event));
             }
         }
+        Poll::Ready(None)
     }
 
     /// Counts what passes, turns the owner's silent end into a summary of its own, and goes on at the next engine where
     /// one has failed before anything was answered.
     fn note(&mut self, event: Option<Event>) -> Noted {
-        if self.done {
-            return Noted::Event(None);
-        }
         let event = event.unwrap_or_else(|| Event::Done(self.lost()));
         match &event {
             Event::Token(_) => self.n_tokens += 1,
@@ -126,7 +121,7 @@ impl TokenStream {
                 self.done = true;
             }
         }
-        Noted::Event(Some(event))
+        Noted::Event(event)
     }
 
     /// Goes on at the next engine, if there is one that takes the request.
@@ -165,7 +160,7 @@ impl TokenStream {
 /// What became of something that was received.
 enum Noted {
     /// It is for the reader.
-    Event(Option<Event>),
+    Event(Event),
     /// The request goes on at another engine; what it says comes next.
     Rescued,
 }

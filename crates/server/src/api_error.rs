@@ -7,8 +7,8 @@ use ballast_runtime::{FinishReason, RuntimeError};
 use ballast_tokens::{PromptError, SamplingError};
 use std::time::Duration;
 
-/// When a caller who is refused for lack of room is told to come back.
-pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// When a caller who is refused is told to come back, where the runtime cannot say.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Longest text for a caller.
 const MESSAGE_CHARS_MAX: usize = 1000;
 
@@ -119,6 +119,12 @@ impl ApiError {
         }
     }
 
+    /// When the same request may succeed.
+    pub(crate) fn retry_after(&self) -> Duration {
+        let known = if let Self::Runtime(error) = self { error.retry_after() } else { None };
+        known.unwrap_or(RETRY_AFTER)
+    }
+
     /// The stable code: the reason in lower case where there is one.
     pub(crate) fn code(&self) -> String {
         if let Some(reason) = self.reason() {
@@ -181,7 +187,14 @@ fn runtime_param(error: &RuntimeError) -> Option<&'static str> {
         RuntimeError::MaxTokensZero => Some("max_tokens"),
         RuntimeError::Sampling(error) => sampling_param(error),
         RuntimeError::Stop(_) => Some("stop"),
-        RuntimeError::QueueFull { .. } | RuntimeError::Stopped => None,
+        RuntimeError::QueueFull { .. }
+        | RuntimeError::QueuedTokensFull { .. }
+        | RuntimeError::Draining
+        | RuntimeError::CircuitOpen { .. }
+        | RuntimeError::PolicyBlocked { .. }
+        | RuntimeError::NoEngine
+        | RuntimeError::Engine(_)
+        | RuntimeError::Stopped => None,
     }
 }
 
@@ -203,7 +216,7 @@ mod tests {
     #[test]
     fn every_kind_of_error_has_its_status() {
         let stopped = ApiError::from(RuntimeError::Stopped);
-        let full = ApiError::from(RuntimeError::QueueFull { queue_max: 1 });
+        let full = ApiError::from(RuntimeError::QueueFull { queue_max: 1, retry_after: RETRY_AFTER });
         let failed = ApiError::Ended { finish_reason: FinishReason::Error, reason: Some(ReasonCode::EngineFailed) };
         let cases = [
             (ApiError::from(Refusal::Key), 401, "invalid_api_key"),
@@ -211,7 +224,7 @@ mod tests {
             (ApiError::ModelUnknown { served: "m".to_owned() }, 404, "model_not_found"),
             (ApiError::from(RuntimeError::MaxTokensZero), 400, "invalid_value"),
             (full, 429, "backpressure_queue_full"),
-            (stopped, 503, "engine_failed"),
+            (stopped, 503, "engine_crashed"),
             (failed, 500, "engine_failed"),
             (ApiError::timed_out(), 504, "cancelled_by_timeout"),
             (ApiError::draining(), 503, "draining"),

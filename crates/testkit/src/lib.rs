@@ -2,6 +2,7 @@
 //!
 //! - [`ScriptedGenerator`]: an engine that says what a test wants, when the test wants it; [`ScriptControl`] holds its
 //!   steps back and shows what was run.
+//! - [`FaultyPredictor`], [`FaultyGenerator`]: engines that fail as a [`FaultPlan`] says; [`FaultControl`] ends their hangs.
 //! - [`VirtualClock`]: time that moves when a test says so.
 //! - [`tiny_tokenizer()`], [`tiny_template()`]: 256 byte tokens, a few merges, the control tokens of ChatML.
 //! - [`TinyLlama`]: a llama model file with random weights, small enough to run in any test.
@@ -10,12 +11,14 @@
 #![forbid(unsafe_code)]
 
 mod clock;
+mod faulty;
 mod random;
 mod scripted;
 mod tiny_llama;
 mod tiny_tokenizer;
 
 pub use clock::VirtualClock;
+pub use faulty::{Fault, FaultControl, FaultPlan, FaultRates, FaultyGenerator, FaultyPredictor, Function, Hang};
 pub use random::SplitMix;
 pub use scripted::{Next, PATIENCE, RecordedShare, Script, ScriptControl, ScriptedGenerator};
 pub use tiny_llama::{TinyLlama, TinyLlamaError};

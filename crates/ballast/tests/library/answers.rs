@@ -3,7 +3,8 @@
 use crate::support::{ModelFile, endless, ids, one_thread, said};
 use ballast::tokens::{SamplingParams, ShowSpecial};
 use ballast::{
-    Answer, Engine, Error, ErrorKind, Event, FinishReason, Generate, Prompt, ReasonCode, RuntimeError, TokenId,
+    Answer, Deadlines, Engine, Error, ErrorKind, Event, FinishReason, Generate, Prompt, ReasonCode, RuntimeError,
+    TokenId,
 };
 use std::time::Duration;
 
@@ -32,7 +33,9 @@ fn a_whole_answer_is_its_stream_put_together() {
             }
             Event::Done(summary) => {
                 text += &summary.tail;
-                assert_eq!((summary.finish_reason, summary.usage), (whole.finish_reason, whole.usage));
+                let counts = (summary.usage.prompt_tokens, summary.usage.completion_tokens);
+                assert_eq!(counts, (whole.usage.prompt_tokens, whole.usage.completion_tokens));
+                assert_eq!(summary.finish_reason, whole.finish_reason);
             }
         }
     }
@@ -87,11 +90,11 @@ fn the_longest_prompt_has_room_for_one_token() {
 #[test]
 fn a_deadline_that_has_passed_ends_the_answer() {
     let (_file, engine) = engine();
-    let generate = Generate { deadline: Some(Duration::ZERO), ..endless(Generate::text("hello")) };
+    let generate = Generate { deadlines: Deadlines::total(Duration::ZERO), ..endless(Generate::text("hello")) };
     let answer = engine.generate(&generate).unwrap();
     assert_eq!((answer.finish_reason, answer.reason), (FinishReason::Cancelled, Some(ReasonCode::CancelledByTimeout)));
     assert_eq!((answer.text.as_str(), answer.usage.completion_tokens, answer.usage.prompt_tokens), ("", 0, 1));
-    let far = Generate { deadline: Some(Duration::MAX), ..bounded("hello", 3) };
+    let far = Generate { deadlines: Deadlines::total(Duration::MAX), ..bounded("hello", 3) };
     assert_eq!(engine.generate(&far).unwrap().finish_reason, FinishReason::Length);
 }
 

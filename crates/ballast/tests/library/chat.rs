@@ -2,12 +2,14 @@
 
 use crate::support::{ModelFile, endless, one_thread};
 use ballast::tokens::ChatMessage;
-use ballast::{ChatSession, Engine, Error, FinishReason, Generate, LoadOptions, Prompt, ReasonCode, RuntimeOptions};
+use ballast::{
+    ChatSession, Deadlines, Engine, Error, FinishReason, Generate, LoadOptions, Prompt, ReasonCode, RuntimeOptions,
+};
 use std::time::Duration;
 
 /// An engine that is at most a token ahead of its reader, so that a long answer cannot be over before it is cancelled.
 fn engine(file: &ModelFile) -> Engine {
-    let runtime = RuntimeOptions { buffered_events_max: 2, ..RuntimeOptions::default() };
+    let runtime = RuntimeOptions { buffered_tokens_max: 1, ..RuntimeOptions::default() };
     file.load(&LoadOptions { runtime, ..one_thread() })
 }
 
@@ -105,7 +107,7 @@ fn a_deadline_is_part_of_the_settings() {
     let file = ModelFile::tiny();
     let engine = engine(&file);
     let mut session = session(&engine);
-    session.settings_mut().deadline = Some(Duration::ZERO);
+    session.settings_mut().deadlines = Deadlines::total(Duration::ZERO);
     let answer = session.send("hello").unwrap().finish();
     assert_eq!(answer.reason, Some(ReasonCode::CancelledByTimeout));
 }

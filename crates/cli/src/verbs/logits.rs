@@ -27,8 +27,9 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(self) -> Result<(), Failure> {
-        let gguf = Arc::new(open_gguf(self.model.locate()?.path())?);
-        let mut engine = wiring::open_generator(&gguf, &self.load.options()?)?;
+        let located = self.model.locate()?;
+        let gguf = Arc::new(open_gguf(located.path())?);
+        let mut engine = wiring::open_engine(located.path(), &gguf, &self.load.options()?)?;
         check(&self.ids, engine.shape().vocab_size, engine.shape().context_len)?;
         let ids: Vec<_> = self.ids.iter().copied().map(TokenId).collect();
         let last = ids.len() - 1;

@@ -30,12 +30,13 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self) -> Result<(), Failure> {
         let text = read_text(&self.file)?;
-        let gguf = Arc::new(open_gguf(self.model.locate()?.path())?);
+        let located = self.model.locate()?;
+        let gguf = Arc::new(open_gguf(located.path())?);
         let (tokenizer, _) =
             Tokenizer::from_gguf(gguf.metadata(), &self.load.tokenizer_options()).map_err(ballast::Error::from)?;
         let mut options = self.load.options()?;
         options.context_len = Some(self.context);
-        let mut engine = wiring::open_generator(&gguf, &options)?;
+        let mut engine = wiring::open_engine(located.path(), &gguf, &options)?;
         let context_len = engine.shape().context_len;
         if context_len < self.context {
             let what = format!("--context: expected at most {context_len}, got {}", self.context);

@@ -4,7 +4,7 @@ use crate::failure::Failure;
 use crate::options::{LoadArgs, ModelArg, SamplingArgs};
 use crate::{output, signals};
 use ballast::tokens::ChatMessage;
-use ballast::{Answer, Engine, FinishReason, Generate, Prompt, ReasonCode, TokenId, TokenLogprob};
+use ballast::{Answer, Engine, FinishReason, Generate, Phase, Prompt, ReasonCode, TokenId, TokenLogprob};
 use clap::Args as ClapArgs;
 use serde_json::{Value, json};
 
@@ -98,6 +98,9 @@ fn to_json(engine: &Engine, prompt: &[TokenId], answer: &Answer) -> Value {
         "prompt_token_ids": prompt.iter().map(|token| token.0).collect::<Vec<_>>(),
         "finish_reason": answer.finish_reason.as_str(),
         "reason": answer.reason.map(ReasonCode::as_str),
+        "overdue": answer.overdue.map(Phase::as_str),
+        "degraded": answer.degraded.iter().map(|reason| reason.as_str()).collect::<Vec<_>>(),
+        "engine": answer.engine,
         "usage": usage(answer),
         "timings": timings(answer, engine),
     });
@@ -112,6 +115,7 @@ fn usage(answer: &Answer) -> Value {
     let usage = answer.usage;
     json!({
         "prompt_tokens": usage.prompt_tokens,
+        "cached_tokens": usage.cached_tokens,
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.prompt_tokens + usage.completion_tokens,
     })

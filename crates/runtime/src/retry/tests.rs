@@ -21,8 +21,9 @@ fn retries_faults_of_the_engine_only_while_nothing_is_lost() {
         assert!(!policy.may_retry(kind, 3, 1, Replay::Unsafe), "{kind:?}, tokens would change");
         assert!(!policy.may_retry(kind, 0, 2, Replay::Safe), "{kind:?}, attempts used up");
     }
-    let once = RetryPolicy { attempts_max: 1 };
+    let once = RetryPolicy { attempts_max: 1, ..policy };
     assert!(!once.may_retry(ErrorKind::Internal, 0, 1, Replay::Safe));
+    assert_eq!([1, 2].map(|attempts| policy.wait(attempts)), [0, 1].map(|before| policy.backoff.wait(before)));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::house::{ask, echo, held_echo, open, open_with, read};
 use ballast_backend::{ReasonCode, TokenId};
-use ballast_runtime::{FinishReason, Request, RuntimeError, RuntimeOptions};
+use ballast_runtime::{Deadlines, FinishReason, Phase, Request, RuntimeError, RuntimeOptions};
 use ballast_testkit::{IM_END, Script, tiny_tokenizer, tokens_of};
 use std::time::Duration;
 
@@ -71,10 +71,11 @@ fn a_canceller_ends_the_request_and_the_stream_says_so() {
     let stream = house.runtime.submit(ask(b'a', 1, 100)).unwrap();
     house.control.wait_begun(1);
     stream.canceller().cancel();
-    house.control.release();
     let ended = read(stream);
-    assert_eq!(ended.how(), CANCELLED);
-    assert_eq!(ended.text, "a");
+    assert_eq!(ended.how(), CANCELLED, "although the engine is still at work");
+    assert_eq!(ended.text, "");
+    house.control.release();
+    house.pass();
 }
 
 #[test]
@@ -82,16 +83,18 @@ fn deadlines_end_requests_at_work_and_in_the_queue() {
     let mut script = held_echo();
     script.shape.max_batch_sequences = 1;
     let house = open(script);
-    let within = |letter, seconds| Request { deadline: Some(Duration::from_secs(seconds)), ..ask(letter, 1, 9) };
+    let within =
+        |letter, seconds| Request { deadlines: Deadlines::total(Duration::from_secs(seconds)), ..ask(letter, 1, 9) };
     let working = house.runtime.submit(within(b'a', 10)).unwrap();
     house.control.wait_begun(1);
     let waiting = house.runtime.submit(within(b'b', 10)).unwrap();
     let patient = house.runtime.submit(within(b'c', 100)).unwrap();
     house.clock.advance(Duration::from_secs(10));
-    house.control.release();
     let (working, waiting) = (read(working), read(waiting));
-    assert_eq!((working.how(), waiting.how()), (TIMED_OUT, TIMED_OUT));
-    assert_eq!((working.tokens.len(), waiting.tokens.len()), (1, 0));
+    assert_eq!((working.how(), waiting.how()), (TIMED_OUT, TIMED_OUT), "although the engine is still at work");
+    assert_eq!((working.tokens.len(), waiting.tokens.len()), (0, 0));
+    assert_eq!(working.summary.overdue, Some(Phase::Total));
+    house.control.release();
     assert_eq!(working.summary.timings.total, Duration::from_secs(10));
     assert_eq!(read(patient).how(), (FinishReason::Length, None));
 }
@@ -101,7 +104,7 @@ fn deadlines_end_requests_at_work_and_in_the_queue() {
 fn dropping_the_runtime_ends_everything_with_draining() {
     let mut script = echo();
     script.shape.max_batch_sequences = 1;
-    let house = open_with(script, RuntimeOptions { buffered_events_max: 4, ..RuntimeOptions::default() });
+    let house = open_with(script, RuntimeOptions { buffered_tokens_max: 3, ..RuntimeOptions::default() });
     let working = house.runtime.submit(ask(b'a', 1, 9)).unwrap();
     let waiting = house.runtime.submit(ask(b'b', 1, 9)).unwrap();
     let clone = house.runtime.clone();

@@ -1,7 +1,7 @@
 //! A runtime over a scripted engine, and what tests ask of it.
 
-use ballast_backend::{Clock, Generator, TokenId};
-use ballast_runtime::{Event, FinishReason, Request, Runtime, RuntimeOptions, Summary, TokenStream};
+use ballast_backend::{Generator, TokenId};
+use ballast_runtime::{Event, FinishReason, Request, Runtime, RuntimeOptions, RuntimeParts, Summary, TokenStream};
 use ballast_testkit::{Script, ScriptControl, VirtualClock, tiny_tokenizer};
 use std::sync::Arc;
 
@@ -34,8 +34,11 @@ pub(crate) fn open_with(script: Script, options: RuntimeOptions) -> House {
 }
 
 pub(crate) fn start(engine: Box<dyn Generator>, clock: &VirtualClock, options: RuntimeOptions) -> Runtime {
-    let clock: Arc<dyn Clock> = Arc::new(clock.clone());
-    Runtime::start(engine, tiny_tokenizer(), clock, options)
+    Runtime::start(engine, parts(clock, options))
+}
+
+pub(crate) fn parts(clock: &VirtualClock, options: RuntimeOptions) -> RuntimeParts {
+    RuntimeParts { options, ..RuntimeParts::new(tiny_tokenizer(), Arc::new(clock.clone())) }
 }
 
 /// A request whose prompt is `n` times the letter, for `max_tokens` tokens.

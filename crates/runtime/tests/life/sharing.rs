@@ -2,19 +2,20 @@
 
 use crate::house::{ask, echo, held_echo, open, open_with, read};
 use ballast_backend::TokenId;
-use ballast_runtime::{FinishReason, Request, RuntimeError, RuntimeOptions};
+use ballast_runtime::{AdmissionOptions, FinishReason, Request, RuntimeError, RuntimeOptions};
 use ballast_testkit::{Script, SplitMix, tiny_tokenizer};
 
 #[test]
 fn a_full_queue_refuses_and_has_room_again() {
     let mut script = held_echo();
     script.shape.max_batch_sequences = 1;
-    let house = open_with(script, RuntimeOptions { queue_max: 2, ..RuntimeOptions::default() });
+    let admission = AdmissionOptions { queue_max: 2, ..AdmissionOptions::default() };
+    let house = open_with(script, RuntimeOptions { admission, ..RuntimeOptions::default() });
     let working = house.runtime.submit(ask(b'a', 1, 2)).unwrap();
     house.control.wait_begun(1);
     let waiting: Vec<_> = (0..2).map(|_| house.runtime.submit(ask(b'b', 1, 2)).unwrap()).collect();
     let refused = house.runtime.submit(ask(b'c', 1, 2)).unwrap_err();
-    assert!(matches!(refused, RuntimeError::QueueFull { queue_max: 2 }), "{refused}");
+    assert!(matches!(refused, RuntimeError::QueueFull { queue_max: 2, .. }), "{refused}");
     house.control.release();
     for stream in waiting.into_iter().chain([working]) {
         assert_eq!(read(stream).how(), (FinishReason::Length, None));
@@ -25,7 +26,7 @@ fn a_full_queue_refuses_and_has_room_again() {
 
 #[test]
 fn a_slow_reader_pauses_its_own_sequence_and_loses_nothing() {
-    let house = open_with(echo(), RuntimeOptions { buffered_events_max: 4, ..RuntimeOptions::default() });
+    let house = open_with(echo(), RuntimeOptions { buffered_tokens_max: 3, ..RuntimeOptions::default() });
     let slow = house.runtime.submit(ask(b'a', 1, 50)).unwrap();
     assert_eq!(read(house.runtime.submit(ask(b'b', 1, 100)).unwrap()).tokens.len(), 100);
     assert!(house.steps_of(b'a') <= 4, "{} steps ahead of the reader", house.steps_of(b'a'));

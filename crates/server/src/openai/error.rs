@@ -1,8 +1,8 @@
 //! Errors in OpenAI's shape. Routes that belong to no wire answer in it, too.
 
-use crate::api_error::{ApiError, RETRY_AFTER};
+use crate::api_error::ApiError;
 use axum::Json;
-use axum::http::header::{CONNECTION, RETRY_AFTER as RETRY_AFTER_HEADER, WWW_AUTHENTICATE};
+use axum::http::header::{CONNECTION, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use ballast_backend::ErrorKind;
@@ -48,8 +48,9 @@ fn headers(error: &ApiError) -> HeaderMap {
     }
     match error.kind() {
         ErrorKind::Overloaded | ErrorKind::Unavailable => {
-            headers.insert(RETRY_AFTER_HEADER, RETRY_AFTER.as_secs().into());
-            headers.insert(RETRY_AFTER_MS, u64::try_from(RETRY_AFTER.as_millis()).unwrap_or(u64::MAX).into());
+            let millis = u64::try_from(error.retry_after().as_millis()).unwrap_or(u64::MAX);
+            headers.insert(RETRY_AFTER, millis.div_ceil(1000).into());
+            headers.insert(RETRY_AFTER_MS, millis.into());
         }
         // The work was begun: asking again by itself would do it again.
         ErrorKind::Cancelled | ErrorKind::Internal => {

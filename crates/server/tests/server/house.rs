@@ -1,8 +1,8 @@
 //! A server at work, and the hands a test has on it.
 
 use crate::client::{Answer, exchange, request};
-use ballast_backend::{Clock, TokenId};
-use ballast_runtime::{Runtime, RuntimeOptions};
+use ballast_backend::TokenId;
+use ballast_runtime::{AdmissionOptions, Runtime, RuntimeOptions, RuntimeParts};
 use ballast_server::{ApiKeys, ServedModel, ServerError, ServerOptions, serve};
 use ballast_testkit::{
     ASSISTANT_TURN, IM_END, PATIENCE, Script, ScriptControl, VirtualClock, tiny_prompt_format, tokens_of,
@@ -60,9 +60,12 @@ impl House {
         let script = Script::answering(tokenizer.vocab_size(), cue, answer, end);
         let (engine, control) = (plan.script)(script).engine();
         let clock = VirtualClock::new();
-        let options = RuntimeOptions { queue_max: plan.queue_max, ..RuntimeOptions::default() };
-        let shared: Arc<dyn Clock> = Arc::new(clock.clone());
-        let runtime = Runtime::start(Box::new(engine), tokenizer, shared, options);
+        let admission = AdmissionOptions { queue_max: plan.queue_max, ..AdmissionOptions::default() };
+        let parts = RuntimeParts {
+            options: RuntimeOptions { admission, ..RuntimeOptions::default() },
+            ..RuntimeParts::new(tokenizer, Arc::new(clock.clone()))
+        };
+        let runtime = Runtime::start(Box::new(engine), parts);
         let kept = runtime.clone();
         let model = ServedModel { id: MODEL.into(), runtime, format, fingerprint: "fp".into(), created: 17 };
         let seeds = AtomicU64::new(1);

@@ -22,7 +22,7 @@ pub(super) fn run(path: &Path, options: &LoadOptions, phases: Phases) -> Result<
     let clock = SystemClock::start();
     let options = sized(options, phases);
     let gguf = Arc::new(open_gguf(path)?);
-    let mut engine = wiring::open_generator(&gguf, &options)?;
+    let mut engine = wiring::open_engine(path, &gguf, &options)?;
     let load = clock.now();
     let mut bench = Bench { engine: engine.as_mut(), logits: Logits::default(), clock };
     // The first pass over the weights reads the file; it is part of neither phase.

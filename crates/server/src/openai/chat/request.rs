@@ -5,7 +5,7 @@ use crate::api_error::ApiError;
 use crate::openai::fields::{Fields, ParamError};
 use crate::{ServerOptions, json};
 use ballast_backend::TokenId;
-use ballast_runtime::Request;
+use ballast_runtime::{Deadlines, Request};
 use ballast_tokens::{ChatMessage, SamplingParams};
 use serde_json::Value;
 use std::time::Duration;
@@ -67,8 +67,8 @@ impl ChatRequest {
             stop: self.stop,
             max_tokens: self.max_tokens,
             ignore_eos: self.ignore_eos,
-            show_special: false,
-            deadline: Some(self.deadline),
+            deadlines: Deadlines::total(self.deadline),
+            ..Request::new(Vec::new())
         }
     }
 }

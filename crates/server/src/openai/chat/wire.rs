@@ -114,6 +114,7 @@ fn finish_reason(summary: &Summary) -> &'static str {
 fn usage(usage: Usage) -> Value {
     json!({
         "prompt_tokens": usage.prompt_tokens,
+        "prompt_tokens_details": { "cached_tokens": usage.cached_tokens },
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.prompt_tokens + usage.completion_tokens,
     })

@@ -43,7 +43,7 @@ fn everything_supported_reaches_the_runtime() {
     };
     assert_eq!(generation.sampling, expected);
     assert_eq!((generation.stop, generation.max_tokens), (vec!["a".to_owned(), "b".to_owned()], Some(9)));
-    assert_eq!((generation.ignore_eos, generation.deadline), (true, Some(Duration::from_millis(1500))));
+    assert_eq!((generation.ignore_eos, generation.deadlines.total), (true, Some(Duration::from_millis(1500))));
     assert_eq!(generation.fallback_seed, 3);
 }
 

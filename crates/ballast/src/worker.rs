@@ -1,0 +1,105 @@
+//! Language models in worker processes: what a worker is told, and the entry of a process that is one.
+
+use crate::wiring::open_generator;
+use crate::{Error, Isolation, LoadOptions, SystemClock};
+use ballast_backend::{EngineError, ErrorKind, Generator, Instance};
+use ballast_gguf::Gguf;
+use ballast_worker::{SharedPlace, Worker, WorkerCommand, WorkerError, WorkerLimits, WorkerSpec, is_worker, serve};
+use serde::{Deserialize, Serialize};
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// To be called first in the main function of an executable that loads models with [`Isolation::Process`]: the process
+/// may be a worker of itself. Then it serves its parent and never returns; otherwise it returns at once.
+#[expect(clippy::exit, reason = "a worker is done here; its executable's main function is not its own")]
+pub fn worker_main() {
+    if is_worker(std::env::args_os()) {
+        let served = serve(open_payload);
+        std::process::exit(i32::from(served.is_err()));
+    }
+}
+
+/// Which model, and how: what a worker needs of [`LoadOptions`].
+#[derive(Debug, Serialize, Deserialize)]
+struct Payload {
+    /// The path, as the system's bytes: it need not be text.
+    path: Vec<u8>,
+    context_len: Option<usize>,
+    kv_len: Option<usize>,
+    n_parallel: usize,
+    max_batch_tokens: usize,
+    n_threads: Option<usize>,
+    kernels: Option<String>,
+}
+
+impl Payload {
+    fn new(path: &Path, options: &LoadOptions) -> Self {
+        Self {
+            path: path.as_os_str().as_encoded_bytes().to_vec(),
+            context_len: options.context_len,
+            kv_len: options.kv_len,
+            n_parallel: options.n_parallel,
+            max_batch_tokens: options.max_batch_tokens,
+            n_threads: options.n_threads,
+            kernels: options.kernels.clone(),
+        }
+    }
+
+    fn into_parts(self) -> (PathBuf, LoadOptions) {
+        let options = LoadOptions {
+            context_len: self.context_len,
+            kv_len: self.kv_len,
+            n_parallel: self.n_parallel,
+            max_batch_tokens: self.max_batch_tokens,
+            n_threads: self.n_threads,
+            kernels: self.kernels,
+            isolation: Isolation::InProcess,
+            ..LoadOptions::default()
+        };
+        (path_of(self.path), options)
+    }
+}
+
+#[cfg(unix)]
+fn path_of(bytes: Vec<u8>) -> PathBuf {
+    use std::os::unix::ffi::OsStringExt;
+    OsString::from_vec(bytes).into()
+}
+
+#[cfg(not(unix))]
+fn path_of(bytes: Vec<u8>) -> PathBuf {
+    OsString::from(String::from_utf8_lossy(&bytes).into_owned()).into()
+}
+
+/// Opens the model at `path` in a worker of this executable.
+pub(crate) fn open(path: &Path, options: &LoadOptions) -> Result<Box<dyn Generator>, Error> {
+    let spawn = |source| WorkerError::Spawn { source };
+    let spec = WorkerSpec {
+        command: WorkerCommand::marked(this_executable().map_err(spawn)?),
+        payload: serde_json::to_string(&Payload::new(path, options)).map_err(|error| spawn(error.into()))?,
+        shared: shared_place(),
+        limits: WorkerLimits::default(),
+    };
+    Ok(Box::new(Worker::spawn(&spec, &SystemClock::start())?.into_generator()?))
+}
+
+/// The file to execute. One that was replaced while it runs is still the one to enter again, if the system has it.
+fn this_executable() -> io::Result<PathBuf> {
+    let path = std::env::current_exe()?;
+    let running = Path::new("/proc/self/exe");
+    Ok(if path.exists() || !running.exists() { path } else { running.to_owned() })
+}
+
+fn shared_place() -> SharedPlace {
+    if cfg!(target_os = "linux") { SharedPlace::Memory } else { SharedPlace::Directory(std::env::temp_dir()) }
+}
+
+fn open_payload(payload: &str) -> Result<Instance, EngineError> {
+    let payload: Payload =
+        serde_json::from_str(payload).map_err(|error| EngineError::new(ErrorKind::Invalid, error))?;
+    let (path, options) = payload.into_parts();
+    let opened = Gguf::open(&path).map_err(Error::from).and_then(|gguf| open_generator(&Arc::new(gguf), &options));
+    opened.map(Instance::Generator).map_err(|error| EngineError::new(error.kind(), error))
+}

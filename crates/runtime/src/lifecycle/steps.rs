@@ -1,0 +1,132 @@
+//! The steps of an instance's life that no caller takes alone.
+
+use super::{
+    Action, Failure, Instance, InstanceId, Lifecycle, LifecycleError, LoadPart, Model, ModelId, ModelPlan, Phase,
+    Purpose,
+};
+use std::time::Duration;
+
+impl Lifecycle {
+    /// Queues an instance for which room was made, and lets it begin if that room is there.
+    pub(super) fn queue(
+        &mut self,
+        id: &ModelId,
+        plan: ModelPlan,
+        part: LoadPart,
+        purpose: Purpose,
+        now: Duration,
+    ) -> InstanceId {
+        self.n_instances += 1;
+        let instance = InstanceId(self.n_instances);
+        self.instances.insert(instance, Instance::queued(id.clone(), plan, part, purpose, now));
+        if let Some(model) = self.models.get_mut(id) {
+            model.next = Some(instance);
+        }
+        self.admit(now);
+        instance
+    }
+
+    /// Makes a loaded instance the one that serves.
+    pub(super) fn install(&mut self, id: InstanceId, now: Duration) {
+        let Instance { model: ref name, plan, part, .. } = self.instances[&id];
+        let name = name.clone();
+        let Some(model) = self.models.get_mut(&name) else { return self.retire(id) };
+        model.plan = plan;
+        model.next = None;
+        model.failure = None;
+        if let Some(old) = model.serving.replace(id) {
+            self.stats.swaps += 1;
+            self.retire(old);
+        }
+        if part == LoadPart::Provisional {
+            self.upgrade(&name, now);
+        }
+    }
+
+    /// Begins to load what a provisional instance stands in for, beside it. Without room it is tried again later.
+    pub(super) fn upgrade(&mut self, id: &ModelId, now: Duration) {
+        let Some(&Model { plan, serving: Some(serving), next: None, .. }) = self.models.get(id) else { return };
+        if self.make_room(id, plan.bytes, Some(serving)).is_ok() {
+            self.queue(id, plan, LoadPart::Full, Purpose::House, now);
+        } else {
+            self.note_failure(id, now);
+        }
+    }
+
+    /// A Loading instance failed. Where the old version had to go first, it is loaded again for those who wait.
+    pub(super) fn fail(&mut self, id: InstanceId, now: Duration) {
+        let Some(mut instance) = self.instances.remove(&id) else { return };
+        let name = instance.model.clone();
+        let retry_after = self.note_failure(&name, now);
+        let Some(model) = self.models.get_mut(&name) else { return };
+        model.next = None;
+        let (is_swap, old) = (instance.plan.version != model.plan.version, model.plan);
+        if is_swap && model.serving.is_none() && self.make_room(&name, old.bytes, None).is_ok() {
+            (instance.plan, instance.part, instance.phase) = (old, LoadPart::Full, Phase::Queued);
+            self.instances.insert(id, instance);
+            if let Some(model) = self.models.get_mut(&name) {
+                (model.next, model.failure) = (Some(id), None);
+            }
+        } else if instance.claims > 0 {
+            let error = LifecycleError::LoadFailed { model: name, retry_after };
+            self.actions.push(Action::Refuse { instance: id, error });
+        }
+        self.admit(now);
+    }
+
+    /// Counts a failure. Returns the time until the next load may begin. While a version serves that is whole, the
+    /// failure of another says nothing about the next load.
+    pub(super) fn note_failure(&mut self, id: &ModelId, now: Duration) -> Duration {
+        let Some(model) = self.models.get_mut(id) else { return Duration::ZERO };
+        if model.serving.is_some_and(|serving| self.instances[&serving].part == LoadPart::Full) {
+            return Duration::ZERO;
+        }
+        let n = model.failure.map_or(0, |failure| failure.n);
+        let wait = self.options.backoff.wait(n);
+        model.failure = Some(Failure { until: now.saturating_add(wait), n: n.saturating_add(1) });
+        wait
+    }
+
+    /// Gives a Queued or Loading instance up; `error` is for those who wait for it.
+    pub(super) fn give_up(&mut self, id: InstanceId, error: Option<LifecycleError>) {
+        let Some(instance) = self.instances.get_mut(&id) else { return };
+        if let Some(model) = self.models.get_mut(&instance.model).filter(|model| model.next == Some(id)) {
+            model.next = None;
+        }
+        if let Some(error) = error.filter(|_| instance.claims > 0) {
+            self.actions.push(Action::Refuse { instance: id, error });
+        }
+        self.stats.cancelled += 1;
+        if instance.phase == Phase::Queued {
+            self.instances.remove(&id);
+        } else {
+            (instance.phase, instance.claims) = (Phase::Abandoned, 0);
+            self.actions.push(Action::Cancel { instance: id });
+        }
+    }
+
+    /// Takes an instance out of service: it ends now, or with its last use.
+    pub(super) fn retire(&mut self, id: InstanceId) {
+        let Some(instance) = self.instances.get_mut(&id).filter(|it| it.phase == Phase::Ready) else { return };
+        instance.phase = Phase::Draining;
+        let is_idle = instance.claims == 0;
+        if let Some(model) = self.models.get_mut(&instance.model).filter(|model| model.serving == Some(id)) {
+            (model.serving, model.failure) = (None, None);
+        }
+        if is_idle {
+            self.end(id);
+        }
+    }
+
+    pub(super) fn evict(&mut self, id: InstanceId) {
+        self.stats.evictions += 1;
+        self.retire(id);
+    }
+
+    pub(super) fn end(&mut self, id: InstanceId) {
+        if let Some(instance) = self.instances.get_mut(&id) {
+            instance.phase = Phase::Ending;
+            self.actions.push(Action::Drop { instance: id });
+        }
+    }
+}
