@@ -36,7 +36,7 @@ pub mod supervised;
 pub mod telemetry;
 pub mod watchdog;
 
-pub use admission::{AdmissionOptions, Admitted};
+pub use admission::{Admission, AdmissionOptions, Admitted, NoPlace, QueuePermit};
 pub use conductor::{Attempts, EngineState, SupervisionOptions};
 pub use engine_thread::OpenEngine;
 pub use error::RuntimeError;

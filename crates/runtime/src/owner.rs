@@ -8,7 +8,7 @@ use crate::engine_thread::{EngineThread, Opened, OwnedShare, StepJob, StepOutcom
 use crate::events;
 use crate::scheduler::{Share, Terms, Work};
 use crate::sequence::Sequence;
-use crate::telemetry::Telemetry;
+use crate::telemetry::{FailureMode, Stage, Telemetry};
 use ballast_backend::{Clock, ErrorKind, GeneratorShape, LogitRows, Logits, ReasonCode};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -98,6 +98,10 @@ pub(crate) struct Owner {
     /// Memory of the last step, to be used again.
     pub(crate) spare: Option<StepJob>,
     pub(crate) drain_until: Option<Duration>,
+    /// When the step in progress began.
+    pub(crate) stepping_since: Option<Duration>,
+    /// When the engine was last seen to end a step.
+    pub(crate) observed_at: Duration,
     /// When the present instance was lost.
     pub(crate) lost_at: Option<Duration>,
     pub(crate) name: &'static str,
@@ -231,15 +235,32 @@ impl Owner {
                 StepEnd::Panicked
             }
         };
+        let failure = match &end {
+            StepEnd::Done(_) => None,
+            StepEnd::Failed(kind) => Some(FailureMode::of(Stage::Run, *kind, None)),
+            StepEnd::Panicked => Some(FailureMode::of(Stage::Run, ErrorKind::Internal, None)),
+        };
         if self.conductor.stepped(generation, end, now) == Heard::No {
             return;
         }
+        self.count_step(failure, now);
         self.spare = Some(job);
         if matches!(self.conductor.engine_state(), EngineState::Down | EngineState::Ended) {
             self.telemetry.emit(&events::EngineCrashed { engine: self.name });
             self.lost_at = Some(now);
             self.engine.take().into_iter().for_each(EngineThread::abandon);
         }
+    }
+
+    /// Counts a step as an inference, and how much of the time the engine was at work.
+    fn count_step(&mut self, failure: Option<FailureMode>, now: Duration) {
+        let Some(since) = self.stepping_since.take() else { return };
+        let duration = now.saturating_sub(since);
+        let available = now.saturating_sub(std::mem::replace(&mut self.observed_at, now));
+        let outcome = failure.map_or(Ok(()), Err);
+        let engine = self.name;
+        self.telemetry.emit(&events::InferenceEnded { engine, duration, outcome, dispatch: None, sla_violated: false });
+        self.telemetry.emit(&events::ThreadsObserved { busy: duration, available });
     }
 
     /// Whether there is a row for every share that samples.
@@ -261,6 +282,7 @@ impl Owner {
             }
         };
         job.shares.extend(self.conductor.shares().iter().map(own));
+        self.stepping_since = Some(self.clock.now());
         if let Some(engine) = &self.engine {
             engine.run(job);
         }
@@ -274,8 +296,12 @@ impl Owner {
 
     fn report(&self) {
         let (gauges, scheduler, counts) = (&self.gauges, self.conductor.scheduler(), self.conductor.counts());
-        gauges.n_active.store(scheduler.running().len(), Ordering::Relaxed);
-        gauges.n_queued.store(scheduler.n_waiting(), Ordering::Relaxed);
+        let (n_running, n_waiting) = (scheduler.running().len(), scheduler.n_waiting());
+        let n_running_before = gauges.n_active.swap(n_running, Ordering::Relaxed);
+        let n_waiting_before = gauges.n_queued.swap(n_waiting, Ordering::Relaxed);
+        if (n_running, n_waiting) != (n_running_before, n_waiting_before) {
+            self.telemetry.emit(&events::QueueDepth { n_waiting, n_running });
+        }
         gauges.n_available_blocks.store(scheduler.n_available_blocks(), Ordering::Relaxed);
         gauges.n_preempted.store(scheduler.n_preempted(), Ordering::Relaxed);
         gauges.n_evicted_blocks.store(scheduler.n_evicted_blocks(), Ordering::Relaxed);

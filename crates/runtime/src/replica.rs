@@ -129,6 +129,8 @@ impl Replica {
             gauges: Arc::clone(&gauges),
             spare: None,
             drain_until: None,
+            stepping_since: None,
+            observed_at: Duration::ZERO,
             lost_at: None,
             name,
             telemetry: parts.telemetry.clone(),
