@@ -30,8 +30,12 @@ impl World<'_> {
                 n_probes += u32::from(slot.work.is_probe());
             }
             let probes_out = self.runtime.inner.replicas[station.idx].breaker().probes_out();
-            assert_eq!(probes_out, n_probes, "engine {}: probes are miscounted", station.idx);
+            let is_right = station.is_behind || probes_out == n_probes;
+            assert!(is_right, "engine {}: {probes_out} probes are out, {n_probes} are held", station.idx);
             assert!(probes_out <= self.scenario.options.breaker.probes_max, "too many probes are out");
+        }
+        if self.stations.iter().any(|station| station.is_behind) {
+            return; // Some requests are still on their way to their owner.
         }
         let admission = &self.runtime.inner.admission;
         let counted = (admission.n_waiting(), admission.n_queued_tokens());

@@ -82,6 +82,8 @@ pub(super) struct Around {
     pub(super) is_draining: bool,
     pub(super) slow_reader_max: Duration,
     pub(super) queue_bound: Option<Duration>,
+    /// How late the end of a phase may be.
+    pub(super) tick: Duration,
 }
 
 impl Life {
@@ -214,7 +216,7 @@ impl Life {
             return;
         }
         let within = |took: Duration, bound: Option<Duration>, phase: Phase| {
-            let is_late = bound.is_some_and(|bound| took > bound + TICK);
+            let is_late = bound.is_some_and(|bound| took > bound + around.tick);
             assert!(!is_late, "{context}: {phase:?} took {took:?} of {bound:?}");
         };
         // What a later engine ran had its time in the queue before.
@@ -229,7 +231,7 @@ impl Life {
         within(timings.queue, around.queue_bound, Phase::Queue);
         if let (Some(ReasonCode::CancelledByCaller), Some(at)) = (summary.reason, self.ended_by_reader_at) {
             let took = (self.submitted_at + timings.total).saturating_sub(at);
-            assert!(took <= TICK, "{context}: {took:?} after it was cancelled");
+            assert!(took <= around.tick, "{context}: {took:?} after it was cancelled");
         }
     }
 }

@@ -38,7 +38,13 @@ pub(super) enum Weather {
 }
 
 impl Weather {
-    pub(super) const ALL: [Self; 5] = [Self::Calm, Self::Flood, Self::Readers, Self::Engines, Self::Storm];
+    /// The weather of seeds that follow one another.
+    const FORECAST: [Self; 8] =
+        [Self::Calm, Self::Flood, Self::Readers, Self::Engines, Self::Storm, Self::Engines, Self::Storm, Self::Engines];
+
+    pub(super) fn of(seed: u64) -> Self {
+        Self::FORECAST[usize::try_from(seed % 8).expect("it is below 8")]
+    }
 
     pub(super) fn has_faults(self) -> bool {
         matches!(self, Self::Engines | Self::Storm)
@@ -66,6 +72,8 @@ pub(super) struct Temper {
     pub(super) hangs_in_open: u64,
     /// Bytes that every step leaves behind.
     pub(super) leaks: u64,
+    /// Its numbers are now and then further from the reference than they may be.
+    pub(super) drifts: bool,
     /// Faulty for this long, then well for as long, and so on.
     pub(super) flaps: Option<Duration>,
 }
@@ -122,12 +130,14 @@ pub(super) struct Scenario {
     pub(super) drain: Option<(usize, Duration)>,
     /// Longest time in the queue, where that can be said.
     pub(super) queue_bound: Option<Duration>,
+    /// Longest time that an owner is late.
+    pub(super) lag: Duration,
 }
 
 impl Scenario {
     pub(super) fn new(seed: u64, n_requests: usize) -> Self {
         let dice = &mut Dice::new(seed);
-        let weather = Weather::ALL[usize::try_from(seed % 5).expect("it is below 5")];
+        let weather = Weather::of(seed);
         let options = options(dice, weather);
         let n_engines = if weather.has_faults() { dice.size(1, CHAIN_MAX) } else { 1 };
         let context_len = dice.size(24, 48);
@@ -151,6 +161,7 @@ impl Scenario {
             poison: if weather.has_faults() { dice.pick(&[0, 0, 2]) } else { 0 },
             drain,
             queue_bound: None,
+            lag: if weather == Weather::Storm { dice.micros(0, 800) } else { Duration::ZERO },
         };
         scenario.queue_bound = (weather == Weather::Flood).then(|| scenario.flood_bound());
         scenario
@@ -277,6 +288,8 @@ fn options(dice: &mut Dice, weather: Weather) -> RuntimeOptions {
             window: dice.millis(200, 1000),
             samples_min: 5,
             memory_bytes_max: Some(MEMORY_BYTES_MAX),
+            sla: dice.maybe(200, |dice| dice.millis(1, 50)).filter(|_| weather.has_faults()),
+            sla_inferences_min: 20,
             open_for: backoff(dice.millis(10, 60)),
             probes_max: u32::try_from(dice.between(1, 3)).unwrap(),
             successes_to_close: u32::try_from(dice.between(1, 3)).unwrap(),
@@ -302,7 +315,7 @@ fn engine(dice: &mut Dice, weather: Weather, context_len: usize) -> EnginePlan {
     let flawed = weather.has_faults() && dice.chance(850);
     EnginePlan {
         shape,
-        reopens: !flawed || dice.chance(850),
+        reopens: !flawed || dice.chance(920),
         temper: if flawed { temper(dice) } else { Temper::default() },
         heals_at: dice.millis(300, 3000),
         micros_per_step: dice.between(100, 900),
@@ -321,17 +334,18 @@ fn temper(dice: &mut Dice) -> Temper {
         ErrorKind::Internal,
         ErrorKind::Internal,
     ];
-    let rare = |dice: &mut Dice| dice.maybe(400, |dice| dice.pick(&[3, 10, 40])).unwrap_or(0);
+    let rare = |dice: &mut Dice| dice.maybe(400, |dice| dice.pick(&[6, 30, 90])).unwrap_or(0);
     Temper {
         fails: dice.maybe(600, |dice| (dice.pick(&kinds), dice.pick(&[5, 50, 300, 900]))),
         panics: rare(dice),
-        hangs: rare(dice) / 3,
-        dallies: rare(dice) / 3,
+        hangs: rare(dice) / 2,
+        dallies: rare(dice) / 2,
         obeys: dice.chance(600),
         comes_back: dice.chance(600),
         fails_to_open: dice.maybe(400, |dice| dice.between(100, 900)).unwrap_or(0),
         hangs_in_open: dice.maybe(300, |dice| dice.between(50, 500)).unwrap_or(0),
         leaks: dice.maybe(250, |dice| dice.between(1, 8)).unwrap_or(0),
+        drifts: dice.chance(150),
         flaps: dice.maybe(400, |dice| dice.millis(20, 300)),
     }
 }

@@ -31,6 +31,8 @@ pub(super) struct Station {
     outbox: SyncSender<Message>,
     newborns: Receiver<Newborn>,
     pub(super) memory_bytes: u64,
+    /// Its owner has not looked since something may have come.
+    pub(super) is_behind: bool,
 }
 
 /// What an engine told its owner.
@@ -69,6 +71,7 @@ impl Station {
             outbox,
             newborns,
             memory_bytes: 0,
+            is_behind: false,
         };
         (replica, station)
     }

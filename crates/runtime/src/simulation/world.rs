@@ -3,11 +3,11 @@
 use super::checks::number_of;
 use super::dice::Dice;
 use super::engine::Course;
-use super::reader::{Around, Life, Woken};
+use super::reader::{Around, Life, TICK, Woken};
 use super::scenario::{Asked, CAPPED_TOKENS, Habit, MEMORY_BYTES_MAX, Rules, Scenario};
 use super::station::{NAMES, Station};
 use super::trace::Trace;
-use crate::breaker::Position;
+use crate::breaker::{Parity, Position};
 use crate::runtime::RuntimeParts;
 use crate::scheduler::Work;
 use crate::{CorrelationId, Event, FinishReason, Runtime, RuntimeError, Summary};
@@ -72,7 +72,8 @@ pub(super) struct World<'a> {
     woken: Arc<Woken>,
     n_asked: usize,
     pub(super) drained_at: Option<Duration>,
-    open_since: Option<Duration>,
+    /// The breaker of the first engine was seen open, for how many times, since when.
+    open_since: Option<(u64, Duration)>,
     tally: Tally,
     /// For tests of the checks: engines say something else, this often in a thousand.
     pub(super) lies: u64,
@@ -192,6 +193,7 @@ impl<'a> World<'a> {
         match self.runtime.submit(asked.request) {
             Ok(stream) => {
                 self.trace.note(self.now, "taken: request", who, life.n_prompt as u64);
+                self.check_open_ends(life.n_prompt);
                 assert!(self.drained_at.is_none(), "request {who} was taken while draining");
                 assert_ne!(life.tenant.as_str(), "blocked", "request {who} was to be blocked");
                 (life.canceller, life.stream) = (stream.canceller(), Some(stream));
@@ -200,12 +202,14 @@ impl<'a> World<'a> {
             }
             Err(error) => {
                 self.check_refusal(&life, &error, &before);
+                if matches!(error, RuntimeError::CircuitOpen { .. }) {
+                    self.check_open_ends(life.n_prompt);
+                }
                 let word = error.reason().map_or("invalid", ReasonCode::as_str);
                 *self.tally.ends.entry(format!("refused {word}")).or_default() += 1;
                 self.lives.push(None);
             }
         }
-        self.check_open_ends();
     }
 
     fn begin_reading(&mut self, who: usize) {
@@ -266,6 +270,7 @@ impl<'a> World<'a> {
             is_draining: self.drained_at.is_some(),
             slow_reader_max: self.scenario.options.slow_reader_max,
             queue_bound: self.scenario.queue_bound,
+            tick: TICK + self.scenario.lag * 2,
         };
         life.check_end(summary, &around);
         life.stream = None;
@@ -325,6 +330,7 @@ impl<'a> World<'a> {
             if leaks {
                 self.observe_memory(idx);
             }
+            self.compare(idx);
             match told.course {
                 Course::Failed(ErrorKind::Invalid) if who.len() == 1 => {
                     self.lives[who[0]].iter_mut().for_each(|life| life.is_refused = true);
@@ -333,6 +339,18 @@ impl<'a> World<'a> {
                 Course::Failed(_) | Course::Panicked if is_present => self.note_faults(idx, &who),
                 Course::Done | Course::Failed(_) | Course::Panicked => {}
             }
+        }
+    }
+
+    /// A comparison with the reference engine, now and then; whenever the breaker waits for one.
+    fn compare(&mut self, idx: usize) {
+        let is_off = self.now < self.stations[idx].plan.heals_at && self.stations[idx].plan.temper.drifts;
+        let breaker = self.runtime.inner.replicas[idx].breaker();
+        if is_off && self.dice.chance(20) {
+            breaker.observe_parity(Parity::Exceeded, self.now);
+            assert_ne!(breaker.position(), Position::Closed, "wrong numbers do not open the breaker");
+        } else if breaker.wants_parity() {
+            breaker.observe_parity(Parity::Within, self.now);
         }
     }
 
@@ -370,7 +388,12 @@ impl<'a> World<'a> {
     /// A turn of an owner that has something to do. Whether it had.
     fn turn(&mut self, idx: usize) -> bool {
         let now = self.now;
+        let (lag, is_due) = (self.scenario.lag, self.stations[idx].wake_at.is_some_and(|at| at <= now));
+        if !lag.is_zero() && !is_due && (self.stations[idx].is_behind || self.dice.chance(500)) {
+            return self.put_off(idx, lag);
+        }
         let station = &mut self.stations[idx];
+        station.is_behind = false;
         station.beat(now);
         let Some(owner) = &mut station.owner else { return false };
         let n_heard = owner.take_in_the_rest();
@@ -396,6 +419,16 @@ impl<'a> World<'a> {
         self.begin_step(idx);
         self.stations[idx].beat(now);
         true
+    }
+
+    /// Lets the owner look later.
+    fn put_off(&mut self, idx: usize, lag: Duration) -> bool {
+        let station = &mut self.stations[idx];
+        if !std::mem::replace(&mut station.is_behind, true) {
+            let at = self.now + self.dice.micros(1, 1 + u64::try_from(lag.as_micros()).expect("it is below a second"));
+            station.wake_at = Some(station.wake_at.map_or(at, |due| due.min(at)));
+        }
+        false
     }
 
     /// What became of the step of an instance that was lost, as its requests will be told.
@@ -444,8 +477,9 @@ impl<'a> World<'a> {
 
     /// Nothing is asked, and nobody works: requests that were taken have ended, or their readers do not read.
     fn is_quiet(&self) -> bool {
-        let no_work =
-            |station: &Station| station.owner.as_ref().is_none_or(|owner| owner.conductor.scheduler().is_idle());
+        let no_work = |station: &Station| {
+            !station.is_behind && station.owner.as_ref().is_none_or(|owner| owner.conductor.scheduler().is_idle())
+        };
         self.stations.iter().all(no_work)
             && self.lives.iter().flatten().all(|life| life.stream.is_none() || life.stalled_at.is_some())
     }
@@ -504,10 +538,19 @@ impl<'a> World<'a> {
     }
 
     /// An open breaker ends: once its time has passed, whoever asks finds it half open.
-    fn check_open_ends(&mut self) {
+    fn check_open_ends(&mut self, n_prompt: usize) {
         let replica = &self.runtime.inner.replicas[0];
-        let is_open = replica.breaker().position() == Position::Open && replica.is_running();
-        self.open_since = is_open.then(|| self.open_since.unwrap_or(self.now));
+        let (position, trips) = (replica.breaker().position(), replica.breaker().counters().trips());
+        let is_asked = replica.is_running() && n_prompt < replica.shape.context_len;
+        self.open_since = match self.open_since.filter(|(earlier, _)| *earlier == trips) {
+            Some((_, since)) if position == Position::Open => {
+                let is_over = self.now > since + self.scenario.options.breaker.open_for.max;
+                assert!(!is_over || !is_asked, "a breaker is open since {since:?}");
+                Some((trips, since))
+            }
+            None if position == Position::Open => Some((trips, self.now)),
+            Some(_) | None => None,
+        };
     }
 
     /// Only these refusals, and only for their reasons.
