@@ -31,6 +31,13 @@ impl Engine {
         Ok(Self { runtime, format, report: Arc::new(report) })
     }
 
+    /// An engine around a runtime that was built elsewhere, such as one whose engines are not named by
+    /// [`crate::wiring`].
+    #[must_use]
+    pub fn from_runtime(runtime: Runtime, format: PromptFormat, report: LoadReport) -> Self {
+        Self { runtime, format, report: Arc::new(report) }
+    }
+
     /// What loading found out.
     #[must_use]
     pub fn report(&self) -> &LoadReport {
@@ -57,6 +64,9 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::stream`].
+    ///
+    /// # Panics
+    /// If called from async code: use [`Engine::stream`] and [`TokenStream::recv`] there.
     pub fn generate(&self, generate: &Generate) -> Result<Answer, Error> {
         Ok(Answer::collect(self.stream(generate)?, |_| {}))
     }
@@ -117,6 +127,6 @@ impl Engine {
 }
 
 /// A seed for requests that bring none, from the system's randomness.
-fn random_seed() -> u64 {
+pub(crate) fn random_seed() -> u64 {
     RandomState::new().hash_one(0)
 }

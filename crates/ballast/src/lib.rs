@@ -28,6 +28,7 @@ mod error;
 mod generate;
 mod load;
 pub mod machine;
+mod models;
 mod report;
 pub mod score;
 pub mod wiring;
@@ -50,5 +51,10 @@ pub use engine::Engine;
 pub use error::Error;
 pub use generate::{Generate, Prompt};
 pub use load::{Isolation, LoadOptions};
+pub use models::{
+    AbArm, AffinityKey, CanaryTerms, LifecycleStats, LoadFailure, ModelLease, ModelReport, ModelSource, ModelState,
+    Models, ModelsOptions, OpenModel, Pressure, RollbackReason, RolloutChange, RolloutState, RoutePlan, RouteReport,
+    RouteTarget, RoutedLease, RoutedStream, SwapMode, TargetStats,
+};
 pub use report::{Finding, LoadReport};
 pub use worker::worker_main;
