@@ -30,6 +30,7 @@ mod load;
 pub mod machine;
 mod report;
 pub mod score;
+pub mod soak;
 pub mod wiring;
 mod worker;
 
