@@ -29,6 +29,10 @@ tidy:
 deny:
     cargo deny check
 
+# Guards taken out of the runtime, one at a time: does a test notice? Takes a while.
+mutants:
+    cargo xtask mutants
+
 # Half a minute of fuzzing, shared among the targets.
 fuzz-smoke:
     scripts/fuzz-smoke.sh 30
