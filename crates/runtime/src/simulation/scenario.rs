@@ -141,7 +141,10 @@ impl Scenario {
         let options = options(dice, weather);
         let n_engines = if weather.has_faults() { dice.size(1, CHAIN_MAX) } else { 1 };
         let context_len = dice.size(24, 48);
-        let chain: Vec<_> = (0..n_engines).map(|_| engine(dice, weather, context_len)).collect();
+        // Later engines may have less room.
+        let contexts = (0..n_engines).map(|idx| if idx == 0 { context_len } else { dice.size(8, 48) });
+        let contexts: Vec<usize> = contexts.collect();
+        let chain: Vec<_> = contexts.into_iter().map(|context_len| engine(dice, weather, context_len)).collect();
         let prefixes = (0..dice.size(1, 5)).map(|_| letters(dice, 0, 14)).collect();
         let tenants: Vec<TenantId> = ["a", "b", "capped", "blocked"].map(|name| name.parse().unwrap()).into();
         let first = &chain[0];
