@@ -29,6 +29,14 @@ tidy:
 deny:
     cargo deny check
 
+# Memory that threads, pools and faults lose, under valgrind.
+leaks:
+    scripts/leaks.sh
+
+# What the runtime costs beside the work itself, beside the seeds' figures.
+overheads *flags:
+    cargo run --release --package ballast-runtime --example overheads -- {{flags}}
+
 # Half a minute of fuzzing, shared among the targets.
 fuzz-smoke:
     scripts/fuzz-smoke.sh 30

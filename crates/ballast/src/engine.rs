@@ -2,8 +2,10 @@
 
 use crate::clock::unix_seconds;
 use crate::load::{Loaded, load};
+use crate::machine;
 use crate::{Answer, ChatSession, Error, Generate, LoadOptions, LoadReport, Prompt};
 use ballast_backend::TokenId;
+use ballast_runtime::events::MemoryObserved;
 use ballast_runtime::telemetry::MetricsSnapshot;
 use ballast_runtime::{Request, Runtime, TokenStream};
 use ballast_tokens::{PromptFormat, RenderOptions};
@@ -48,9 +50,13 @@ impl Engine {
         &self.runtime
     }
 
-    /// What was counted since it was loaded; `None` if the options of loading asked for no metrics.
+    /// What was counted since it was loaded; `None` if the options of loading asked for no metrics. The memory is that
+    /// of the whole process, read now; `None` where it cannot be read.
     #[must_use]
     pub fn metrics(&self) -> Option<MetricsSnapshot> {
+        if let Some(current_bytes) = machine::resident_bytes() {
+            self.runtime.telemetry().emit(&MemoryObserved { current_bytes });
+        }
         self.runtime.telemetry().metrics.as_ref().map(|metrics| metrics.snapshot())
     }
 

@@ -31,6 +31,7 @@ pub mod machine;
 mod models;
 mod report;
 pub mod score;
+pub mod soak;
 pub mod wiring;
 mod worker;
 

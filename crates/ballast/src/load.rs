@@ -80,7 +80,7 @@ impl Default for LoadOptions {
             chat_template: None,
             fallback_kernels: None,
             runtime: RuntimeOptions::default(),
-            telemetry: Telemetry { metrics: Some(Arc::default()), logger: Some(Arc::new(TracingLogger::default())) },
+            telemetry: Telemetry { metrics: Some(Arc::default()), logger: Some(Arc::new(TracingLogger)) },
         }
     }
 }
@@ -164,10 +164,10 @@ fn chain(path: &Path, gguf: &Arc<Gguf>, options: &LoadOptions) -> Result<Vec<Eng
 
 /// An engine's error as it was before the runtime carried it.
 fn opening_failed(error: RuntimeError) -> Error {
-    match error {
-        RuntimeError::Engine(error) => error.downcast::<Error>().unwrap_or_else(Error::from),
-        other => other.into(),
+    if let RuntimeError::Engine(error) = error {
+        return error.downcast::<Error>().unwrap_or_else(Error::from);
     }
+    error.into()
 }
 
 fn spec(name: &'static str, path: &Path, gguf: &Arc<Gguf>, options: LoadOptions) -> EngineSpec {
