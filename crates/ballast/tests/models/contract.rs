@@ -14,6 +14,7 @@ use ballast_runtime::routing::{ChoiceGuard, SharedRouter};
 use ballast_testkit::PATIENCE;
 use std::cell::Cell;
 use std::future::Future;
+use std::path::Path;
 use std::rc::Rc;
 
 const fn sent<T: Send>() {}
@@ -111,4 +112,34 @@ fn sessions_leases_and_streams_move_between_threads() {
     });
     let (n_turns, answer, lease) = moved.join().unwrap();
     assert_eq!((n_turns, answer.text), (4, lease.generate(&question()).unwrap().text));
+}
+
+/// Every Rust file below `dir`, as one text.
+fn sources(dir: &Path, text: &mut String) {
+    for entry in std::fs::read_dir(dir).unwrap().map(Result::unwrap) {
+        let path = entry.path();
+        if path.is_dir() {
+            sources(&path, text);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            *text += &std::fs::read_to_string(&path).unwrap();
+        }
+    }
+}
+
+#[test]
+fn the_document_names_tests_that_are_there() {
+    /// A word in code type with so many underscores is the name of a test.
+    const UNDERSCORES_MIN: usize = 3;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let document = std::fs::read_to_string(root.join("docs/CONCURRENCY.md")).unwrap();
+    let mut text = String::new();
+    sources(&root.join("crates"), &mut text);
+    let is_test = |word: &&str| {
+        word.matches('_').count() >= UNDERSCORES_MIN
+            && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+    };
+    let names: Vec<&str> = document.split('`').skip(1).step_by(2).filter(is_test).collect();
+    assert!(names.len() > 50, "{} names", names.len());
+    let missing: Vec<&&str> = names.iter().filter(|name| !text.contains(&format!("fn {name}("))).collect();
+    assert!(missing.is_empty(), "docs/CONCURRENCY.md names tests that do not exist: {missing:?}");
 }
