@@ -10,7 +10,7 @@ use std::marker::PhantomData;
 
 /// One conversation. It can move between threads but not be shared by them: turns have an order.
 ///
-/// ```compile_fail
+/// ```compile_fail,E0277
 /// fn shared_by_threads<T: Sync>() {}
 /// shared_by_threads::<ballast::ChatSession>();
 /// ```
@@ -77,6 +77,16 @@ impl ChatSession {
 
     /// Says something and starts the answer. The turn becomes part of the history when the reply has ended; dropping
     /// the reply before cancels it and leaves the history as it was.
+    ///
+    /// Turns have an order, so that the next cannot begin before the reply is gone:
+    ///
+    /// ```compile_fail,E0499
+    /// fn both_at_once(session: &mut ballast::ChatSession) {
+    ///     let first = session.send("first");
+    ///     let second = session.send("second");
+    ///     drop(first);
+    /// }
+    /// ```
     ///
     /// # Errors
     /// As [`Engine::stream`]; the history stays as it was.

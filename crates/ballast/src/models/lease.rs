@@ -28,7 +28,15 @@ impl Drop for Housed {
 
 /// A use of a loaded model. The model is not unloaded before its last lease is dropped, so that a lease must be held
 /// until the last of its streams has ended. An [`Engine`] that was cloned out of it is stopped when the model is
-/// unloaded; its requests then end with `DRAINING`.
+/// unloaded; its requests then end with `DRAINING`. A reference to it cannot outlive the lease:
+///
+/// ```compile_fail,E0505
+/// fn outlive(lease: ballast::ModelLease) {
+///     let engine: &ballast::Engine = &lease;
+///     drop(lease);
+///     engine.report();
+/// }
+/// ```
 pub struct ModelLease(Lease<Housed>);
 
 impl ModelLease {

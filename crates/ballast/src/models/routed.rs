@@ -10,7 +10,14 @@ use ballast_runtime::{Canceller, CorrelationId, Event, FinishReason, Phase, Summ
 use std::fmt;
 use std::task::{Context, Poll};
 
-/// A use of the version that was chosen for a request, for that one request.
+/// A use of the version that was chosen for a request, for that one request:
+///
+/// ```compile_fail,E0382
+/// fn ask_twice(lease: ballast::RoutedLease, generate: &ballast::Generate) {
+///     let first = lease.stream(generate);
+///     let second = lease.stream(generate);
+/// }
+/// ```
 pub struct RoutedLease {
     visit: Option<Visit>,
     lease: ModelLease,
