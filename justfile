@@ -36,6 +36,7 @@ leaks:
 # What the runtime costs beside the work itself, beside the seeds' figures.
 overheads *flags:
     cargo run --release --package ballast-runtime --example overheads -- {{flags}}
+
 # Guards taken out of the runtime, one at a time: does a test notice? Takes a while.
 mutants:
     cargo xtask mutants
