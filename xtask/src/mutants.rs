@@ -141,14 +141,14 @@ impl Copy {
     fn test(&self) -> io::Result<Verdict> {
         let log = self.0.join("mutants.log");
         let build = ["test", "--package", "ballast-runtime", "--lib", "--no-run"];
-        let built = self.run(Command::new("cargo").args(build), &log)?;
+        let built = self.run(Command::new("cargo").args(build), &log, u32::MAX)?;
         if !built.is_some_and(|status| status.success()) {
             return Ok(Verdict::NotCompiled);
         }
         let said = fs::read_to_string(&log)?;
         let binary = said.lines().find_map(|line| line.trim().strip_prefix(BUILT)?.strip_suffix(')'));
         let binary = binary.ok_or_else(|| io::Error::other("cargo did not say what it built"))?;
-        let ended = self.run(Command::new(self.0.join(binary)).env("BALLAST_REQUESTS", REQUESTS), &log)?;
+        let ended = self.run(Command::new(self.0.join(binary)).env("BALLAST_REQUESTS", REQUESTS), &log, LOOKS_MAX)?;
         let said = fs::read_to_string(&log)?;
         let failed = said.lines().filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"));
         Ok(match ended {
@@ -159,11 +159,11 @@ impl Copy {
     }
 
     /// Runs a command, with what it says in `log`; `None`: it did not end.
-    fn run(&self, command: &mut Command, log: &Path) -> io::Result<Option<ExitStatus>> {
+    fn run(&self, command: &mut Command, log: &Path, looks_max: u32) -> io::Result<Option<ExitStatus>> {
         let log = File::create(log)?;
         command.current_dir(&self.0).env("RUST_BACKTRACE", "0").stdin(Stdio::null());
         let mut running = command.stdout(log.try_clone()?).stderr(log).spawn()?;
-        for _ in 0..LOOKS_MAX {
+        for _ in 0..looks_max {
             if let Some(status) = running.try_wait()? {
                 return Ok(Some(status));
             }
