@@ -10,13 +10,16 @@
 //!
 //! `BALLAST_REQUESTS` sets how many requests the long tests make, all together.
 
+mod calls;
 mod checks;
 mod dice;
 mod engine;
 mod reader;
+mod requests;
 mod scenario;
 mod station;
 mod story;
+mod tally;
 mod tests;
 mod trace;
 mod world;

@@ -7,8 +7,8 @@ pub(super) const TABLE: &[Mutant] = &[
     Mutant {
         name: "kv: twins share one block",
         file: "kv.rs",
-        old: "                Some(&twin) => {",
-        new: "                Some(&twin) if self.n_evicted == u64::MAX => {",
+        old: "match self.sealed.get(&key) {",
+        new: "match self.sealed.get(&key).filter(|_| self.n_evicted == u64::MAX) {",
     },
     Mutant { name: "kv: a twin is held", file: "kv.rs", old: "                    self.hold(twin);\n", new: "" },
     Mutant {

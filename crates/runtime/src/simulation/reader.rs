@@ -178,6 +178,7 @@ impl Life {
         }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "whatever else there is, it is wrong")]
     fn check_cancelled(&self, reason: ReasonCode, summary: &Summary, around: &Around, context: &str) {
         assert_eq!(summary.overdue.is_some(), reason == ReasonCode::CancelledByTimeout, "{context}: overdue");
         match reason {
@@ -204,7 +205,7 @@ impl Life {
                 assert!(!is_early, "{context}: cut too early");
             }
             ReasonCode::Draining => assert!(around.is_draining, "{context}: nothing is drained"),
-            other => panic!("{context}: {other:?} ends no request"),
+            _ => panic!("{context}: that ends no request"),
         }
     }
 

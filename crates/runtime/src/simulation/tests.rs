@@ -1,8 +1,9 @@
 //! The runs.
 
 use super::scenario::{Scenario, Weather};
+use super::tally::Tally;
 use super::trace::Trace;
-use super::world::{Tally, World};
+use super::world::World;
 use ballast_testkit::tiny_tokenizer;
 use ballast_tokens::Tokenizer;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

@@ -1,21 +1,19 @@
 //! The loop: virtual time goes from one thing that happens to the next, and everything is checked in between.
 
-use super::checks::number_of;
 use super::dice::Dice;
-use super::engine::Course;
-use super::reader::{Around, Life, TICK, Woken};
-use super::scenario::{Asked, CAPPED_TOKENS, Habit, MEMORY_BYTES_MAX, Rules, Scenario};
-use super::station::{NAMES, Station};
+use super::reader::{Life, Woken};
+use super::scenario::{Habit, Rules, Scenario};
+use super::station::Station;
+use super::tally::Tally;
 use super::trace::Trace;
-use crate::breaker::{Parity, Position};
+use crate::Runtime;
+use crate::breaker::Position;
 use crate::runtime::RuntimeParts;
-use crate::scheduler::Work;
-use crate::{CorrelationId, Event, FinishReason, Runtime, RuntimeError, Summary};
-use ballast_backend::{Clock, ErrorKind, LogitRows, ReasonCode};
+use ballast_backend::Clock;
 use ballast_testkit::VirtualClock;
 use ballast_tokens::Tokenizer;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +24,7 @@ const PROBE_EVERY: Duration = Duration::from_millis(20);
 
 /// What is bound to happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Coming {
+pub(super) enum Coming {
     Arrival,
     Read(usize),
     Leave(usize),
@@ -34,47 +32,23 @@ enum Coming {
     Probe,
 }
 
-/// What became of the requests, and what happened on the way.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Tally {
-    pub(super) asked: usize,
-    pub(super) ends: BTreeMap<String, usize>,
-    pub(super) happened: BTreeMap<&'static str, u64>,
-}
-
-impl Tally {
-    fn count(&mut self, what: &'static str, n: u64) {
-        *self.happened.entry(what).or_default() += n;
-    }
-
-    pub(super) fn add(&mut self, other: &Self) {
-        self.asked += other.asked;
-        for (end, n) in &other.ends {
-            *self.ends.entry(end.clone()).or_default() += n;
-        }
-        for (&what, n) in &other.happened {
-            self.count(what, *n);
-        }
-    }
-}
-
 pub(super) struct World<'a> {
     pub(super) scenario: &'a Scenario,
-    dice: Dice,
-    trace: &'a Trace,
+    pub(super) dice: Dice,
+    pub(super) trace: &'a Trace,
     clock: VirtualClock,
     pub(super) now: Duration,
-    coming: BinaryHeap<Reverse<(Duration, u64, Coming)>>,
-    n_coming: u64,
+    pub(super) coming: BinaryHeap<Reverse<(Duration, u64, Coming)>>,
+    pub(super) n_coming: u64,
     pub(super) runtime: Runtime,
     pub(super) stations: Vec<Station>,
     pub(super) lives: Vec<Option<Box<Life>>>,
-    woken: Arc<Woken>,
-    n_asked: usize,
+    pub(super) woken: Arc<Woken>,
+    pub(super) n_asked: usize,
     pub(super) drained_at: Option<Duration>,
     /// The breaker of the first engine was seen open, for how many times, since when.
-    open_since: Option<(u64, Duration)>,
-    tally: Tally,
+    pub(super) open_since: Option<(u64, Duration)>,
+    pub(super) tally: Tally,
     /// For tests of the checks: engines say something else, this often in a thousand.
     pub(super) lies: u64,
 }
@@ -125,7 +99,7 @@ impl<'a> World<'a> {
         self.tally
     }
 
-    fn expect(&mut self, at: Duration, what: Coming) {
+    pub(super) fn expect(&mut self, at: Duration, what: Coming) {
         self.n_coming += 1;
         self.coming.push(Reverse((at, self.n_coming, what)));
     }
@@ -149,7 +123,7 @@ impl<'a> World<'a> {
         self.lives.iter().rev().flatten().next().map_or(self.now, |life| life.submitted_at).max(last_heal)
     }
 
-    fn live(&self) -> Vec<usize> {
+    pub(super) fn live(&self) -> Vec<usize> {
         self.lives.iter().flatten().filter(|life| life.stream.is_some()).map(|life| life.who).collect()
     }
 
@@ -171,207 +145,14 @@ impl<'a> World<'a> {
         }
     }
 
-    fn arrive(&mut self) {
-        let asked = self.scenario.ask(&mut self.dice);
-        self.submit(asked);
-        if let Some((_, patience)) = self.scenario.drain.filter(|(at, _)| *at == self.n_asked) {
-            self.drain(patience);
-        }
-        if self.n_asked < self.scenario.n_requests {
-            let at = self.now + self.scenario.gap(&mut self.dice);
-            self.expect(at, Coming::Arrival);
-        }
-    }
-
-    fn submit(&mut self, mut asked: Asked) {
-        let who = self.lives.len();
-        asked.request.correlation = Some(CorrelationId::from_number(who as u64));
-        let cap = (asked.request.tenant.as_str() == "capped").then_some(CAPPED_TOKENS);
-        let mut life = Box::new(Life::new(who, &asked, cap, self.now, &self.woken));
-        self.n_asked += 1;
-        let before = self.runtime.health();
-        match self.runtime.submit(asked.request) {
-            Ok(stream) => {
-                self.trace.note(self.now, "taken: request", who, life.n_prompt as u64);
-                self.check_open_ends(life.n_prompt);
-                assert!(self.drained_at.is_none(), "request {who} was taken while draining");
-                assert_ne!(life.tenant.as_str(), "blocked", "request {who} was to be blocked");
-                (life.canceller, life.stream) = (stream.canceller(), Some(stream));
-                self.lives.push(Some(life));
-                self.begin_reading(who);
-            }
-            Err(error) => {
-                self.check_refusal(&life, &error, &before);
-                if matches!(error, RuntimeError::CircuitOpen { .. }) {
-                    self.check_open_ends(life.n_prompt);
-                }
-                let word = error.reason().map_or("invalid", ReasonCode::as_str);
-                *self.tally.ends.entry(format!("refused {word}")).or_default() += 1;
-                self.lives.push(None);
-            }
-        }
-    }
-
-    fn begin_reading(&mut self, who: usize) {
-        let Some(life) = &self.lives[who] else { return };
-        match life.habit {
-            Habit::LeavesAfter(after) => self.expect(self.now + after, Coming::Leave(who)),
-            Habit::CancelsAfter(after) => self.expect(self.now + after, Coming::Cancel(who)),
-            Habit::Prompt | Habit::Slow(_) | Habit::Stalls(_) | Habit::LeavesAt(_) => {}
-        }
-        self.on_woken(who);
-    }
-
-    fn on_woken(&mut self, who: usize) {
-        let Some(life) = &self.lives[who] else { return };
-        match life.habit {
-            Habit::Slow(pause) => self.expect(self.now + pause, Coming::Read(who)),
-            Habit::Prompt | Habit::Stalls(_) | Habit::LeavesAt(_) | Habit::LeavesAfter(_) | Habit::CancelsAfter(_) => {
-                self.read(who);
-            }
-        }
-    }
-
-    /// Reads what there is, as the reader does.
-    fn read(&mut self, who: usize) {
-        loop {
-            let Some(life) = self.lives[who].as_mut().filter(|life| life.stream.is_some()) else { return };
-            match life.habit {
-                Habit::Stalls(n) if life.n_read >= n => {
-                    life.stalled_at.get_or_insert(self.now);
-                    return;
-                }
-                Habit::LeavesAt(n) if life.n_read >= n => return self.leave(who),
-                _ => {}
-            }
-            let Some(event) = life.poll() else { return };
-            match event {
-                Event::Token(token) => life.check_token(&token, self.now),
-                Event::Done(summary) => return self.end(who, &summary),
-            }
-            if let Habit::Slow(pause) = life.habit {
-                return self.expect(self.now + pause, Coming::Read(who));
-            }
-        }
-    }
-
-    fn end(&mut self, who: usize, summary: &Summary) {
-        let Some(life) = self.lives[who].as_mut() else { return };
-        let engine_idx = NAMES.iter().position(|name| *name == summary.engine);
-        let engine_idx = engine_idx.unwrap_or_else(|| panic!("request {who} was lost: {summary:?}"));
-        self.trace.note(self.now, "ended: request", who, engine_idx as u64);
-        let station = &self.stations[engine_idx];
-        let around = Around {
-            engine_idx,
-            context_len: crate::owner::usable(&station.plan.shape).context_len,
-            attempts_max: self.scenario.options.supervision.attempts.0,
-            is_lost: station.owner.is_none() && self.drained_at.is_none() && !station.plan.reopens
-                || (!station.plan.reopens && station.instance.is_gone_or_given_up()),
-            is_draining: self.drained_at.is_some(),
-            slow_reader_max: self.scenario.options.slow_reader_max,
-            queue_bound: self.scenario.queue_bound,
-            tick: TICK + self.scenario.lag * 2,
-        };
-        life.check_end(summary, &around);
-        life.stream = None;
-        let (is_error, n_read, n_prompt) = (summary.finish_reason == FinishReason::Error, life.n_read, life.n_prompt);
-        let is_poison = life.is_poison;
-        if is_error && n_read == 0 {
-            self.check_no_engine_was_left(who, engine_idx, n_prompt);
-        }
-        assert!(!is_error || self.scenario.weather.has_faults(), "request {who} failed on healthy engines");
-        assert!(
-            !is_poison || is_error || summary.finish_reason == FinishReason::Cancelled,
-            "poison {who} was answered"
-        );
-        let word = summary.reason.map_or("", ReasonCode::as_str);
-        *self.tally.ends.entry(format!("{} {word}", summary.finish_reason.as_str())).or_default() += 1;
-        self.tally.count("cached prompt tokens", summary.usage.cached_tokens as u64);
-        self.tally.count("tokens", n_read as u64);
-        self.tally.count("went on at another engine", u64::from(engine_idx > 0));
-        self.tally.count("retried", u64::from(summary.degraded.contains(&ReasonCode::Retried)));
-        self.tally
-            .count("answered after a retry", u64::from(!is_error && summary.degraded.contains(&ReasonCode::Retried)));
-    }
-
-    fn leave(&mut self, who: usize) {
-        let Some(life) = self.lives[who].as_mut().filter(|life| life.stream.is_some()) else { return };
-        self.trace.note(self.now, "left: request", who, life.n_read as u64);
-        life.ended_by_reader_at = Some(self.now);
-        life.stream = None;
-        *self.tally.ends.entry("reader left".to_owned()).or_default() += 1;
-    }
-
-    fn cancel(&mut self, who: usize) {
-        let Some(life) = self.lives[who].as_mut().filter(|life| life.stream.is_some()) else { return };
-        self.trace.note(self.now, "cancelled: request", who, life.n_read as u64);
-        life.ended_by_reader_at = Some(self.now);
-        life.canceller.cancel();
-    }
-
     pub(super) fn drain(&mut self, patience: Duration) {
         self.trace.note(self.now, "drained, ms of patience:", 0, u64::try_from(patience.as_millis()).unwrap());
         self.drained_at = Some(self.now + patience);
         self.runtime.drain(patience);
     }
 
-    fn end_calls(&mut self, idx: usize) {
-        let told = self.stations[idx].end_calls(self.now, &mut self.dice);
-        for told in told {
-            let station = &self.stations[idx];
-            let is_present = told.generation == station.instance.generation && station.owner.is_some();
-            self.tally.count("answers of instances given up", u64::from(!is_present));
-            let leaks = station.plan.temper.leaks > 0;
-            let Some(who) = told.who else {
-                self.trace.note(self.now, "opened: engine", idx, told.generation);
-                continue;
-            };
-            self.trace.note(self.now, told.course.word(), idx, told.generation);
-            if leaks {
-                self.observe_memory(idx);
-            }
-            self.compare(idx);
-            match told.course {
-                Course::Failed(ErrorKind::Invalid) if who.len() == 1 => {
-                    self.lives[who[0]].iter_mut().for_each(|life| life.is_refused = true);
-                }
-                Course::Failed(ErrorKind::Cancelled) if !self.are_awaited(idx, &who) => {}
-                Course::Failed(_) | Course::Panicked if is_present => self.note_faults(idx, &who),
-                Course::Done | Course::Failed(_) | Course::Panicked => {}
-            }
-        }
-    }
-
-    /// A comparison with the reference engine, now and then; whenever the breaker waits for one.
-    fn compare(&mut self, idx: usize) {
-        let is_off = self.now < self.stations[idx].plan.heals_at && self.stations[idx].plan.temper.drifts;
-        let breaker = self.runtime.inner.replicas[idx].breaker();
-        if is_off && self.dice.chance(20) {
-            breaker.observe_parity(Parity::Exceeded, self.now);
-            assert_ne!(breaker.position(), Position::Closed, "wrong numbers do not open the breaker");
-        } else if breaker.wants_parity() {
-            breaker.observe_parity(Parity::Within, self.now);
-        }
-    }
-
-    /// Whether some of these requests have not ended.
-    fn are_awaited(&self, idx: usize, who: &[usize]) -> bool {
-        let Some(owner) = &self.stations[idx].owner else { return false };
-        let mut slots = owner.conductor.scheduler().slots();
-        slots.any(|slot| !slot.work.is_finished() && who.contains(&number_of(&slot.work)))
-    }
-
-    fn observe_memory(&mut self, idx: usize) {
-        let station = &self.stations[idx];
-        let bytes = if self.now < station.plan.heals_at { station.memory_bytes } else { 0 };
-        let breaker = self.runtime.inner.replicas[idx].breaker();
-        breaker.observe_memory(bytes, self.now);
-        let is_over = bytes > MEMORY_BYTES_MAX;
-        assert!(!is_over || breaker.position() == Position::Open, "too much memory does not open the breaker");
-    }
-
     /// Owners and readers take turns until none has anything to do.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         loop {
             let mut is_done = true;
             for idx in 0..self.stations.len() {
@@ -431,52 +212,8 @@ impl<'a> World<'a> {
         false
     }
 
-    /// What became of the step of an instance that was lost, as its requests will be told.
-    fn note_losses(&mut self, idx: usize) {
-        let Some(who) = self.stations[idx].take_stall() else { return };
-        self.trace.note(self.now, "stalled: engine", idx, who.len() as u64);
-        self.tally.count("stalls", 1);
-        self.note_faults(idx, &who);
-    }
-
-    pub(super) fn note_faults(&mut self, idx: usize, who: &[usize]) {
-        for &who in who {
-            if let Some(life) = &mut self.lives[who] {
-                life.n_faults[idx] += 1;
-            }
-        }
-    }
-
-    /// Hands a planned step to the engine, which looks whether it may be so.
-    fn begin_step(&mut self, idx: usize) {
-        let Some(job) = self.stations[idx].take_job() else { return };
-        if self.stations[idx].owner.is_none() {
-            return; // The owner's last step: its requests have ended.
-        }
-        let step = self.check_step(idx, job);
-        let is_poisoned = step.who.iter().any(|&who| self.lives[who].as_ref().is_some_and(|life| life.is_poison));
-        self.tally.count("steps", 1);
-        self.tally.count("shares", step.who.len() as u64);
-        self.trace.note(self.now, "steps: engine", idx, step.who.first().map_or(0, |&who| who as u64));
-        let station = &mut self.stations[idx];
-        station.begin(step, is_poisoned, self.now, &mut self.dice);
-        if self.lies > 0 && self.dice.chance(self.lies) {
-            self.lie(idx);
-        }
-    }
-
-    /// Spoils a position that the step relies on: a wrong engine, for tests of the checks.
-    fn lie(&mut self, idx: usize) {
-        let instance = &mut self.stations[idx].instance;
-        let Some(step) = instance.call.as_ref().and_then(|call| call.step.as_ref()) else { return };
-        let share = &step.job.shares[0];
-        if share.start > 0 && share.logits == LogitRows::Last {
-            instance.memory.cell(&share.blocks, share.start - 1).value ^= 1;
-        }
-    }
-
     /// Nothing is asked, and nobody works: requests that were taken have ended, or their readers do not read.
-    fn is_quiet(&self) -> bool {
+    pub(super) fn is_quiet(&self) -> bool {
         let no_work = |station: &Station| {
             !station.is_behind && station.owner.as_ref().is_none_or(|owner| owner.conductor.scheduler().is_idle())
         };
@@ -509,76 +246,5 @@ impl<'a> World<'a> {
     fn is_recovered(&self) -> bool {
         let (station, replica) = (&self.stations[0], &self.runtime.inner.replicas[0]);
         station.owner.is_none() || replica.breaker().position() == Position::Closed
-    }
-
-    fn probe(&mut self) {
-        if self.drained_at.is_none() {
-            self.observe_memory(0);
-            self.submit(self.scenario.probe());
-            self.n_asked -= 1;
-        }
-    }
-
-    fn count_engines(&mut self) {
-        for station in &self.stations {
-            let Some(owner) = &station.owner else { continue };
-            let (scheduler, counts) = (owner.conductor.scheduler(), owner.conductor.counts());
-            let trips = self.runtime.inner.replicas[station.idx].breaker().counters().trips();
-            let happened = [
-                ("preemptions", scheduler.n_preempted()),
-                ("evicted blocks", scheduler.n_evicted_blocks()),
-                ("crashes", counts.n_crashed),
-                ("restarts", counts.n_restarts),
-                ("breaker openings", trips),
-            ];
-            for (what, n) in happened {
-                self.tally.count(what, n);
-            }
-        }
-    }
-
-    /// An open breaker ends: once its time has passed, whoever asks finds it half open.
-    fn check_open_ends(&mut self, n_prompt: usize) {
-        let replica = &self.runtime.inner.replicas[0];
-        let (position, trips) = (replica.breaker().position(), replica.breaker().counters().trips());
-        let is_asked = replica.is_running() && n_prompt < replica.shape.context_len;
-        self.open_since = match self.open_since.filter(|(earlier, _)| *earlier == trips) {
-            Some((_, since)) if position == Position::Open => {
-                let is_over = self.now > since + self.scenario.options.breaker.open_for.max;
-                assert!(!is_over || !is_asked, "a breaker is open since {since:?}");
-                Some((trips, since))
-            }
-            None if position == Position::Open => Some((trips, self.now)),
-            Some(_) | None => None,
-        };
-    }
-
-    /// Only these refusals, and only for their reasons.
-    fn check_refusal(&self, life: &Life, error: &RuntimeError, before: &crate::Health) {
-        let who = life.who;
-        let options = &self.scenario.options.admission;
-        let context_len = self.runtime.shape().context_len;
-        match error {
-            RuntimeError::ContextLengthExceeded { .. } => assert!(life.n_prompt >= context_len),
-            RuntimeError::QueueFull { .. } => assert!(before.waiting_requests >= options.queue_max),
-            RuntimeError::QueuedTokensFull { .. } => {
-                assert!(before.queued_tokens > 0 && before.queued_tokens + life.n_prompt > options.queued_tokens_max);
-            }
-            RuntimeError::Draining => assert!(self.drained_at.is_some(), "request {who}: nothing is drained"),
-            RuntimeError::PolicyBlocked { .. } => assert_eq!(life.tenant.as_str(), "blocked"),
-            RuntimeError::CircuitOpen { .. } => {
-                let takes = |engine: &crate::EngineHealth| engine.breaker == Position::Closed;
-                let running = before.engines.iter().zip(&self.stations).filter(|(_, station)| station.owner.is_some());
-                let mut fits = running.filter(|(_, s)| life.n_prompt < crate::owner::usable(&s.plan.shape).context_len);
-                assert!(!fits.any(|(engine, _)| takes(engine)), "request {who}: an engine could be asked");
-            }
-            RuntimeError::Stopped => {
-                let takes = |station: &Station| station.owner.is_some();
-                let mut fits =
-                    self.stations.iter().filter(|s| life.n_prompt < crate::owner::usable(&s.plan.shape).context_len);
-                assert!(!fits.any(takes), "request {who}: an engine runs");
-            }
-            other => panic!("request {who} was refused: {other}"),
-        }
     }
 }
