@@ -261,6 +261,27 @@ fn an_engine_cloned_out_of_a_lease_does_not_hold_the_memory() {
 }
 
 #[test]
+fn everything_goes_with_the_last_handle_and_the_last_lease() {
+    let shelf = Shelf::new();
+    let (ledger, held) = (Arc::new(Ledger::default()), Arc::new(()));
+    let models = Models::new(room(&shelf, 2));
+    models.declare_source("a", counted(&shelf, 1, &ledger)).unwrap();
+    let kept = Arc::clone(&held);
+    let open = move |_: &_| Err(Error::NameTaken { model: format!("{kept:?}") });
+    models.declare_source("b", ModelSource::opened(1, Arc::new(open))).unwrap();
+    let lease = acquire(&models, "a");
+    let clone = models.clone();
+    drop(models);
+    assert_eq!(ask(&acquire(&clone, "a")), answer_of(&shelf, 1));
+    drop(clone);
+    assert_eq!(ask(&lease), answer_of(&shelf, 1), "a lease outlives the handles");
+    assert_eq!(ledger.live_bytes(), shelf.bytes());
+    drop(lease);
+    eventually("the models to go", || ledger.live_bytes() == 0);
+    eventually("the sources to go", || Arc::strong_count(&held) == 1);
+}
+
+#[test]
 fn a_caller_leaves_a_slow_load_at_its_own_deadline() {
     let shelf = Shelf::new();
     let models = Models::new(room(&shelf, 1));
