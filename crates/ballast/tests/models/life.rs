@@ -8,8 +8,9 @@ use ballast::{
     ModelsOptions, Pressure, ReasonCode,
 };
 use ballast_runtime::lifecycle::LifecycleError;
+use ballast_runtime::retry::Backoff;
 use ballast_testkit::{PATIENCE, TinyLlama, VirtualClock};
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Barrier, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -212,6 +213,42 @@ fn a_second_engine_is_part_of_the_plan() {
     let lease = acquire(&models, "a");
     let plan = lease.report().plan;
     assert_eq!(models.stats().held_bytes, plan.total_bytes() + plan.kv_bytes + plan.scratch_bytes);
+}
+
+/// A model whose loads wait until something is sent, and then fail.
+fn gated(shelf: &Shelf) -> (ModelSource, SyncSender<()>) {
+    let (release, gate) = sync_channel::<()>(1);
+    let (gate, path) = (Mutex::new(gate), shelf.path("missing"));
+    let open = move |_: &_| {
+        // A test that is over releases everything.
+        let _ = gate.lock().unwrap().recv();
+        ballast::Engine::load(&path, &quiet())
+    };
+    (ModelSource::opened(1, Arc::new(open)), release)
+}
+
+#[test]
+fn a_load_is_bounded_in_time_and_in_those_who_wait_for_it() {
+    let shelf = Shelf::new();
+    let (clock, second) = (VirtualClock::new(), Duration::from_secs(1));
+    let backoff = Backoff { initial: 5 * second, jitter: 0.0, ..Backoff::default() };
+    let options = ModelsOptions { waiters_max: 1, load_max: 9 * second, backoff, ..room(&shelf, 1) };
+    let models = Models::with_clock(options, Arc::new(clock.clone()));
+    let (source, release) = gated(&shelf);
+    models.declare_source("a", source).unwrap();
+    let mut context = Context::from_waker(Waker::noop());
+    let mut waits = Box::pin(models.acquire_async("a"));
+    assert!(waits.as_mut().poll(&mut context).is_pending());
+    let error = refused(&models, "a");
+    assert!(matches!(error, Error::Lifecycle(LifecycleError::WaitersFull { waiters_max: 1, .. })), "{error}");
+    clock.advance(8 * second);
+    models.tick();
+    assert!(waits.as_mut().poll(&mut context).is_pending());
+    clock.advance(second);
+    models.tick();
+    let error = block_on(waits).map(drop).unwrap_err();
+    assert_eq!((error.reason(), error.retry_after()), (Some(ReasonCode::ModelLoadFailed), Some(5 * second)));
+    release.send(()).unwrap();
 }
 
 #[test]
