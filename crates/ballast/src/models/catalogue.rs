@@ -155,3 +155,47 @@ impl Drop for Swapping {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ModelSource;
+
+    fn planned() -> Planned {
+        ModelSource::opened(1, Arc::new(|_| unreachable!("nothing is loaded here"))).plan(1).unwrap()
+    }
+
+    fn versions(catalogue: &Catalogue, id: &ModelId) -> Vec<u64> {
+        catalogue.lock()[id].sources.keys().copied().collect()
+    }
+
+    #[test]
+    fn only_versions_that_may_still_be_loaded_are_kept() {
+        let (catalogue, id) = (Arc::new(Catalogue::new(1)), ModelId::new("a"));
+        assert_eq!(catalogue.declare(&id, planned()).unwrap(), 1);
+        let swap = || Catalogue::begin_swap(&catalogue, &id, planned()).unwrap();
+        let refused = swap();
+        assert_eq!((refused.version(), versions(&catalogue, &id)), (2, vec![1, 2]));
+        refused.withdraw();
+        assert_eq!(versions(&catalogue, &id), [1]);
+        let goes_on = swap();
+        drop(goes_on);
+        assert_eq!(versions(&catalogue, &id), [1, 3], "whoever stopped waiting does not stop it");
+        swap().settle(3);
+        assert_eq!(versions(&catalogue, &id), [3]);
+    }
+
+    #[test]
+    fn one_swap_is_on_its_way_at_a_time() {
+        let (catalogue, id) = (Arc::new(Catalogue::new(1)), ModelId::new("a"));
+        catalogue.declare(&id, planned()).unwrap();
+        let first = Catalogue::begin_swap(&catalogue, &id, planned()).unwrap();
+        let second = Catalogue::begin_swap(&catalogue, &id, planned()).unwrap_err();
+        assert_eq!(
+            (second, versions(&catalogue, &id)),
+            (LifecycleError::SwapInProgress { model: id.clone() }, vec![1, 2])
+        );
+        drop(first);
+        assert!(Catalogue::begin_swap(&catalogue, &id, planned()).is_ok());
+    }
+}

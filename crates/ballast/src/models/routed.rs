@@ -176,3 +176,45 @@ fn outcome(summary: &Summary) -> Outcome {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ballast_runtime::{Timings, Usage};
+    use std::time::Duration;
+
+    #[test]
+    fn ends_are_held_against_a_version_where_it_is_at_fault() {
+        let total = Duration::from_secs(7);
+        let said = |finish_reason, reason, overdue| {
+            outcome(&Summary {
+                tail: String::new(),
+                finish_reason,
+                reason,
+                overdue,
+                degraded: Vec::new(),
+                engine: "e",
+                usage: Usage::default(),
+                timings: Timings { total, ..Timings::default() },
+            })
+        };
+        let success = Outcome::Success { latency: total };
+        let nothing = Outcome::Failed(ErrorKind::Cancelled);
+        let timeout = Some(ReasonCode::CancelledByTimeout);
+        let cases = [
+            (FinishReason::Stop, None, None, success),
+            (FinishReason::Length, None, None, success),
+            (FinishReason::Error, Some(ReasonCode::EngineFailed), None, Outcome::Failed(ErrorKind::Internal)),
+            (FinishReason::Error, Some(ReasonCode::EngineStalled), None, Outcome::TimedOut),
+            (FinishReason::Cancelled, Some(ReasonCode::CancelledByCaller), None, nothing),
+            (FinishReason::Cancelled, Some(ReasonCode::Draining), None, nothing),
+            (FinishReason::Cancelled, timeout, Some(Phase::Queue), nothing),
+            (FinishReason::Cancelled, timeout, Some(Phase::Total), nothing),
+            (FinishReason::Cancelled, timeout, Some(Phase::FirstToken), Outcome::TimedOut),
+            (FinishReason::Cancelled, timeout, Some(Phase::InterToken), Outcome::TimedOut),
+        ];
+        for (finish_reason, reason, overdue, expected) in cases {
+            assert_eq!(said(finish_reason, reason, overdue), expected, "{finish_reason:?} {reason:?} {overdue:?}");
+        }
+    }
+}

@@ -8,8 +8,9 @@ use ballast::{
     ModelsOptions, Pressure, ReasonCode,
 };
 use ballast_runtime::lifecycle::LifecycleError;
+use ballast_runtime::retry::Backoff;
 use ballast_testkit::{PATIENCE, TinyLlama, VirtualClock};
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Barrier, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -214,6 +215,42 @@ fn a_second_engine_is_part_of_the_plan() {
     assert_eq!(models.stats().held_bytes, plan.total_bytes() + plan.kv_bytes + plan.scratch_bytes);
 }
 
+/// A model whose loads wait until something is sent, and then fail.
+fn gated(shelf: &Shelf) -> (ModelSource, SyncSender<()>) {
+    let (release, gate) = sync_channel::<()>(1);
+    let (gate, path) = (Mutex::new(gate), shelf.path("missing"));
+    let open = move |_: &_| {
+        // A test that is over releases everything.
+        let _ = gate.lock().unwrap().recv();
+        ballast::Engine::load(&path, &quiet())
+    };
+    (ModelSource::opened(1, Arc::new(open)), release)
+}
+
+#[test]
+fn a_load_is_bounded_in_time_and_in_those_who_wait_for_it() {
+    let shelf = Shelf::new();
+    let (clock, second) = (VirtualClock::new(), Duration::from_secs(1));
+    let backoff = Backoff { initial: 5 * second, jitter: 0.0, ..Backoff::default() };
+    let options = ModelsOptions { waiters_max: 1, load_max: 9 * second, backoff, ..room(&shelf, 1) };
+    let models = Models::with_clock(options, Arc::new(clock.clone()));
+    let (source, release) = gated(&shelf);
+    models.declare_source("a", source).unwrap();
+    let mut context = Context::from_waker(Waker::noop());
+    let mut waits = Box::pin(models.acquire_async("a"));
+    assert!(waits.as_mut().poll(&mut context).is_pending());
+    let error = refused(&models, "a");
+    assert!(matches!(error, Error::Lifecycle(LifecycleError::WaitersFull { waiters_max: 1, .. })), "{error}");
+    clock.advance(8 * second);
+    models.tick();
+    assert!(waits.as_mut().poll(&mut context).is_pending());
+    clock.advance(second);
+    models.tick();
+    let error = block_on(waits).map(drop).unwrap_err();
+    assert_eq!((error.reason(), error.retry_after()), (Some(ReasonCode::ModelLoadFailed), Some(5 * second)));
+    release.send(()).unwrap();
+}
+
 #[test]
 fn names_are_known_once_and_bounded() {
     let shelf = Shelf::new();
@@ -258,6 +295,27 @@ fn an_engine_cloned_out_of_a_lease_does_not_hold_the_memory() {
     models.unload("a", Some(PATIENCE)).unwrap();
     assert_eq!(ledger.live_bytes(), 0, "it is gone when unloading says so");
     assert_eq!(clone.generate(&question()).unwrap_err().reason(), Some(ReasonCode::Draining));
+}
+
+#[test]
+fn everything_goes_with_the_last_handle_and_the_last_lease() {
+    let shelf = Shelf::new();
+    let (ledger, held) = (Arc::new(Ledger::default()), Arc::new(()));
+    let models = Models::new(room(&shelf, 2));
+    models.declare_source("a", counted(&shelf, 1, &ledger)).unwrap();
+    let kept = Arc::clone(&held);
+    let open = move |_: &_| Err(Error::NameTaken { model: format!("{kept:?}") });
+    models.declare_source("b", ModelSource::opened(1, Arc::new(open))).unwrap();
+    let lease = acquire(&models, "a");
+    let clone = models.clone();
+    drop(models);
+    assert_eq!(ask(&acquire(&clone, "a")), answer_of(&shelf, 1));
+    drop(clone);
+    assert_eq!(ask(&lease), answer_of(&shelf, 1), "a lease outlives the handles");
+    assert_eq!(ledger.live_bytes(), shelf.bytes());
+    drop(lease);
+    eventually("the models to go", || ledger.live_bytes() == 0);
+    eventually("the sources to go", || Arc::strong_count(&held) == 1);
 }
 
 #[test]

@@ -78,6 +78,19 @@ fn a_canary_gets_its_share_and_keys_keep_their_version() {
 }
 
 #[test]
+fn another_seed_gives_the_share_to_other_keys() {
+    let shelf = Shelf::new();
+    let chosen = |routing_seed| {
+        let models = Models::new(ModelsOptions { routing_seed, ..room(&shelf, 2) });
+        declare(&models, &shelf, 2);
+        models.route("chat", canary(50)).unwrap();
+        (0..64).map(|number| lease(&models, number).model().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(chosen(1), chosen(1));
+    assert_ne!(chosen(1), chosen(2));
+}
+
+#[test]
 fn arms_share_the_keys_by_weight() {
     let shelf = Shelf::new();
     let models = Models::new(room(&shelf, 2));
