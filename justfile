@@ -29,6 +29,17 @@ tidy:
 deny:
     cargo deny check
 
+# Memory that threads, pools and faults lose, under valgrind.
+leaks:
+    scripts/leaks.sh
+
+# What the runtime costs beside the work itself, beside the seeds' figures.
+overheads *flags:
+    cargo run --release --package ballast-runtime --example overheads -- {{flags}}
+# Guards taken out of the runtime, one at a time: does a test notice? Takes a while.
+mutants:
+    cargo xtask mutants
+
 # Half a minute of fuzzing, shared among the targets.
 fuzz-smoke:
     scripts/fuzz-smoke.sh 30

@@ -1,18 +1,27 @@
 //! House work that is not part of the product: `cargo xtask tidy` checks the rules that no compiler knows.
 #![forbid(unsafe_code)]
 
+mod mutants;
 mod tidy;
 
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: cargo xtask tidy\n\n  tidy   check the rules of docs/STYLE.md that no compiler knows";
+const USAGE: &str = "\
+usage: cargo xtask tidy | mutants [--check | --only NAME]
+
+  tidy      check the rules of docs/STYLE.md that no compiler knows
+  mutants   take guards out of the runtime, one at a time, and see whether a test notices
+";
 
 fn main() -> ExitCode {
     let verbs: Vec<String> = std::env::args().skip(1).collect();
     let (done, message) = match verbs.as_slice() {
         [verb] if verb == "tidy" => tidy_up(),
+        [verb] if verb == "mutants" => live_mutants(""),
+        [verb, flag] if verb == "mutants" && flag == "--check" => check_mutants(),
+        [verb, flag, name] if verb == "mutants" && flag == "--only" => live_mutants(name),
         _ => (false, USAGE.to_owned()),
     };
     // A closed pipe is no reason to fail: the exit code carries the answer.
@@ -29,6 +38,27 @@ fn tidy_up() -> (bool, String) {
     }
 }
 
+/// Whether every mutant is killed, and what to say about it. Each is told of at once: they take minutes.
+fn live_mutants(only: &str) -> (bool, String) {
+    let say = |line: &str| {
+        let _closed = writeln!(std::io::stdout(), "{line}");
+    };
+    match mutants::run(root(), only, say) {
+        Err(error) => (false, format!("mutants: {error}")),
+        Ok(true) => (true, "mutants: all were killed".to_owned()),
+        Ok(false) => (false, "mutants: not all were killed".to_owned()),
+    }
+}
+
+/// Whether the guards that mutants lack are where the table says, and what to say about it.
+fn check_mutants() -> (bool, String) {
+    match mutants::check(root()) {
+        Err(error) => (false, format!("mutants: {error}")),
+        Ok(findings) if findings.is_empty() => (true, format!("mutants: {} guards found", mutants::n_mutants())),
+        Ok(findings) => (false, findings.join("\n")),
+    }
+}
+
 /// The repository's root: the folder above this crate's.
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the repository's root")
@@ -36,7 +66,13 @@ fn root() -> &'static Path {
 
 #[cfg(test)]
 mod tests {
-    use super::{root, tidy};
+    use super::{mutants, root, tidy};
+
+    #[test]
+    fn every_guard_that_a_mutant_lacks_is_found() {
+        let findings = mutants::check(root()).unwrap();
+        assert!(findings.is_empty(), "{}", findings.join("\n"));
+    }
 
     #[test]
     fn the_house_is_tidy() {

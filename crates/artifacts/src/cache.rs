@@ -283,3 +283,16 @@ fn candidate(dir: &Path) -> (Candidate, Option<Rejection>) {
     };
     (Candidate { last_use, bytes }, rejection)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_entries_than_the_bound_are_remembered() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = ArtifactCache::open(dir.path(), CacheOptions::default()).unwrap();
+        (0..=VERIFIED_MAX).for_each(|n| cache.remember(&n.to_string(), Sha256([0; 32])));
+        assert!(cache.verified.lock().unwrap().len() <= VERIFIED_MAX);
+    }
+}

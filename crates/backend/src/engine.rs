@@ -61,6 +61,11 @@ impl fmt::Debug for Instance {
 }
 
 /// A tensor-model instance: named tensors in, named tensors out. Not `Send`: native handles often may not move.
+///
+/// ```compile_fail,E0277
+/// fn moved_between_threads<T: Send>() {}
+/// moved_between_threads::<Box<dyn ballast_backend::Predictor>>();
+/// ```
 pub trait Predictor {
     /// What the model takes and gives.
     fn io_schema(&self) -> &IoSchema;

@@ -43,7 +43,15 @@ impl Answer {
     }
 
     /// Reads a stream to its end, showing each piece of text to `on_text` as it comes.
-    pub fn collect(mut stream: TokenStream, mut on_text: impl FnMut(&str)) -> Self {
+    ///
+    /// # Panics
+    /// If called from async code.
+    pub fn collect(mut stream: TokenStream, on_text: impl FnMut(&str)) -> Self {
+        Self::collect_from(|| stream.next_blocking(), on_text)
+    }
+
+    /// The same from whatever `next` reads of.
+    pub(crate) fn collect_from(mut next: impl FnMut() -> Option<Event>, mut on_text: impl FnMut(&str)) -> Self {
         let (mut text, mut tokens) = (String::new(), Vec::new());
         let mut show = |piece: &str| {
             if !piece.is_empty() {
@@ -52,7 +60,7 @@ impl Answer {
             }
         };
         loop {
-            match stream.next_blocking() {
+            match next() {
                 Some(Event::Token(event)) => {
                     show(&event.text);
                     tokens.push(GeneratedToken { id: event.token, logprob: event.logprob });

@@ -1,14 +1,16 @@
 //! A conversation that remembers its turns.
 
+use crate::engine::random_seed;
 use crate::{Answer, Engine, Error, Generate, GeneratedToken, Prompt};
-use ballast_runtime::{Canceller, Event, Summary, TokenStream};
+use ballast_runtime::telemetry::Ids;
+use ballast_runtime::{Canceller, CorrelationId, Event, Summary, TenantId, TokenStream, events};
 use ballast_tokens::ChatMessage;
 use std::cell::Cell;
 use std::marker::PhantomData;
 
 /// One conversation. It can move between threads but not be shared by them: turns have an order.
 ///
-/// ```compile_fail
+/// ```compile_fail,E0277
 /// fn shared_by_threads<T: Sync>() {}
 /// shared_by_threads::<ballast::ChatSession>();
 /// ```
@@ -20,18 +22,30 @@ use std::marker::PhantomData;
 #[derive(Debug)]
 pub struct ChatSession {
     engine: Engine,
+    id: CorrelationId,
+    tenant: TenantId,
     defaults: Generate,
     history: Vec<ChatMessage>,
     not_sync: PhantomData<Cell<()>>,
 }
 
 impl ChatSession {
-    pub(crate) fn new(engine: Engine, defaults: Generate) -> Self {
+    pub(crate) fn new(engine: Engine, mut defaults: Generate) -> Self {
+        let id = defaults.correlation.get_or_insert_with(new_id).clone();
+        let tenant = defaults.tenant.clone();
+        engine.runtime().telemetry().emit_for(Ids::new(&id, &tenant), &events::SessionCreated);
         let history = match &defaults.prompt {
             Prompt::Chat(messages) => messages.clone(),
             Prompt::Text(_) | Prompt::Tokens(_) => Vec::new(),
         };
-        Self { engine, defaults, history, not_sync: PhantomData }
+        Self { engine, id, tenant, defaults, history, not_sync: PhantomData }
+    }
+
+    /// What the session is called in events and logs: the correlation id it was opened with, or one of its own. Its
+    /// requests have the same, unless its settings say otherwise.
+    #[must_use]
+    pub fn id(&self) -> &CorrelationId {
+        &self.id
     }
 
     /// The turns so far.
@@ -64,6 +78,16 @@ impl ChatSession {
     /// Says something and starts the answer. The turn becomes part of the history when the reply has ended; dropping
     /// the reply before cancels it and leaves the history as it was.
     ///
+    /// Turns have an order, so that the next cannot begin before the reply is gone:
+    ///
+    /// ```compile_fail,E0499
+    /// fn both_at_once(session: &mut ballast::ChatSession) {
+    ///     let first = session.send("first");
+    ///     let second = session.send("second");
+    ///     drop(first);
+    /// }
+    /// ```
+    ///
     /// # Errors
     /// As [`Engine::stream`]; the history stays as it was.
     pub fn send(&mut self, message: &str) -> Result<Reply<'_>, Error> {
@@ -75,7 +99,19 @@ impl ChatSession {
     }
 }
 
-/// An answer on its way: an iterator over its text.
+impl Drop for ChatSession {
+    fn drop(&mut self) {
+        let telemetry = self.engine.runtime().telemetry();
+        telemetry.emit_for(Ids::new(&self.id, &self.tenant), &events::SessionDisposed);
+    }
+}
+
+/// An id for a session that brings none.
+fn new_id() -> CorrelationId {
+    format!("session-{:016x}", random_seed()).parse().expect("it is short and of visible ASCII")
+}
+
+/// An answer on its way: an iterator over its text. Reading it blocks: not for async code.
 #[derive(Debug)]
 pub struct Reply<'a> {
     session: &'a mut ChatSession,

@@ -2,8 +2,10 @@
 
 use crate::clock::unix_seconds;
 use crate::load::{Loaded, load};
+use crate::machine;
 use crate::{Answer, ChatSession, Error, Generate, LoadOptions, LoadReport, Prompt};
 use ballast_backend::TokenId;
+use ballast_runtime::events::MemoryObserved;
 use ballast_runtime::telemetry::MetricsSnapshot;
 use ballast_runtime::{Request, Runtime, TokenStream};
 use ballast_tokens::{PromptFormat, RenderOptions};
@@ -29,6 +31,13 @@ impl Engine {
         Ok(Self { runtime, format, report: Arc::new(report) })
     }
 
+    /// An engine around a runtime that was built elsewhere, such as one whose engines are not named by
+    /// [`crate::wiring`].
+    #[must_use]
+    pub fn from_runtime(runtime: Runtime, format: PromptFormat, report: LoadReport) -> Self {
+        Self { runtime, format, report: Arc::new(report) }
+    }
+
     /// What loading found out.
     #[must_use]
     pub fn report(&self) -> &LoadReport {
@@ -41,9 +50,13 @@ impl Engine {
         &self.runtime
     }
 
-    /// What was counted since it was loaded; `None` if the options of loading asked for no metrics.
+    /// What was counted since it was loaded; `None` if the options of loading asked for no metrics. The memory is that
+    /// of the whole process, read now; `None` where it cannot be read.
     #[must_use]
     pub fn metrics(&self) -> Option<MetricsSnapshot> {
+        if let Some(current_bytes) = machine::resident_bytes() {
+            self.runtime.telemetry().emit(&MemoryObserved { current_bytes });
+        }
         self.runtime.telemetry().metrics.as_ref().map(|metrics| metrics.snapshot())
     }
 
@@ -51,6 +64,9 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::stream`].
+    ///
+    /// # Panics
+    /// If called from async code: use [`Engine::stream`] and [`TokenStream::recv`] there.
     pub fn generate(&self, generate: &Generate) -> Result<Answer, Error> {
         Ok(Answer::collect(self.stream(generate)?, |_| {}))
     }
@@ -111,6 +127,6 @@ impl Engine {
 }
 
 /// A seed for requests that bring none, from the system's randomness.
-fn random_seed() -> u64 {
+pub(crate) fn random_seed() -> u64 {
     RandomState::new().hash_one(0)
 }

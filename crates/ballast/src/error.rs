@@ -4,8 +4,11 @@ use ballast_backend::{EngineError, ErrorKind, ReasonCode};
 use ballast_gguf::GgufError;
 use ballast_llm::LlmError;
 use ballast_runtime::RuntimeError;
+use ballast_runtime::lifecycle::LifecycleError;
+use ballast_runtime::routing::RoutingError;
 use ballast_tokens::{PromptError, TokenizerError};
 use ballast_worker::WorkerError;
+use std::time::Duration;
 
 /// What can go wrong between a file and an answer.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +34,26 @@ pub enum Error {
     /// The worker process of an engine.
     #[error(transparent)]
     Worker(#[from] WorkerError),
+    /// A model that is not given out.
+    #[error(transparent)]
+    Lifecycle(#[from] LifecycleError),
+    /// A route that leads nowhere.
+    #[error(transparent)]
+    Routing(#[from] RoutingError),
+    /// A model of this name was declared before.
+    #[error("model {model}: expected a name that is free")]
+    NameTaken {
+        /// The name.
+        model: String,
+    },
+    /// As many names as there may be.
+    #[error("model {model}: expected fewer than {names_max} names")]
+    NamesFull {
+        /// The name.
+        model: String,
+        /// The bound.
+        names_max: usize,
+    },
     /// A kernel set that this CPU does not have.
     #[error("kernels: expected one of {available:?}, got {got:?}")]
     KernelsUnavailable {
@@ -85,9 +108,13 @@ impl Error {
             Self::Runtime(error) => error.kind(),
             Self::Engine(error) => error.kind(),
             Self::Worker(error) => error.kind(),
+            Self::Lifecycle(error) => error.kind(),
+            Self::Routing(error) => error.kind(),
             Self::MemoryBudgetExceeded { .. } => ErrorKind::Denied,
+            Self::NamesFull { .. } => ErrorKind::Overloaded,
             Self::Gguf(_)
             | Self::Tokenizer(_)
+            | Self::NameTaken { .. }
             | Self::KernelsUnavailable { .. }
             | Self::OptionTooLarge { .. }
             | Self::WindowTooShort { .. }
@@ -103,12 +130,38 @@ impl Error {
             Self::Tokenizer(error) => error.reason(),
             Self::Engine(_) => Some(ReasonCode::EngineFailed),
             Self::Worker(error) => error.reason(),
+            Self::Lifecycle(error) => error.reason(),
+            Self::Routing(error) => error.reason(),
             Self::MemoryBudgetExceeded { .. } => Some(ReasonCode::MemoryBudgetExceeded),
             Self::Gguf(_)
             | Self::Llm(_)
             | Self::Prompt(_)
+            | Self::NameTaken { .. }
+            | Self::NamesFull { .. }
             | Self::KernelsUnavailable { .. }
             | Self::OptionTooLarge { .. }
+            | Self::WindowTooShort { .. }
+            | Self::TextTooShort { .. } => None,
+        }
+    }
+    /// When asking again may help, where that is known.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Runtime(error) => error.retry_after(),
+            Self::Lifecycle(error) => error.retry_after(),
+            Self::Gguf(_)
+            | Self::Llm(_)
+            | Self::Tokenizer(_)
+            | Self::Prompt(_)
+            | Self::Engine(_)
+            | Self::Worker(_)
+            | Self::Routing(_)
+            | Self::NameTaken { .. }
+            | Self::NamesFull { .. }
+            | Self::KernelsUnavailable { .. }
+            | Self::OptionTooLarge { .. }
+            | Self::MemoryBudgetExceeded { .. }
             | Self::WindowTooShort { .. }
             | Self::TextTooShort { .. } => None,
         }

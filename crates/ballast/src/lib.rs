@@ -28,8 +28,10 @@ mod error;
 mod generate;
 mod load;
 pub mod machine;
+mod models;
 mod report;
 pub mod score;
+pub mod soak;
 pub mod wiring;
 mod worker;
 
@@ -50,5 +52,10 @@ pub use engine::Engine;
 pub use error::Error;
 pub use generate::{Generate, Prompt};
 pub use load::{Isolation, LoadOptions};
+pub use models::{
+    AbArm, AffinityKey, CanaryTerms, LifecycleStats, LoadFailure, ModelLease, ModelReport, ModelSource, ModelState,
+    Models, ModelsOptions, OpenModel, Pressure, RollbackReason, RolloutChange, RolloutState, RoutePlan, RouteReport,
+    RouteTarget, RoutedLease, RoutedStream, SwapMode, TargetStats,
+};
 pub use report::{Finding, LoadReport};
 pub use worker::worker_main;

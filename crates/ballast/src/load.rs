@@ -5,8 +5,8 @@ use crate::{BudgetMode, Error, Finding, LoadReport, MemoryBudget, SystemClock, m
 use ballast_backend::{Clock, EngineError, Pulse, ReasonCode};
 use ballast_gguf::Gguf;
 use ballast_llm::{EngineOptions, MemoryPlan};
-use ballast_runtime::telemetry::{Telemetry, TracingLogger};
-use ballast_runtime::{EngineSource, EngineSpec, Runtime, RuntimeError, RuntimeOptions, RuntimeParts};
+use ballast_runtime::telemetry::{FailureMode, Stage, Telemetry, TracingLogger};
+use ballast_runtime::{EngineSource, EngineSpec, Runtime, RuntimeError, RuntimeOptions, RuntimeParts, events};
 use ballast_tokens::{ChatTemplate, PromptError, PromptFormat, Tokenizer, TokenizerOptions};
 use std::path::Path;
 use std::sync::Arc;
@@ -80,7 +80,7 @@ impl Default for LoadOptions {
             chat_template: None,
             fallback_kernels: None,
             runtime: RuntimeOptions::default(),
-            telemetry: Telemetry { metrics: Some(Arc::default()), logger: Some(Arc::new(TracingLogger::default())) },
+            telemetry: Telemetry { metrics: Some(Arc::default()), logger: Some(Arc::new(TracingLogger)) },
         }
     }
 }
@@ -92,12 +92,22 @@ pub(crate) struct Loaded {
     pub(crate) report: LoadReport,
 }
 
-/// Loads the model at `path` and starts its engine.
+/// Loads the model at `path` and starts its engine, and tells of it.
 ///
 /// # Errors
 /// If the file is not a model that can be run, or it does not fit the budget.
 pub(crate) fn load(path: &Path, options: &LoadOptions) -> Result<Loaded, Error> {
-    let clock = SystemClock::start();
+    let (clock, telemetry) = (SystemClock::start(), &options.telemetry);
+    telemetry.emit(&events::ModelLoadStarted { engine: ENGINE });
+    let loaded = load_timed(path, options, clock);
+    let bytes = loaded.as_ref().map_or(0, |loaded| loaded.report.plan.total_bytes());
+    let failure = |error: &Error| FailureMode::of(Stage::Load, error.kind(), error.reason());
+    let outcome = loaded.as_ref().map(drop).map_err(failure);
+    telemetry.emit(&events::ModelLoadEnded { engine: ENGINE, duration: clock.now(), bytes, outcome });
+    loaded
+}
+
+fn load_timed(path: &Path, options: &LoadOptions, clock: SystemClock) -> Result<Loaded, Error> {
     let gguf = Arc::new(Gguf::open(path)?);
     let (options, plan, mut findings) = fit(&gguf, options)?;
     let (tokenizer, diagnostics) = Tokenizer::from_gguf(gguf.metadata(), &options.tokenizer)?;
@@ -135,7 +145,11 @@ pub(crate) fn load(path: &Path, options: &LoadOptions) -> Result<Loaded, Error> 
         policy: None,
         telemetry: options.telemetry.clone(),
     };
+    let engines: Vec<&'static str> = chain.iter().map(|spec| spec.name).collect();
     let runtime = Runtime::supervise(chain, parts).map_err(opening_failed)?;
+    for engine in engines {
+        options.telemetry.emit(&events::EngineCreated { engine });
+    }
     Ok(Loaded { runtime, format: PromptFormat::new(tokenizer, template), report })
 }
 
@@ -150,10 +164,10 @@ fn chain(path: &Path, gguf: &Arc<Gguf>, options: &LoadOptions) -> Result<Vec<Eng
 
 /// An engine's error as it was before the runtime carried it.
 fn opening_failed(error: RuntimeError) -> Error {
-    match error {
-        RuntimeError::Engine(error) => error.downcast::<Error>().unwrap_or_else(Error::from),
-        other => other.into(),
+    if let RuntimeError::Engine(error) = error {
+        return error.downcast::<Error>().unwrap_or_else(Error::from);
     }
+    error.into()
 }
 
 fn spec(name: &'static str, path: &Path, gguf: &Arc<Gguf>, options: LoadOptions) -> EngineSpec {
@@ -186,6 +200,16 @@ fn fit(gguf: &Gguf, options: &LoadOptions) -> Result<(LoadOptions, MemoryPlan, V
     }
     findings.extend(options.memory.check(&plan, limit)?);
     Ok((options, plan, findings))
+}
+
+/// The most bytes that loading `gguf` with these options takes. A second engine shares the weights only.
+///
+/// # Errors
+/// As [`load`], as far as it can be told from the file's header.
+pub(crate) fn planned_bytes(gguf: &Gguf, options: &LoadOptions) -> Result<u64, Error> {
+    let (_, plan, _) = fit(gguf, options)?;
+    let second = options.fallback_kernels.as_ref().map_or(0, |_| plan.kv_bytes.saturating_add(plan.scratch_bytes));
+    Ok(plan.total_bytes().saturating_add(second))
 }
 
 /// The template asked for, or the file's, with the model's special tokens.

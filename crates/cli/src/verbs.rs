@@ -17,6 +17,7 @@ mod rm;
 mod run;
 mod serve;
 mod show;
+mod soak;
 mod tokenize;
 
 use crate::failure::Failure;
@@ -56,6 +57,8 @@ pub(crate) enum Verb {
     Perplexity(perplexity::Args),
     /// Measure speed and memory, alone or beside a peer.
     Bench(bench::Args),
+    /// Run for long under load and faults, and print the gates.
+    Soak(soak::Args),
     /// Look into GGUF files.
     Gguf(gguf::Args),
     /// Print a shell's completion script.
@@ -81,6 +84,7 @@ impl Verb {
             Self::Logits(args) => args.run(),
             Self::Perplexity(args) => args.run(),
             Self::Bench(args) => args.run(),
+            Self::Soak(args) => args.run(),
             Self::Gguf(args) => args.run(),
             Self::Completions(args) => args.run(command()),
         }

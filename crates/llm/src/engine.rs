@@ -1,7 +1,7 @@
 //! An opened model: what the runtime drives through `backend::Generator`.
 
 use crate::compute::Compute;
-use crate::forward::{Model, forward};
+use crate::forward::{Model, State, forward};
 use crate::kv::KvCache;
 use crate::rope::Rope;
 use crate::scratch::Scratch;
@@ -86,9 +86,7 @@ impl EngineOptions {
 pub struct LlamaEngine {
     model: Model,
     shape: GeneratorShape,
-    kv: KvCache,
-    scratch: Scratch,
-    compute: Compute,
+    state: State,
 }
 
 impl LlamaEngine {
@@ -103,9 +101,11 @@ impl LlamaEngine {
         let shape = options.shape(&config);
         tracing::debug!(kernels = options.kernels.name(), n_threads = options.n_threads, ?shape, "opened a model");
         Ok(Self {
-            kv: KvCache::new(&config, shape.n_blocks, shape.block_len)?,
-            scratch: Scratch::default(),
-            compute: Compute { kernels: options.kernels, pool: ComputePool::new(options.n_threads) },
+            state: State {
+                kv: KvCache::new(&config, shape.n_blocks, shape.block_len)?,
+                scratch: Scratch::default(),
+                compute: Compute { kernels: options.kernels, pool: ComputePool::new(options.n_threads) },
+            },
             model: Model { gguf, config, weights, rope },
             shape,
         })
@@ -120,10 +120,15 @@ impl LlamaEngine {
     fn try_step(&mut self, batch: &[SequenceStep<'_>], logits: &mut Logits, pulse: &Pulse) -> Result<(), LlmError> {
         let plan = StepPlan::new(batch, &self.shape)?;
         let config = &self.model.config;
-        self.scratch.resize(config, plan.tokens.len(), self.compute.pool.n_threads(), self.shape.context_len);
+        self.state.scratch.resize(
+            config,
+            plan.tokens.len(),
+            self.state.compute.pool.n_threads(),
+            self.shape.context_len,
+        );
         let logits = logits.reset(plan.logit_rows.len(), config.vocab_size);
         if !plan.tokens.is_empty() {
-            forward(&self.model, &mut self.kv, &mut self.scratch, &mut self.compute, &plan, logits, pulse)?;
+            forward(&self.model, &mut self.state, &plan, logits, pulse)?;
         }
         // Checked after the pass: if the file was cut while it ran, what was read was not the model.
         Ok(self.model.gguf.check_intact()?)

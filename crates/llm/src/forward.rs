@@ -19,19 +19,26 @@ pub(crate) struct Model {
     pub(crate) rope: Rope,
 }
 
+/// What a step writes.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) kv: KvCache,
+    pub(crate) scratch: Scratch,
+    pub(crate) compute: Compute,
+}
+
 /// Runs the tokens of `plan` and writes `logits`, `[plan.logit_rows.len(), vocab_size]`. Beats `pulse` once a layer.
 ///
 /// # Errors
 /// If the watcher asked for the end; `logits` are then undefined.
 pub(crate) fn forward(
     model: &Model,
-    kv: &mut KvCache,
-    s: &mut Scratch,
-    compute: &mut Compute,
+    state: &mut State,
     plan: &StepPlan,
     logits: &mut [f32],
     pulse: &Pulse,
 ) -> Result<(), Interrupted> {
+    let State { kv, scratch: s, compute } = state;
     let config = &model.config;
     let (dim, eps) = (config.embed_dim, config.rms_norm_eps);
     let matrix = |weight: &Weight| weight.matrix(&model.gguf);

@@ -218,6 +218,9 @@ fn a_deadline_that_passes_before_or_while_content_is_read_cancels() {
     let error = slow().prepare(&artifact, &within(2)).unwrap_err();
     assert_eq!(told(&error), (ErrorKind::Cancelled, Some(ReasonCode::CancelledByTimeout)));
     assert!(slow().prepare(&artifact, &within(1000)).is_ok());
+    let engine = slow();
+    engine.prepare(&artifact, &PrepareOptions::default()).unwrap();
+    assert!(engine.prepare(&artifact, &within(2)).is_ok(), "content that did not change is not read again");
 }
 
 /// A clock that replaces the model's file when it is asked for the time once more than `n_looks` times.

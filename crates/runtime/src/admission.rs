@@ -33,13 +33,19 @@ const NANOS_PER_TOKEN_FIRST: f64 = 1e6;
 
 /// Why there is no place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NoPlace {
+pub enum NoPlace {
     /// The runtime takes no requests any more.
     Draining,
     /// As many requests wait as may.
-    Requests { retry_after: Duration },
+    Requests {
+        /// When there may be room.
+        retry_after: Duration,
+    },
     /// As many tokens wait as may.
-    Tokens { retry_after: Duration },
+    Tokens {
+        /// When there may be room.
+        retry_after: Duration,
+    },
 }
 
 #[derive(Debug, Default)]
@@ -55,7 +61,7 @@ struct Counts {
 
 /// The entrance. Clones are the same entrance.
 #[derive(Clone, Debug)]
-pub(crate) struct Admission {
+pub struct Admission {
     counts: Arc<Counts>,
     options: AdmissionOptions,
 }
@@ -77,13 +83,15 @@ impl Admitted {
 
 /// A place in the queue.
 #[derive(Debug)]
-pub(crate) struct QueuePermit {
+pub struct QueuePermit {
     counts: Arc<Counts>,
     n_tokens: usize,
 }
 
 impl Admission {
-    pub(crate) fn new(options: AdmissionOptions) -> Self {
+    /// An open entrance.
+    #[must_use]
+    pub fn new(options: AdmissionOptions) -> Self {
         let counts = Counts::default();
         counts.nanos_per_token.store(NANOS_PER_TOKEN_FIRST.to_bits(), Ordering::Relaxed);
         let options = AdmissionOptions { queue_max: options.queue_max.max(1), ..options };
@@ -91,13 +99,19 @@ impl Admission {
     }
 
     /// Gives a request a place.
-    pub(crate) fn admit(&self, request: Request) -> Result<Admitted, NoPlace> {
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn admit(&self, request: Request) -> Result<Admitted, NoPlace> {
         let permit = self.place(request.prompt.len())?;
         Ok(Admitted { request, permit })
     }
 
     /// A place for a request of `n_tokens`.
-    pub(crate) fn place(&self, n_tokens: usize) -> Result<QueuePermit, NoPlace> {
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn place(&self, n_tokens: usize) -> Result<QueuePermit, NoPlace> {
         let Counts { n_requests, n_tokens: queued, is_closed, .. } = &*self.counts;
         if is_closed.load(Ordering::Acquire) {
             return Err(NoPlace::Draining);
@@ -118,7 +132,7 @@ impl Admission {
     }
 
     /// Takes nothing more.
-    pub(crate) fn close(&self) {
+    pub fn close(&self) {
         self.counts.is_closed.store(true, Ordering::Release);
     }
 
@@ -145,7 +159,7 @@ impl Admission {
 
 impl QueuePermit {
     /// Notes that the request is served from now on, and frees the place.
-    pub(crate) fn serve(self, now: Duration) {
+    pub fn serve(self, now: Duration) {
         let Counts { n_requests, nanos_per_token, last_served, .. } = &*self.counts;
         let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
         let before = last_served.swap(now, Ordering::Relaxed);

@@ -49,6 +49,15 @@ impl End {
     }
 }
 
+/// What did not go as it should, and is made good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Setback {
+    /// Its keys and values were given up and are computed again.
+    KvEvicted,
+    /// An engine failed under it, and it is run again.
+    Retried,
+}
+
 /// A request in flight.
 pub(crate) trait Job: Work {
     /// Ends it if its reader has gone, asked for the end or is too far behind, or if a deadline has passed.
@@ -58,7 +67,7 @@ pub(crate) trait Job: Work {
     /// A step begins that runs some of its tokens; `n_cached` of its prompt were found computed.
     fn note_step(&mut self, n_cached: usize, now: Duration);
     /// Something did not go as it should, and is made good.
-    fn note_degraded(&mut self, reason: ReasonCode);
+    fn note_setback(&mut self, setback: Setback);
     /// Chooses the next token from `logits`.
     fn accept(&mut self, logits: &mut [f32], now: Duration);
     /// Ends it. Nothing happens if it has ended.
@@ -92,6 +101,14 @@ pub(crate) enum StepEnd<'a> {
     Failed(ErrorKind),
     /// A panic: the instance cannot be used any more.
     Panicked,
+}
+
+/// Whether an answer was that of the present instance, which was asked for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Heard {
+    Yes,
+    No,
 }
 
 /// What the owner is to do.
@@ -128,9 +145,18 @@ pub enum EngineState {
 enum Engine {
     Opening,
     Ready,
-    Stepping { shares: Vec<Share>, is_interrupted: bool },
+    Stepping { shares: Vec<Share>, interruption: Option<Interruption> },
     Down { until: Duration },
     Ended,
+}
+
+/// The step in progress was told to end.
+#[derive(Clone, Copy, Debug)]
+struct Interruption {
+    /// It took longer than a call may, which is a fault; otherwise nobody waits for it any more.
+    is_late: bool,
+    /// When the instance is given up if it has not obeyed, beats or not.
+    until: Duration,
 }
 
 /// Counts since the start.
@@ -152,6 +178,8 @@ pub(crate) struct Conductor<J> {
     generation: u64,
     can_reopen: bool,
     watchdog: Watchdog,
+    /// How long an interrupted step may take to return.
+    obeys_within: Duration,
     restart: RestartPolicy,
     attempts_max: u32,
     n_failures: u32,
@@ -174,6 +202,7 @@ impl<J: Job> Conductor<J> {
             generation: 0,
             can_reopen: reopens == Reopens::Yes,
             watchdog: Watchdog::new(supervision.watchdog),
+            obeys_within: supervision.watchdog.stall_after,
             restart,
             attempts_max: supervision.attempts.0,
             n_failures: 0,
@@ -196,10 +225,6 @@ impl<J: Job> Conductor<J> {
     /// Openings in a row that the present state took.
     pub(crate) fn restart_attempt(&self) -> u32 {
         self.restart.failures()
-    }
-
-    pub(crate) fn generation(&self) -> u64 {
-        self.generation
     }
 
     pub(crate) fn engine_state(&self) -> EngineState {
@@ -248,9 +273,9 @@ impl<J: Job> Conductor<J> {
     }
 
     /// An instance was opened, or could not be.
-    pub(crate) fn opened(&mut self, generation: u64, outcome: Result<(), ErrorKind>, now: Duration) {
+    pub(crate) fn opened(&mut self, generation: u64, outcome: Result<(), ErrorKind>, now: Duration) -> Heard {
         if generation != self.generation || !matches!(self.engine, Engine::Opening) {
-            return;
+            return Heard::No;
         }
         self.watchdog.end();
         match outcome {
@@ -261,20 +286,24 @@ impl<J: Job> Conductor<J> {
             }
             Err(_) => self.go_down(now),
         }
+        Heard::Yes
     }
 
-    /// A step came back.
-    pub(crate) fn stepped(&mut self, generation: u64, end: StepEnd<'_>, now: Duration) {
+    /// A step came back. Not heard if the instance was given up before, of which its number alone does not tell: the
+    /// next has none until it is opened.
+    pub(crate) fn stepped(&mut self, generation: u64, end: StepEnd<'_>, now: Duration) -> Heard {
+        let Engine::Stepping { shares, interruption } = &mut self.engine else { return Heard::No };
         if generation != self.generation {
-            return;
+            return Heard::No;
         }
-        let Engine::Stepping { shares, .. } = std::mem::replace(&mut self.engine, Engine::Ready) else {
-            return;
-        };
+        let (shares, interruption) = (std::mem::take(shares), *interruption);
+        self.engine = Engine::Ready;
         self.watchdog.end();
         match end {
             StepEnd::Done(logits) => self.deliver(&shares, logits, now),
-            StepEnd::Failed(ErrorKind::Cancelled) => self.scheduler.stand_still(&shares),
+            StepEnd::Failed(ErrorKind::Cancelled) if interruption.is_some_and(|told| !told.is_late) => {
+                self.scheduler.stand_still(&shares);
+            }
             StepEnd::Failed(ErrorKind::Unavailable) | StepEnd::Panicked => {
                 self.counts.n_crashed += 1;
                 self.lose(&shares, ReasonCode::EngineCrashed, now);
@@ -283,7 +312,14 @@ impl<J: Job> Conductor<J> {
                 self.scheduler.stand_still(&shares);
                 self.finish_shares(&shares, End::error(ReasonCode::EngineFailed), now);
             }
-            StepEnd::Failed(ErrorKind::Invalid | ErrorKind::Denied | ErrorKind::Overloaded | ErrorKind::Internal) => {
+            // To take too long is a fault as any other; so is to return as if interrupted when nobody asked.
+            StepEnd::Failed(
+                ErrorKind::Invalid
+                | ErrorKind::Denied
+                | ErrorKind::Overloaded
+                | ErrorKind::Internal
+                | ErrorKind::Cancelled,
+            ) => {
                 self.n_failures += 1;
                 if self.n_failures >= FAILURES_MAX && self.can_reopen {
                     self.lose(&shares, ReasonCode::EngineFailed, now);
@@ -294,6 +330,7 @@ impl<J: Job> Conductor<J> {
             }
         }
         self.scheduler.remove_finished();
+        Heard::Yes
     }
 
     /// Ends everything in flight, what the engine works on included.
@@ -327,35 +364,48 @@ impl<J: Job> Conductor<J> {
         }
         self.counts.n_steps += 1;
         self.watchdog.begin(self.counts.n_steps, beats, now);
-        self.engine = Engine::Stepping { shares, is_interrupted: false };
+        self.engine = Engine::Stepping { shares, interruption: None };
         Action::Step { generation: self.generation }
     }
 
     fn note_evicted(&mut self) {
         for slot in self.scheduler.slots_mut().filter(|slot| slot.was_preempted()) {
-            slot.work.note_degraded(ReasonCode::KvEvicted);
+            slot.work.note_setback(Setback::KvEvicted);
         }
     }
 
     fn watch(&mut self, beats: u64, now: Duration) -> Action {
-        if let Verdict::Stalled { .. } = self.watchdog.observe(beats, now) {
-            self.watchdog.end();
-            self.counts.n_stalled += 1;
-            let generation = self.generation;
-            match std::mem::replace(&mut self.engine, Engine::Ended) {
-                Engine::Stepping { shares, .. } => self.lose(&shares, ReasonCode::EngineStalled, now),
-                Engine::Opening | Engine::Ready | Engine::Down { .. } | Engine::Ended => self.go_down(now),
-            }
-            self.scheduler.remove_finished();
-            return Action::Abandon { generation };
+        let verdict = self.watchdog.observe(beats, now);
+        let is_disobeyed = match &self.engine {
+            Engine::Stepping { interruption, .. } => interruption.is_some_and(|told| now >= told.until),
+            Engine::Opening | Engine::Ready | Engine::Down { .. } | Engine::Ended => false,
+        };
+        if matches!(verdict, Verdict::Stalled { .. }) || is_disobeyed {
+            return self.give_up(now);
         }
-        let Engine::Stepping { shares, is_interrupted } = &mut self.engine else { return Action::Wait };
-        let running = self.scheduler.running();
-        if !*is_interrupted && shares.iter().all(|share| running[share.slot_idx].work.is_finished()) {
-            *is_interrupted = true;
+        let until = now.saturating_add(self.obeys_within);
+        let Engine::Stepping { shares, interruption: interruption @ None } = &mut self.engine else {
+            return Action::Wait;
+        };
+        let (running, is_late) = (self.scheduler.running(), matches!(verdict, Verdict::Late { .. }));
+        if is_late || shares.iter().all(|share| running[share.slot_idx].work.is_finished()) {
+            *interruption = Some(Interruption { is_late, until });
             return Action::Interrupt;
         }
         Action::Wait
+    }
+
+    /// Gives the instance up while it works.
+    fn give_up(&mut self, now: Duration) -> Action {
+        self.watchdog.end();
+        self.counts.n_stalled += 1;
+        let generation = self.generation;
+        match std::mem::replace(&mut self.engine, Engine::Ended) {
+            Engine::Stepping { shares, .. } => self.lose(&shares, ReasonCode::EngineStalled, now),
+            Engine::Opening | Engine::Ready | Engine::Down { .. } | Engine::Ended => self.go_down(now),
+        }
+        self.scheduler.remove_finished();
+        Action::Abandon { generation }
     }
 
     fn deliver(&mut self, shares: &[Share], logits: &mut Logits, now: Duration) {
@@ -389,7 +439,7 @@ impl<J: Job> Conductor<J> {
             if slot.n_attempts > attempts_max || (!can_reopen && reason != ReasonCode::EngineFailed) {
                 slot.work.finish(End::error(reason), now);
             } else if !slot.work.is_finished() {
-                slot.work.note_degraded(ReasonCode::Retried);
+                slot.work.note_setback(Setback::Retried);
                 self.counts.n_retried += 1;
             }
         }

@@ -80,6 +80,13 @@ impl EngineThread {
         Self { jobs: Some(jobs), pulse, thread: Some(thread) }
     }
 
+    /// An instance whose work somebody else does: who holds the receiver is the engine.
+    #[cfg(test)]
+    pub(crate) fn played() -> (Self, Receiver<StepJob>) {
+        let (jobs, inbox) = sync_channel(1);
+        (Self { jobs: Some(jobs), pulse: Pulse::new(), thread: None }, inbox)
+    }
+
     /// Hands over a step. There is never more than one on its way.
     pub(crate) fn run(&self, job: StepJob) {
         // The thread has ended only if it has said so, which its owner hears before it sends again.

@@ -21,6 +21,7 @@ mod engine;
 mod memory;
 mod model;
 mod request;
+mod routing;
 
 pub use engine::{
     BREAKER_CLOSED, BreakerChanged, EngineCrashed, EngineRestarted, EngineStalled, FallbackEngaged, InferenceEnded,
@@ -33,3 +34,4 @@ pub use request::{
     Degraded, FirstToken, QueueDepth, RequestAdmitted, RequestEnded, RequestRefused, RequestStarted, Retried,
     TokenGenerated,
 };
+pub use routing::RolloutChanged;

@@ -50,6 +50,11 @@ impl Approved {
         &self.request
     }
 
+    /// Notes that an engine has begun to run it: its time in the queue is over, wherever it goes on.
+    pub(crate) fn end_queue_time(&mut self) {
+        self.request.deadlines.queue = None;
+    }
+
     /// The same for another engine, should the first fail. It had its place in the queue and needs none again.
     pub(crate) fn kept(&self) -> Self {
         Self { request: self.request.clone(), permit: None }

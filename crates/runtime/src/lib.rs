@@ -29,12 +29,14 @@ pub mod routing;
 mod runtime;
 mod scheduler;
 mod sequence;
+#[cfg(test)]
+mod simulation;
 mod stream;
 pub mod supervised;
 pub mod telemetry;
 pub mod watchdog;
 
-pub use admission::{AdmissionOptions, Admitted};
+pub use admission::{Admission, AdmissionOptions, Admitted, NoPlace, QueuePermit};
 pub use conductor::{Attempts, EngineState, SupervisionOptions};
 pub use engine_thread::OpenEngine;
 pub use error::RuntimeError;

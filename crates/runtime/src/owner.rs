@@ -3,16 +3,16 @@
 //! One loop: hear what has come, ask what to do, do it, sleep until something comes or time is up. The engine itself
 //! lives on a thread of its own (`engine_thread.rs`), so that one that hangs keeps neither requests nor their readers.
 
-use crate::conductor::{Action, Conductor, End, EngineState, StepEnd};
-use crate::engine_thread::{Begin, EngineThread, OpenEngine, Opened, OwnedShare, StepJob, StepOutcome};
+use crate::conductor::{Action, Conductor, End, EngineState, Heard, StepEnd};
+use crate::engine_thread::{EngineThread, Opened, OwnedShare, StepJob, StepOutcome};
 use crate::events;
 use crate::scheduler::{Share, Terms, Work};
 use crate::sequence::Sequence;
-use crate::telemetry::Telemetry;
+use crate::telemetry::{FailureMode, Stage, Telemetry};
 use ballast_backend::{Clock, ErrorKind, GeneratorShape, LogitRows, Logits, ReasonCode};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 /// How long the last step may take to obey before its thread is left to itself.
@@ -81,20 +81,27 @@ impl Gauges {
     }
 }
 
+/// Begins to open the instance of a generation; its answer comes as [`Message::Opened`].
+pub(crate) type Opener = Box<dyn FnMut(u64) -> EngineThread + Send>;
+
 /// The owner's state.
 pub(crate) struct Owner {
     pub(crate) conductor: Conductor<Sequence>,
     pub(crate) shape: GeneratorShape,
     /// The present instance; `None` while there is none.
     pub(crate) engine: Option<EngineThread>,
-    pub(crate) open: Option<Arc<OpenEngine>>,
+    /// Replaces lost instances; `None` where that cannot be done.
+    pub(crate) opener: Option<Opener>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) inbox: Receiver<Message>,
-    pub(crate) outbox: SyncSender<Message>,
     pub(crate) gauges: Arc<Gauges>,
     /// Memory of the last step, to be used again.
     pub(crate) spare: Option<StepJob>,
     pub(crate) drain_until: Option<Duration>,
+    /// When the step in progress began.
+    pub(crate) stepping_since: Option<Duration>,
+    /// When the engine was last seen to end a step.
+    pub(crate) observed_at: Duration,
     /// When the present instance was lost.
     pub(crate) lost_at: Option<Duration>,
     pub(crate) name: &'static str,
@@ -106,18 +113,25 @@ impl Owner {
     pub(crate) fn run(mut self) {
         loop {
             let now = self.clock.now();
-            self.act(now);
-            self.report();
-            if self.is_over(now) {
+            if self.is_over_after_a_turn(now) {
                 break;
             }
             self.hear(now);
         }
-        let end = match self.drain_until {
-            Some(_) => End::cancelled(ReasonCode::Draining),
-            None => End::error(ReasonCode::EngineCrashed),
-        };
-        self.end_all(end);
+        self.end_requests();
+        self.part_with_engine();
+    }
+
+    /// Does what is to be done now. Whether that was the last.
+    pub(crate) fn is_over_after_a_turn(&mut self, now: Duration) -> bool {
+        self.act(now);
+        self.report();
+        self.is_over(now)
+    }
+
+    /// When the next turn is due although nothing comes.
+    pub(crate) fn wake_at(&self, now: Duration) -> Option<Duration> {
+        [self.conductor.wake_at(now), self.drain_until].into_iter().flatten().min()
     }
 
     /// Does what the conductor decides until it waits.
@@ -148,16 +162,23 @@ impl Owner {
 
     /// Sleeps until something has come or it is time to look, and takes in everything that has come.
     fn hear(&mut self, now: Duration) {
-        let wake_at = [self.conductor.wake_at(now), self.drain_until].into_iter().flatten().min();
-        let first = match wake_at {
+        let first = match self.wake_at(now) {
             None => self.inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
             Some(at) => self.inbox.recv_timeout(at.saturating_sub(now)),
         };
         let Ok(message) = first else { return };
         self.take_in(message);
+        self.take_in_the_rest();
+    }
+
+    /// Takes in what has come already. Returns how many messages that were.
+    pub(crate) fn take_in_the_rest(&mut self) -> usize {
+        let mut n_messages = 0;
         while let Ok(message) = self.inbox.try_recv() {
             self.take_in(message);
+            n_messages += 1;
         }
+        n_messages
     }
 
     fn take_in(&mut self, message: Message) {
@@ -175,12 +196,7 @@ impl Owner {
 
     fn opened(&mut self, generation: u64, outcome: Opened, now: Duration) {
         let outcome = match outcome {
-            Ok(shape) if usable(&shape) == self.shape => {
-                let after = now.saturating_sub(self.lost_at.take().unwrap_or(now));
-                let attempt = self.conductor.restart_attempt();
-                self.telemetry.emit(&events::EngineRestarted { engine: self.name, attempt, after });
-                Ok(())
-            }
+            Ok(shape) if usable(&shape) == self.shape => Ok(()),
             Ok(shape) => {
                 tracing::error!(expected = ?self.shape, got = ?shape, "the engine came back with another shape");
                 Err(ErrorKind::Invalid)
@@ -190,16 +206,18 @@ impl Owner {
                 Err(error.kind())
             }
         };
-        if outcome.is_err() && generation == self.conductor.generation() {
-            self.engine = None;
+        match self.conductor.opened(generation, outcome, now) {
+            Heard::No => {}
+            Heard::Yes if outcome.is_err() => self.engine = None,
+            Heard::Yes => {
+                let after = now.saturating_sub(self.lost_at.take().unwrap_or(now));
+                let attempt = self.conductor.restart_attempt();
+                self.telemetry.emit(&events::EngineRestarted { engine: self.name, attempt, after });
+            }
         }
-        self.conductor.opened(generation, outcome, now);
     }
 
     fn stepped(&mut self, generation: u64, outcome: &StepOutcome, mut job: StepJob, now: Duration) {
-        if generation != self.conductor.generation() {
-            return;
-        }
         let end = match outcome {
             StepOutcome::Done if !self.is_complete(&job.logits) => {
                 tracing::error!(engine = self.name, "the engine gave other logits than it was asked for");
@@ -217,13 +235,32 @@ impl Owner {
                 StepEnd::Panicked
             }
         };
-        self.conductor.stepped(generation, end, now);
+        let failure = match &end {
+            StepEnd::Done(_) => None,
+            StepEnd::Failed(kind) => Some(FailureMode::of(Stage::Run, *kind, None)),
+            StepEnd::Panicked => Some(FailureMode::of(Stage::Run, ErrorKind::Internal, None)),
+        };
+        if self.conductor.stepped(generation, end, now) == Heard::No {
+            return;
+        }
+        self.count_step(failure, now);
         self.spare = Some(job);
         if matches!(self.conductor.engine_state(), EngineState::Down | EngineState::Ended) {
             self.telemetry.emit(&events::EngineCrashed { engine: self.name });
             self.lost_at = Some(now);
             self.engine.take().into_iter().for_each(EngineThread::abandon);
         }
+    }
+
+    /// Counts a step as an inference, and how much of the time the engine was at work.
+    fn count_step(&mut self, failure: Option<FailureMode>, now: Duration) {
+        let Some(since) = self.stepping_since.take() else { return };
+        let duration = now.saturating_sub(since);
+        let available = now.saturating_sub(std::mem::replace(&mut self.observed_at, now));
+        let outcome = failure.map_or(Ok(()), Err);
+        let engine = self.name;
+        self.telemetry.emit(&events::InferenceEnded { engine, duration, outcome, dispatch: None, sla_violated: false });
+        self.telemetry.emit(&events::ThreadsObserved { busy: duration, available });
     }
 
     /// Whether there is a row for every share that samples.
@@ -245,21 +282,26 @@ impl Owner {
             }
         };
         job.shares.extend(self.conductor.shares().iter().map(own));
+        self.stepping_since = Some(self.clock.now());
         if let Some(engine) = &self.engine {
             engine.run(job);
         }
     }
 
     fn open(&mut self, generation: u64) {
-        let Some(open) = &self.open else { return };
+        let Some(opener) = &mut self.opener else { return };
         tracing::info!(generation, "opening the engine again");
-        self.engine = Some(EngineThread::spawn(generation, Begin::Open(Arc::clone(open)), self.outbox.clone()));
+        self.engine = Some(opener(generation));
     }
 
     fn report(&self) {
         let (gauges, scheduler, counts) = (&self.gauges, self.conductor.scheduler(), self.conductor.counts());
-        gauges.n_active.store(scheduler.running().len(), Ordering::Relaxed);
-        gauges.n_queued.store(scheduler.n_waiting(), Ordering::Relaxed);
+        let (n_running, n_waiting) = (scheduler.running().len(), scheduler.n_waiting());
+        let n_running_before = gauges.n_active.swap(n_running, Ordering::Relaxed);
+        let n_waiting_before = gauges.n_queued.swap(n_waiting, Ordering::Relaxed);
+        if (n_running, n_waiting) != (n_running_before, n_waiting_before) {
+            self.telemetry.emit(&events::QueueDepth { n_waiting, n_running });
+        }
         gauges.n_available_blocks.store(scheduler.n_available_blocks(), Ordering::Relaxed);
         gauges.n_preempted.store(scheduler.n_preempted(), Ordering::Relaxed);
         gauges.n_evicted_blocks.store(scheduler.n_evicted_blocks(), Ordering::Relaxed);
@@ -268,13 +310,19 @@ impl Owner {
         gauges.set_state(self.conductor.engine_state());
     }
 
-    fn end_all(&mut self, end: End) {
+    /// Ends every request there is, and takes no more.
+    pub(crate) fn end_requests(&mut self) {
         self.gauges.stop();
-        while let Ok(message) = self.inbox.try_recv() {
-            self.take_in(message);
-        }
-        let now = self.clock.now();
-        self.conductor.end_all(end, now);
+        self.take_in_the_rest();
+        let end = match self.drain_until {
+            Some(_) => End::cancelled(ReasonCode::Draining),
+            None => End::error(ReasonCode::EngineCrashed),
+        };
+        self.conductor.end_all(end, self.clock.now());
+    }
+
+    /// Lets the engine end, and waits for it if it obeys.
+    fn part_with_engine(&mut self) {
         let Some(engine) = self.engine.take() else { return };
         engine.pulse.abandon();
         let is_quiet = self.conductor.engine_state() != EngineState::Stepping || self.hears_the_step();

@@ -4,7 +4,7 @@ use crate::breaker::{BreakerOptions, Cause, CircuitBreaker, PassGuard, Rejected,
 use crate::conductor::{Conductor, EngineState, Reopens, SupervisionOptions};
 use crate::engine_thread::{Begin, EngineThread, OpenEngine};
 use crate::events;
-use crate::owner::{Gauges, Message, Owner, usable};
+use crate::owner::{Gauges, Message, Opener, Owner, usable};
 use crate::scheduler::{SchedulerOptions, Terms};
 use crate::sequence::Sequence;
 use crate::telemetry::Telemetry;
@@ -55,6 +55,15 @@ pub(crate) struct ReplicaParts {
     pub(crate) queue_max: usize,
 }
 
+/// The first instance, and how others come.
+pub(crate) struct Crew {
+    pub(crate) name: &'static str,
+    pub(crate) shape: GeneratorShape,
+    pub(crate) engine: EngineThread,
+    /// `None`: the first is the only one.
+    pub(crate) opener: Option<Opener>,
+}
+
 /// An engine and its owner.
 pub(crate) struct Replica {
     pub(crate) name: &'static str,
@@ -85,42 +94,55 @@ impl Replica {
         };
         let engine = EngineThread::spawn(0, begin, outbox.clone());
         let shape = usable(&shape.map_or_else(|| first_opened(&inbox), Ok)?);
-        let gauges = Arc::new(Gauges::new());
-        let reopens = if open.is_some() { Reopens::Yes } else { Reopens::No };
-        let owner = Owner {
-            conductor: Conductor::new(shape.clone(), parts.scheduling, parts.supervision, reopens),
-            shape: shape.clone(),
-            engine: Some(engine),
-            open,
-            clock: Arc::clone(&parts.clock),
-            inbox,
-            outbox: outbox.clone(),
-            gauges: Arc::clone(&gauges),
-            spare: None,
-            drain_until: None,
-            lost_at: None,
-            name: spec.name,
-            telemetry: parts.telemetry.clone(),
-        };
+        let to_owner = outbox.clone();
+        let opener = open.map(|open| -> Opener {
+            Box::new(move |generation| {
+                EngineThread::spawn(generation, Begin::Open(Arc::clone(&open)), to_owner.clone())
+            })
+        });
+        let crew = Crew { name: spec.name, shape, engine, opener };
+        let (replica, owner) = Self::assemble(crew, parts, (outbox, inbox));
         let owner = std::thread::Builder::new()
             .name("ballast-owner".to_owned())
             .spawn(move || owner.run())
             .expect("the system must grant the engine's owner its thread");
+        *replica.owner.lock().unwrap_or_else(PoisonError::into_inner) = Some(owner);
+        Ok(replica)
+    }
+
+    /// A replica and its owner, which does not run yet, at the two ends of `channel`.
+    pub(crate) fn assemble(
+        crew: Crew,
+        parts: ReplicaParts,
+        (outbox, inbox): (SyncSender<Message>, Receiver<Message>),
+    ) -> (Self, Owner) {
+        let Crew { name, shape, engine, opener } = crew;
+        let gauges = Arc::new(Gauges::new());
+        let reopens = if opener.is_some() { Reopens::Yes } else { Reopens::No };
+        let owner = Owner {
+            conductor: Conductor::new(shape.clone(), parts.scheduling, parts.supervision, reopens),
+            shape: shape.clone(),
+            engine: Some(engine),
+            opener,
+            clock: Arc::clone(&parts.clock),
+            inbox,
+            gauges: Arc::clone(&gauges),
+            spare: None,
+            drain_until: None,
+            stepping_since: None,
+            observed_at: Duration::ZERO,
+            lost_at: None,
+            name,
+            telemetry: parts.telemetry.clone(),
+        };
         let telemetry = parts.telemetry;
-        let engine = spec.name;
         let tell = move |Transition { from, to, cause }: Transition| {
             let (from, to, cause) = (from.as_str(), to.as_str(), cause.map_or("", Cause::as_str));
-            telemetry.emit(&events::BreakerChanged { engine, from, to, cause });
+            telemetry.emit(&events::BreakerChanged { engine: name, from, to, cause });
         };
-        Ok(Self {
-            name: spec.name,
-            shape,
-            gauges,
-            breaker: CircuitBreaker::new(parts.breaker, tell),
-            outbox,
-            owner: Mutex::new(Some(owner)),
-            clock: parts.clock,
-        })
+        let breaker = CircuitBreaker::new(parts.breaker, tell);
+        let replica = Self { name, shape, gauges, breaker, outbox, owner: Mutex::new(None), clock: parts.clock };
+        (replica, owner)
     }
 
     /// Asks the breaker for leave.

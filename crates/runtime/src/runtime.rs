@@ -71,6 +71,17 @@ impl RuntimeParts {
         let (options, telemetry) = (RuntimeOptions::default(), Telemetry::default());
         Self { tokenizer, clock, options, policy: None, telemetry }
     }
+
+    pub(crate) fn for_replica(&self) -> ReplicaParts {
+        ReplicaParts {
+            clock: Arc::clone(&self.clock),
+            telemetry: self.telemetry.clone(),
+            scheduling: self.options.scheduling,
+            supervision: self.options.supervision,
+            breaker: self.options.breaker.clone(),
+            queue_max: self.options.admission.queue_max,
+        }
+    }
 }
 
 /// What the runtime is doing now.
@@ -118,7 +129,7 @@ pub struct EngineHealth {
 /// Running engines. Clones share them; when the last is dropped, requests in flight end with `DRAINING`.
 #[derive(Clone)]
 pub struct Runtime {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 pub(crate) struct Inner {
@@ -159,26 +170,23 @@ impl Runtime {
     /// # Panics
     /// If the system refuses a thread.
     pub fn supervise(chain: Vec<EngineSpec>, parts: RuntimeParts) -> Result<Self, RuntimeError> {
-        let RuntimeParts { tokenizer, clock, options, policy, telemetry } = parts;
         let mut replicas = Vec::with_capacity(chain.len());
         for spec in chain {
-            let parts = ReplicaParts {
-                clock: Arc::clone(&clock),
-                telemetry: telemetry.clone(),
-                scheduling: options.scheduling,
-                supervision: options.supervision,
-                breaker: options.breaker.clone(),
-                queue_max: options.admission.queue_max,
-            };
-            replicas.push(Replica::start(spec, parts)?);
+            replicas.push(Replica::start(spec, parts.for_replica())?);
         }
         if replicas.is_empty() {
             return Err(RuntimeError::NoEngine);
         }
+        Ok(Self::of(replicas, parts))
+    }
+
+    /// A runtime over replicas that run, at least one.
+    pub(crate) fn of(replicas: Vec<Replica>, parts: RuntimeParts) -> Self {
+        let RuntimeParts { tokenizer, clock, options, policy, telemetry } = parts;
         let (admission, governance) = (Admission::new(options.admission), Governance::new(policy));
         let n_requests = AtomicU64::new(1);
         let inner = Inner { replicas, tokenizer, clock, admission, governance, options, telemetry, n_requests };
-        Ok(Self { inner: Arc::new(inner) })
+        Self { inner: Arc::new(inner) }
     }
 
     /// Takes a request. Its answer is read from the stream; dropping the stream cancels it.

@@ -2,7 +2,7 @@
 
 use crate::admission::QueuePermit;
 use crate::breaker::{Outcome, PassGuard};
-use crate::conductor::{End, Job};
+use crate::conductor::{End, Job, Setback};
 use crate::events;
 use crate::governance::Approved;
 use crate::request::{Deadlines, Phase};
@@ -241,6 +241,9 @@ impl Job for Sequence {
     }
 
     fn next_deadline(&self) -> Option<Duration> {
+        if self.is_finished() {
+            return None;
+        }
         let slow_reader = self.paused_since.map(|since| since.saturating_add(self.around.slow_reader_max));
         [self.phase_end().map(|(at, _)| at), slow_reader].into_iter().flatten().min()
     }
@@ -259,12 +262,17 @@ impl Job for Sequence {
         self.emit(&events::KvLookup { hit_tokens: n_cached, miss_tokens: self.n_prompt - n_cached });
     }
 
-    fn note_degraded(&mut self, reason: ReasonCode) {
-        match reason {
-            ReasonCode::Retried => self.emit(&events::Retried),
-            ReasonCode::KvEvicted => self.emit(&events::Preempted),
-            _ => self.emit(&events::Degraded { reason }),
-        }
+    fn note_setback(&mut self, setback: Setback) {
+        let reason = match setback {
+            Setback::Retried => {
+                self.emit(&events::Retried);
+                ReasonCode::Retried
+            }
+            Setback::KvEvicted => {
+                self.emit(&events::Preempted);
+                ReasonCode::KvEvicted
+            }
+        };
         if !self.reader.degraded.contains(&reason) {
             self.reader.degraded.push(reason);
         }
@@ -313,5 +321,23 @@ impl Sequence {
     fn fail(&mut self, error: &SamplingError, now: Duration) {
         tracing::error!(%error, "no token can be sampled from the engine's logits");
         self.finish(End::error(ReasonCode::EngineFailed), now);
+    }
+}
+
+/// What the simulation audits.
+#[cfg(test)]
+impl Sequence {
+    pub(crate) fn correlation(&self) -> &CorrelationId {
+        &self.correlation
+    }
+
+    /// Whether it holds a place in the queue.
+    pub(crate) fn is_queued(&self) -> bool {
+        self.permit.is_some()
+    }
+
+    /// Whether it holds the place of a breaker's probe.
+    pub(crate) fn is_probe(&self) -> bool {
+        self.reader.pass.as_ref().is_some_and(PassGuard::is_probe)
     }
 }

@@ -126,7 +126,10 @@ impl TokenStream {
 
     /// Goes on at the next engine, if there is one that takes the request.
     fn is_rescued(&mut self, summary: &Summary) -> bool {
-        let Some(rescue) = self.rescue.take() else { return false };
+        let Some(mut rescue) = self.rescue.take() else { return false };
+        if summary.timings.queue < summary.timings.total {
+            rescue.approved.end_queue_time();
+        }
         let why = summary.reason.unwrap_or(ReasonCode::EngineFailed);
         match pipeline::rescue(*rescue, why) {
             Ok(stream) => {

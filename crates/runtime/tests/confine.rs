@@ -476,11 +476,12 @@ fn the_last_client_may_be_dropped_by_its_own_job() {
     let pending = pending.unwrap();
     is_in.recv_timeout(PATIENCE).unwrap();
     let House { client, dropped, .. } = house;
-    let waiter = thread::spawn(move || pending.wait());
-    // The job's clone is the last one now, or becomes it: neither thread waits for itself.
-    gate.open();
+    // The job's clone is the last one now; its thread does not wait for itself.
     drop(client);
-    assert_eq!(waiter.join().unwrap(), Ok(()));
+    gate.open();
+    let (outcome, is_over) = sync_channel(1);
+    thread::spawn(move || outcome.send(pending.wait()).unwrap());
+    assert_eq!(is_over.recv_timeout(PATIENCE), Ok(Ok(())));
     until("the handle is dropped", || dropped.n.load(Ordering::SeqCst) == 1);
 }
 

@@ -8,5 +8,7 @@ mod ends;
 mod faults;
 #[path = "life/house.rs"]
 mod house;
+#[path = "life/phases.rs"]
+mod phases;
 #[path = "life/sharing.rs"]
 mod sharing;

@@ -77,6 +77,7 @@ fn what_is_taken_out_or_changed_does_not_come_back() {
     let mut longer = acquire(&pool, &[4]);
     *longer.data_mut() = TensorData::F32(vec![0.0; 5]);
     drop(longer);
+    assert_eq!(pool.stats().current_buffer_count, 0);
     let mut other = acquire(&pool, &[4]);
     *other.data_mut() = TensorData::I32(vec![0; 4]);
     drop(other);

@@ -3,6 +3,7 @@
 use ballast_backend::{Dispatch, ErrorKind, ReasonCode};
 use ballast_runtime::FinishReason;
 use ballast_runtime::events::*;
+use ballast_runtime::routing::{RollbackReason, RolloutChange, RolloutState};
 use ballast_runtime::telemetry::{
     CorrelationId, EndCount, Event, FailureMode, Fanout, Ids, Level, LogRecord, Logger, Metrics, MetricsSnapshot,
     RingLogger, RuntimeLogEvent, Telemetry, TenantId,
@@ -67,6 +68,9 @@ fn emit_each(attached: &Attached) {
     attached.emit(&EngineRestarted { engine, attempt: 1, after: MS });
     attached.emit(&ParityMeasured { engine, linf: 0.5, exceeded: false });
     attached.emit(&ThreadsObserved { busy: MS, available: MS * 2 });
+    let from = RolloutState::Stage { idx: 0, percent: 5 };
+    let to = RolloutState::RolledBack { reason: RollbackReason::FailureRate };
+    attached.emit(&RolloutChanged { change: RolloutChange { from, to } });
 }
 
 fn ended(finish_reason: FinishReason, reason: Option<ReasonCode>) -> RequestEnded {
@@ -119,6 +123,7 @@ fn every_event_has_its_stable_name_level_span_and_keys() {
         "warn engine_restarted - engine attempt after_ms",
         "debug parity_measured - engine linf exceeded",
         "trace threads_observed - busy_ms available_ms",
+        "error rollout_changed - from from_percent to to_percent reason",
     ];
     assert_eq!(lines, expected);
 }

@@ -68,7 +68,9 @@ fn resolve(from: &str, target: &str) -> String {
 /// Every row ends with a state that docs/CHECKLIST.md explains, and a test that is named for a done row exists.
 pub(crate) fn the_checklist_is_honest(house: &House) -> Vec<Finding> {
     let Some(list) = house.file(CHECKLIST) else { return Vec::new() };
-    let tests: HashSet<&str> = house.rust_files().flat_map(|(_, f)| &f.functions).map(|f| f.name.as_str()).collect();
+    let functions = house.rust_files().flat_map(|(_, f)| &f.functions).map(|f| f.name.as_str());
+    let properties = house.rust_files().flat_map(|(_, f)| &f.property_tests).map(String::as_str);
+    let tests: HashSet<&str> = functions.chain(properties).collect();
     let mut ids = HashSet::new();
     let mut findings = Vec::new();
     for (number, line) in list.lines().filter(|(_, line)| is_row(line)) {
@@ -146,13 +148,24 @@ mod tests {
     fn a_checklist_that_claims_too_much_is_found() {
         let rows = |state: &str| {
             let list = format!("| id | what | state |\n|---|---|---|\n| 000-01 | a trait | {state} |\n");
-            findings_of("checklist", &[(CHECKLIST, &list), ("a.rs", "//! A.\n#[test]\nfn it_holds() {}")]).len()
+            findings_of(
+                "checklist",
+                &[
+                    (CHECKLIST, &list),
+                    (
+                        "a.rs",
+                        "//! A.\n#[test]\nfn it_holds() {}\nproptest! { #[test] fn it_always_holds(n in 0..9) {} }",
+                    ),
+                ],
+            )
+            .len()
         };
         for fine in [
             "open: step 3",
             "done: `it_holds`",
             "done: `a::it_holds`",
             "done: `cargo test`",
+            "done: `it_always_holds`",
             "open: unplanned",
             "not specified",
         ] {

@@ -23,6 +23,8 @@ pub(crate) struct RustFacts {
     pub(crate) unsafe_lines: Vec<usize>,
     /// Names and lines of macro calls.
     pub(crate) macro_calls: Vec<(String, usize)>,
+    /// Names of the tests inside of `proptest!`, which no parser of Rust sees as functions.
+    pub(crate) property_tests: Vec<String>,
     /// Lines of signatures and fields with a lock behind an `Arc`.
     pub(crate) shared_locks: Vec<usize>,
 }
@@ -83,6 +85,17 @@ impl RustFacts {
     }
 }
 
+/// Every word that follows an `fn` on the outermost level.
+fn names_after_fn(tokens: TokenStream) -> Vec<String> {
+    let tokens: Vec<TokenTree> = tokens.into_iter().collect();
+    let pairs = tokens.windows(2);
+    pairs.filter(|pair| is_word(&pair[0], "fn")).map(|pair| pair[1].to_string()).collect()
+}
+
+fn is_word(token: &TokenTree, expected: &str) -> bool {
+    matches!(token, TokenTree::Ident(word) if word == expected)
+}
+
 impl<'ast> Visit<'ast> for RustFacts {
     fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
         self.add_test(&item.attrs, item);
@@ -119,6 +132,9 @@ impl<'ast> Visit<'ast> for RustFacts {
     fn visit_item_macro(&mut self, item: &'ast syn::ItemMacro) {
         if let Some(name) = &item.ident {
             self.add_function(name, first_line(&item.mac)..=last_line(&item.mac));
+        }
+        if item.mac.path.segments.last().is_some_and(|segment| segment.ident == "proptest") {
+            self.property_tests.extend(names_after_fn(item.mac.tokens.clone()));
         }
         visit::visit_item_macro(self, item);
     }

@@ -6,7 +6,10 @@ use std::io;
 use std::path::Path;
 
 /// Folders that hold what was built or fetched, never what was written.
-const SKIPPED_FOLDERS: &[&str] = &[".git", "target", "artifacts", "corpus", "corpus-work", "__pycache__"];
+const SKIPPED_FOLDERS: &[&str] = &[".git", "target", "corpus", "corpus-work", "__pycache__"];
+
+/// The same, where the name alone would take ours along.
+const SKIPPED_PATHS: &[&str] = &["fuzz/artifacts"];
 
 /// Largest file that is taken for text: the lock file is the largest there is, at some 100 kB.
 const TEXT_BYTES_MAX: u64 = 4 << 20;
@@ -78,7 +81,9 @@ fn walk(root: &Path, folder: &Path, files: &mut Vec<(String, String)>) -> io::Re
         let entry = entry?;
         let (path, kind) = (entry.path(), entry.file_type()?);
         if kind.is_dir() {
-            if !SKIPPED_FOLDERS.iter().any(|name| entry.file_name() == *name) {
+            let is_skipped = SKIPPED_FOLDERS.iter().any(|name| entry.file_name() == *name)
+                || SKIPPED_PATHS.iter().any(|skipped| path == root.join(skipped));
+            if !is_skipped {
                 walk(root, &path, files)?;
             }
         } else if kind.is_file()

@@ -20,15 +20,18 @@ fn keys(value: &Value) -> Vec<&str> {
 fn json_has_the_documented_fields_and_types() {
     let home = Home::new();
     let answer = greedy(&home, &["-n", "12", "--json", PROMPT]);
-    let expected = ["model", "text", "token_ids", "prompt_token_ids", "finish_reason", "reason", "usage", "timings"];
-    assert_eq!(keys(&answer), expected);
+    let texts = ["model", "text", "token_ids", "prompt_token_ids"];
+    let ends = ["finish_reason", "reason", "overdue", "degraded", "engine", "usage", "timings"];
+    assert_eq!(keys(&answer), [&texts[..], &ends].concat());
+    assert_eq!(answer["engine"], "llm-cpu");
+    assert_eq!((&answer["overdue"], &answer["degraded"]), (&Value::Null, &serde_json::json!([])));
     assert_eq!(answer["model"], "tiny");
     assert_eq!(answer["finish_reason"], "length");
     assert_eq!(answer["reason"], Value::Null);
     let (prompt, generated) = (ids(&answer["prompt_token_ids"]), ids(&answer["token_ids"]));
     assert_eq!(generated.len(), 12);
     let usage = serde_json::json!({
-        "prompt_tokens": prompt.len(), "completion_tokens": 12, "total_tokens": prompt.len() + 12
+        "prompt_tokens": prompt.len(), "cached_tokens": 0, "completion_tokens": 12, "total_tokens": prompt.len() + 12
     });
     assert_eq!(answer["usage"], usage);
     for timing in ["load_ms", "queue_ms", "time_to_first_token_ms", "total_ms", "decode_tokens_per_second"] {

@@ -183,3 +183,28 @@ fn the_demo_does_the_whole_job_with_a_model_of_ones_own() {
     let next = format!("chat {}", home.model());
     assert!(ran.stderr.contains("128 generated") && ran.stderr.contains(&next), "{ran:?}");
 }
+
+/// The only process that `pid` has started.
+#[cfg(target_os = "linux")]
+fn child_of(pid: u32) -> String {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let children = tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("children")).unwrap());
+    let children: String = children.collect();
+    assert_eq!(children.split_whitespace().count(), 1, "{children:?}");
+    children.trim().to_owned()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_killed_worker_costs_neither_the_server_nor_a_request() {
+    let home = Home::new();
+    let server = Server::start(&home, &["--no-auth", "--alias", "tiny", "--isolation", "process"]);
+    assert_eq!(post(server.address, CHAT, None, &question("hello")).status, 200);
+    let worker = child_of(server.child.id());
+    assert!(Command::new("kill").args(["-KILL", &worker]).status().unwrap().success());
+    let rescued = post(server.address, CHAT, None, &question("hello"));
+    assert_eq!(rescued.status, 200, "{rescued:?}");
+    assert_ne!(child_of(server.child.id()), worker, "another worker answers");
+    assert_eq!(get(server.address, "/v1/models", None).status, 200);
+    assert_eq!(server.end("-TERM").code, Some(0));
+}

@@ -7,6 +7,7 @@
 
 mod buffers;
 mod confine;
+mod decisions;
 mod table;
 
 use ballast_backend::Clock;
@@ -19,7 +20,7 @@ use table::Table;
 type Part = fn(&mut Table, &SystemClock);
 
 /// Everything that is measured, in the order of the table.
-const PARTS: &[Part] = &[table::measure, confine::measure, buffers::measure];
+const PARTS: &[Part] = &[table::measure, confine::measure, decisions::measure, buffers::measure];
 
 /// Time since the program began.
 #[derive(Clone, Copy)]

@@ -76,6 +76,12 @@ impl CircuitBreaker {
         self.lock().counters()
     }
 
+    /// Probes that were passed and not given back.
+    #[cfg(test)]
+    pub(crate) fn probes_out(&self) -> u32 {
+        self.lock().probes_out()
+    }
+
     fn tell(&self, transition: Option<Transition>) {
         if let Some(transition) = transition {
             (self.0.observer)(transition);

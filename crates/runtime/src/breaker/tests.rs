@@ -123,6 +123,13 @@ fn old_outcomes_are_forgotten() {
 }
 
 #[test]
+fn what_opened_it_is_forgotten_when_it_closes() {
+    let mut breaker = opened(BreakerOptions { window: MS(3_600_000), ..steady() }, Cause::SuccessRate);
+    assert!(calls(&mut breaker, 2, GOOD, MS(10_000)).is_some_and(|t| t.to == Position::Closed));
+    assert_eq!(calls(&mut breaker, 9, BAD, MS(10_000)), None);
+}
+
+#[test]
 fn open_rejects_until_its_time_has_passed_then_probes_and_closes() {
     let mut breaker = opened(steady(), Cause::SuccessRate);
     let rejected = breaker.try_pass(MS(4_000));

@@ -113,6 +113,16 @@ fn a_model_goes_when_leases_and_jobs_are_gone() {
 }
 
 #[test]
+fn a_model_goes_with_the_last_job_that_was_refused() {
+    let mut jobs = table(1);
+    let model = loaded(&mut jobs);
+    submit(&mut jobs, Task::With(model), SECOND, 1).unwrap();
+    jobs.release(model).unwrap();
+    assert_eq!(told(jobs.expire(SECOND)), [(1, ConfineError::Deadline { phase: JobPhase::Queued })]);
+    assert!(matches!(jobs.next(0, SECOND), Turn::Drop(models) if models == [model]));
+}
+
+#[test]
 fn the_timer_is_told_of_what_can_still_change() {
     let mut jobs = table(1);
     let model = loaded(&mut jobs);

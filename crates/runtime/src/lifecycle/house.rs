@@ -160,13 +160,24 @@ impl<M: Send + Sync + 'static> ModelHouse<M> {
     ) -> Result<(), LifecycleError> {
         let instance = self.0.run(|machine, now| machine.swap(id, plan, mode, now))?;
         let Some(instance) = instance else { return Ok(()) };
-        let has_loaded = |machine: &Lifecycle| {
-            machine.instances_of(id).all(|(other, _)| other != instance)
-                || machine.status(id).is_none_or(|status| !status.is_swapping && status.bytes.is_some())
-        };
-        if !self.0.wait(deadline_at, has_loaded) {
+        if !self.0.wait(deadline_at, |machine| has_swapped(machine, id, instance)) {
             return Err(LifecycleError::TimedOut { model: id.clone() });
         }
+        self.swap_outcome(id, plan)
+    }
+
+    /// The same in async code. Dropping the future ends the wait, not the swap.
+    ///
+    /// # Errors
+    /// As [`ModelHouse::swap`].
+    pub async fn swap_async(&self, id: &ModelId, plan: ModelPlan, mode: SwapMode) -> Result<(), LifecycleError> {
+        let instance = self.0.run(|machine, now| machine.swap(id, plan, mode, now))?;
+        let Some(instance) = instance else { return Ok(()) };
+        self.0.wait_async(|machine| has_swapped(machine, id, instance)).await;
+        self.swap_outcome(id, plan)
+    }
+
+    fn swap_outcome(&self, id: &ModelId, plan: ModelPlan) -> Result<(), LifecycleError> {
         let serves = self.status(id).is_some_and(|status| status.version == plan.version);
         let failed = LifecycleError::LoadFailed { model: id.clone(), retry_after: Duration::ZERO };
         if serves { Ok(()) } else { Err(failed) }
@@ -177,10 +188,7 @@ impl<M: Send + Sync + 'static> ModelHouse<M> {
     /// # Errors
     /// `StillInUse` where it was not gone by `deadline_at` (it goes when its last use ends); `NotFound`.
     pub fn unload(&self, id: &ModelId, deadline_at: Option<Duration>) -> Result<(), LifecycleError> {
-        let leaving: Vec<InstanceId> = self.0.run(|machine, _| {
-            machine.unload(id)?;
-            Ok(machine.instances_of(id).map(|(instance, _)| instance).collect())
-        })?;
+        let leaving = self.begin_unload(id)?;
         let mut in_use = 0;
         let is_gone = |machine: &Lifecycle| {
             in_use = machine.instances_of(id).filter(|(it, _)| leaving.contains(it)).map(|(_, claims)| claims).sum();
@@ -190,6 +198,23 @@ impl<M: Send + Sync + 'static> ModelHouse<M> {
             return Ok(());
         }
         Err(LifecycleError::StillInUse { model: id.clone(), in_use })
+    }
+
+    /// The same in async code. Dropping the future ends the wait; the model goes when its last use ends.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn unload_async(&self, id: &ModelId) -> Result<(), LifecycleError> {
+        let leaving = self.begin_unload(id)?;
+        self.0.wait_async(|machine| leaving.iter().all(|&instance| !machine.has(instance))).await;
+        Ok(())
+    }
+
+    fn begin_unload(&self, id: &ModelId) -> Result<Vec<InstanceId>, LifecycleError> {
+        self.0.run(|machine, _| {
+            machine.unload(id)?;
+            Ok(machine.instances_of(id).map(|(instance, _)| instance).collect())
+        })
     }
 
     /// Unloads a model and forgets its name. Does not wait.
@@ -277,6 +302,19 @@ impl<M: Send + Sync + 'static> House<M> {
         }
     }
 
+    /// Waits until `done`, in async code.
+    async fn wait_async(&self, mut done: impl FnMut(&Lifecycle) -> bool) {
+        loop {
+            let mut changed = pin!(self.changed_async.notified());
+            // From here on no change is missed, so that looking once before waiting is enough.
+            changed.as_mut().enable();
+            if done(&self.lock().machine) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
     pub(super) fn tell(&self) {
         self.changed.notify_all();
         self.changed_async.notify_waiters();
@@ -286,4 +324,10 @@ impl<M: Send + Sync + 'static> House<M> {
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner<M>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether the load of `instance`, which replaces a version of `id`, has ended one way or the other.
+fn has_swapped(machine: &Lifecycle, id: &ModelId, instance: InstanceId) -> bool {
+    machine.instances_of(id).all(|(other, _)| other != instance)
+        || machine.status(id).is_none_or(|status| !status.is_swapping && status.bytes.is_some())
 }

@@ -117,6 +117,18 @@ fn a_canary_over_the_error_budget_is_taken_back() {
 }
 
 #[test]
+fn only_failures_in_a_row_are_in_a_row() {
+    let mut router = canary(CanaryPlan { failure_budget_percent: 100, ..plan() });
+    for _ in 0..3 {
+        assert_eq!(reports(&mut router, 4, CANARY, BAD), None);
+        assert_eq!(reports(&mut router, 1, CANARY, GOOD), None);
+    }
+    let reason = RollbackReason::FailuresInRow;
+    let change = reports(&mut router, 5, CANARY, BAD);
+    assert_eq!(change.map(|change| change.to), Some(RolloutState::RolledBack { reason }));
+}
+
+#[test]
 fn late_answers_count_where_there_is_a_service_level() {
     let late = Outcome::Success { latency: SECS(2) };
     let mut router = canary(CanaryPlan { sla: Some(SECS(1)), ..plan() });

@@ -15,7 +15,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 struct Piece {
-    id: usize,
+    id: u32,
     tokens: Vec<TokenId>,
     n_left: usize,
     paused: bool,
@@ -36,8 +36,8 @@ impl Work for Piece {
 }
 
 /// A sequence of `n_prompt` tokens that are all `id`, which ends after `n_left` more.
-fn piece(id: usize, n_prompt: usize, n_left: usize) -> Piece {
-    Piece { id, tokens: vec![TokenId(id as u32); n_prompt], n_left, paused: false }
+fn piece(id: u32, n_prompt: usize, n_left: usize) -> Piece {
+    Piece { id, tokens: vec![TokenId(id); n_prompt], n_left, paused: false }
 }
 
 fn terms(tenant: &str, priority: Priority) -> Terms {
@@ -63,7 +63,7 @@ fn single() -> Scheduler<Piece> {
 }
 
 /// Plans one step, checks it against the shape, and applies it. Returns who ran.
-fn step(scheduler: &mut Scheduler<Piece>, now: Duration) -> Vec<usize> {
+fn step(scheduler: &mut Scheduler<Piece>, now: Duration) -> Vec<u32> {
     let shares = scheduler.plan(now);
     assert!(shares.iter().map(|share| share.n_tokens).sum::<usize>() <= SHAPE.max_batch_tokens);
     scheduler.check();
@@ -78,7 +78,7 @@ fn step(scheduler: &mut Scheduler<Piece>, now: Duration) -> Vec<usize> {
         scheduler.advance(share);
         let work = &mut scheduler.running_mut(share.slot_idx).work;
         if share.samples {
-            let token = TokenId(work.id as u32);
+            let token = TokenId(work.id);
             work.tokens.push(token);
             work.n_left -= 1;
         }
@@ -89,7 +89,7 @@ fn step(scheduler: &mut Scheduler<Piece>, now: Duration) -> Vec<usize> {
 }
 
 /// The order in which sequences first run.
-fn order(scheduler: &mut Scheduler<Piece>, now: Duration) -> Vec<usize> {
+fn order(scheduler: &mut Scheduler<Piece>, now: Duration) -> Vec<u32> {
     let mut order = Vec::new();
     while !scheduler.is_idle() {
         for id in step(scheduler, now) {
@@ -104,8 +104,8 @@ fn order(scheduler: &mut Scheduler<Piece>, now: Duration) -> Vec<usize> {
 #[derive(Clone, Debug)]
 enum Action {
     Arrive { n_prompt: usize, n_answer: usize, level: i8, tenant: bool },
-    TogglePause(usize),
-    Cancel(usize),
+    TogglePause(u32),
+    Cancel(u32),
     LoseKv,
     Step,
 }
@@ -114,8 +114,8 @@ fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
         4 => (1..20_usize, 1..20_usize, -1..=1_i8, any::<bool>())
             .prop_map(|(n_prompt, n_answer, level, tenant)| Action::Arrive { n_prompt, n_answer, level, tenant }),
-        2 => (0..20_usize).prop_map(Action::TogglePause),
-        2 => (0..20_usize).prop_map(Action::Cancel),
+        2 => (0..20_u32).prop_map(Action::TogglePause),
+        2 => (0..20_u32).prop_map(Action::Cancel),
         1 => Just(Action::LoseKv),
         12 => Just(Action::Step),
     ]
@@ -125,7 +125,7 @@ proptest! {
     #[test]
     fn blocks_are_conserved_and_everybody_finishes(actions in prop::collection::vec(action(), 1..120)) {
         let (mut scheduler, mut now) = (scheduler(), Duration::ZERO);
-        for (id, action) in actions.into_iter().enumerate() {
+        for (id, action) in (0..).zip(actions) {
             now += SECOND;
             match action {
                 Action::Arrive { n_prompt, n_answer, level, tenant } => {
@@ -187,7 +187,7 @@ fn the_youngest_gives_way_and_comes_back() {
 fn priorities_go_first_and_numbers_decide_between_them() {
     let mut scheduler = single();
     let levels = [0, -1, 1, 7, -10];
-    for (id, level) in levels.into_iter().enumerate() {
+    for (id, level) in (0..).zip(levels) {
         scheduler.push(piece(id, 2, 1), terms("a", Priority::new(level).unwrap()), SECOND);
     }
     assert_eq!(order(&mut scheduler, SECOND), [3, 2, 0, 1, 4]);

@@ -36,6 +36,15 @@ impl CorrelationId {
     pub fn from_number(number: u64) -> Self {
         Self(Repr::Number(number))
     }
+
+    /// The number it was made from.
+    #[cfg(test)]
+    pub(crate) fn number(&self) -> Option<u64> {
+        match self.0 {
+            Repr::Number(number) => Some(number),
+            Repr::Text(_) => None,
+        }
+    }
 }
 
 impl FromStr for CorrelationId {

@@ -46,6 +46,14 @@ fn a_call_that_never_beats_stalls_at_its_bound() {
 }
 
 #[test]
+fn a_look_between_the_looks_does_not_make_a_stall_later() {
+    let mut watchdog = watchdog(None);
+    watchdog.begin(1, 0, MS(0));
+    assert_eq!(watchdog.observe(0, MS(1_000)), Verdict::Alive);
+    assert_eq!(run(&mut watchdog, MS(1_000), MS(60_000), |_| 0).0, MS(10_000));
+}
+
+#[test]
 fn a_call_that_beats_is_alive_for_ever() {
     let mut watchdog = watchdog(None);
     watchdog.begin(1, 0, MS(0));

@@ -2,7 +2,9 @@
 
 use crate::support::{beside, cause, command_at, is_there, spawn, spec, step};
 use ballast_backend::{EngineError, ErrorKind, Generator, Predictor, Pulse, TensorMap};
-use ballast_worker::{FrameError, LinkError, MARKER, TEXT_BYTES_MAX, Worker, WorkerError, WorkerLimits, WorkerSpec};
+use ballast_worker::{
+    FrameError, HowEnded, LinkError, MARKER, TEXT_BYTES_MAX, Worker, WorkerError, WorkerLimits, WorkerSpec,
+};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
 };
@@ -98,7 +100,6 @@ impl Liar {
     }
 
     fn lie(&mut self, lie: &str) {
-        let predicted = |name: &str, len: u64| json!({"Predicted": {"outputs": [{"name": name, "dtype": "F32", "shape": [len]}], "dispatch": null}});
         match lie {
             "no-json" => self.bytes(&frame(b"hello")),
             "long-frame" => self.bytes(&[0xff; 8]),
@@ -124,6 +125,16 @@ impl Liar {
                 self.welcome();
                 self.say(&json!({"Failed": {"kind": "Denied", "text": "é".repeat(20_000), "crashed": false}}));
             }
+            other => self.lie_in_call(other),
+        }
+    }
+
+    fn lie_in_call(&mut self, lie: &str) {
+        let predicted = |name: &str, len: u64| {
+            let head = json!({"name": name, "dtype": "F32", "shape": [len]});
+            json!({"Predicted": {"outputs": [head], "dispatch": null}})
+        };
+        match lie {
             "other-call" => {
                 self.open_generator();
                 self.reply(7, &json!({"Stepped": {"n_rows": 1}}));
@@ -154,6 +165,12 @@ impl Liar {
                 heir.stdin(OwnedFd::from(self.calls.try_clone().unwrap()));
                 heir.stdout(OwnedFd::from(self.life.take().unwrap())).stderr(Stdio::null()).spawn().unwrap();
                 std::process::abort();
+            }
+            "closes-and-fails" => {
+                self.open_generator();
+                self.life = None;
+                self.calls = UnixStream::pair().unwrap().0;
+                panic!("it ends by itself");
             }
             "life-closed" => {
                 self.open_generator();
@@ -247,6 +264,13 @@ fn a_generator_that_lies_in_a_step_is_an_error() {
 }
 
 #[test]
+fn a_worker_that_closes_first_is_left_the_time_to_end() {
+    let mut worker = spawn_liar("closes-and-fails").unwrap().into_generator().unwrap();
+    let error = beside(move || step(&mut worker, &[1], &Pulse::new()).unwrap_err()).wait();
+    assert!(matches!(cause(&error), WorkerError::Ended { how: HowEnded::Code(101) }), "{error:?}");
+}
+
+#[test]
 fn a_predictor_that_lies_in_a_call_is_an_error() {
     for lie in ["large-tensor", "other-tensor", "logits-for-tensors"] {
         let mut worker = spawn_liar(lie).unwrap().into_predictor().unwrap();
@@ -298,6 +322,8 @@ fn a_worker_refuses_a_parent_that_lies() {
     ] {
         assert_eq!(told(&bytes, hand_over), Some(101), "{}", String::from_utf8_lossy(&bytes));
     }
+    // An engine that panics, as this one does at a step of nothing, ends a worker that nobody asks to end.
+    assert_eq!(told(&then(json!({"Step": {"call": 1, "n_sequences": 0, "n_words": 0}})), true), Some(0));
     // What is wrong with one call fails that call: more words than may be, more than there are, no step.
     for (n_sequences, n_words) in [(1, 1_u64 << 62), (1, 1000), (1, 0), (1_u64 << 40, 0)] {
         let step = json!({"Step": {"call": 1, "n_sequences": n_sequences, "n_words": n_words}});

@@ -5,7 +5,7 @@ use ballast_backend::{
     Pulse, SequenceStep, Tensor, TensorData, TensorMap, TensorSpec, TokenId,
 };
 use ballast_testkit::Script;
-use std::io::Read;
+use std::io::{Read, Write};
 
 /// Size of the vocabulary of all engines here.
 pub(crate) const VOCAB_SIZE: usize = 64;
@@ -83,7 +83,7 @@ impl Generator for Wild {
             "read" => {
                 let mut bytes = Vec::new();
                 std::io::stdin().read_to_end(&mut bytes).unwrap();
-                println!("{bytes:?}");
+                std::io::stdout().write_all(&[7; 9]).unwrap();
                 Ok(())
             }
             _ => {

@@ -154,6 +154,20 @@ fn at_most_so_many_models_are_loaded() {
 }
 
 #[test]
+fn a_model_whose_new_version_is_being_loaded_still_counts() {
+    let mut machine = Lifecycle::new(LifecycleOptions { models_max: 2, ..LifecycleOptions::new(100) });
+    for (name, at) in [("a", 1), ("b", 2)] {
+        machine.register(id(name), plan(1, 1));
+        use_once(&mut machine, name, SECS(at));
+    }
+    machine.register(id("c"), plan(1, 1));
+    machine.swap(&id("a"), plan(2, 1), SwapMode::Beside, SECS(3)).unwrap();
+    let claim = machine.acquire(&id("c"), SECS(3)).unwrap();
+    assert_eq!(loaded_names(&machine), [""; 0], "evicting a's old version alone makes no room for c");
+    machine.release(claim, SECS(3));
+}
+
+#[test]
 fn at_most_so_many_callers_wait_for_one_load() {
     let mut machine = Lifecycle::new(LifecycleOptions { waiters_max: 2, ..LifecycleOptions::new(10) });
     machine.register(id("a"), plan(1, 1));
@@ -226,12 +240,14 @@ fn an_idle_model_goes_after_its_keep_alive() {
 #[test]
 fn memory_pressure_evicts_idle_models() {
     let cases =
-        [(Pressure::Normal, &["a", "b", "c"][..]), (Pressure::Elevated, &["a", "c"]), (Pressure::Critical, &["a"])];
+        [(Pressure::Normal, &["a", "b", "c"][..]), (Pressure::Elevated, &["a", "b"]), (Pressure::Critical, &["a"])];
     for (pressure, expected) in cases {
         let mut machine = machine(10, &[("a", 3), ("b", 3), ("c", 3)]);
         for (name, at) in [("a", 1), ("b", 2), ("c", 3)] {
             use_once(&mut machine, name, SECS(at));
         }
+        let again = machine.acquire(&id("b"), SECS(4)).unwrap();
+        machine.release(again, SECS(4));
         let claim = machine.acquire(&id("a"), NOW).unwrap();
         assert_eq!(machine.observe_pressure(pressure), 3 - expected.len());
         assert_eq!(loaded_names(&machine), expected, "{pressure:?}");
@@ -373,6 +389,10 @@ fn a_stand_in_serves_on_while_the_model_fails_or_has_no_room() {
     machine.failed(slow.instance, SECS(1));
     assert_eq!((machine.take_actions(), machine.next_tick_at()), (vec![], Some(SECS(3))), "it waits twice as long");
     machine.tick(SECS(3));
-    assert_eq!(load_order(&mut machine).part, LoadPart::Full);
-    machine.release(first, NOW);
+    let slow = load_order(&mut machine);
+    assert_eq!(slow.part, LoadPart::Full);
+    machine.failed(slow.instance, SECS(3));
+    machine.release(first, SECS(3));
+    assert_eq!(machine.observe_pressure(Pressure::Critical), 1);
+    assert!(machine.acquire(&id("a"), SECS(3)).is_ok(), "the stand-in itself did not fail");
 }

@@ -1,0 +1,150 @@
+//! Deadlines by phase, slow readers, policies, drain, and what is counted on the way.
+
+use crate::house::{Ended, ask, echo, held_echo, open, open_with, parts, read};
+use ballast_backend::ReasonCode;
+use ballast_runtime::telemetry::{Metrics, Telemetry};
+use ballast_runtime::{
+    Deadlines, FinishReason, InputPolicy, Obligations, Phase, PrefixCache, Request, Runtime, RuntimeError,
+    RuntimeOptions, TenantId, Verdict,
+};
+use ballast_testkit::VirtualClock;
+use std::sync::Arc;
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn overdue(ended: &Ended) -> (Option<ReasonCode>, Option<Phase>) {
+    (ended.summary.reason, ended.summary.overdue)
+}
+
+#[test]
+fn each_phase_has_its_own_deadline() {
+    let late = |phase| (Some(ReasonCode::CancelledByTimeout), Some(phase));
+    let mut script = held_echo();
+    script.shape.max_batch_sequences = 1;
+    let house = open(script);
+    let first_token = Deadlines { first_token: Some(4 * SECOND), ..Deadlines::default() };
+    let working = house.runtime.submit(Request { deadlines: first_token, ..ask(b'a', 1, 9) }).unwrap();
+    house.control.wait_begun(1);
+    let queue = Deadlines { queue: Some(2 * SECOND), total: Some(60 * SECOND), ..Deadlines::default() };
+    let waiting = house.runtime.submit(Request { deadlines: queue, ..ask(b'b', 1, 9) }).unwrap();
+    house.clock.advance(2 * SECOND);
+    assert_eq!(overdue(&read(waiting)), late(Phase::Queue));
+    house.clock.advance(2 * SECOND);
+    assert_eq!(overdue(&read(working)), late(Phase::FirstToken));
+    // The first step's end is not heard by anybody; the next request's first token is, its second is held back.
+    house.control.allow(2);
+    let inter_token = Deadlines { inter_token: Some(3 * SECOND), ..Deadlines::default() };
+    let stream = house.runtime.submit(Request { deadlines: inter_token, ..ask(b'c', 1, 9) }).unwrap();
+    house.control.wait_begun(3);
+    house.clock.advance(3 * SECOND);
+    let ended = read(stream);
+    assert_eq!((overdue(&ended), ended.text.as_str()), (late(Phase::InterToken), "c"));
+    house.control.release();
+}
+
+#[test]
+fn a_reader_that_stays_slow_is_cut() {
+    let slow_reader_max = 30 * SECOND;
+    let options = RuntimeOptions { buffered_tokens_max: 3, slow_reader_max, ..RuntimeOptions::default() };
+    let house = open_with(echo(), options);
+    let slow = house.runtime.submit(ask(b'a', 1, 50)).unwrap();
+    assert_eq!(read(house.runtime.submit(ask(b'b', 1, 100)).unwrap()).tokens.len(), 100);
+    house.clock.advance(slow_reader_max);
+    while house.runtime.health().active_sequences > 0 {
+        std::thread::yield_now();
+    }
+    let ended = read(slow);
+    assert_eq!(ended.how(), (FinishReason::Cancelled, Some(ReasonCode::BackpressureBufferFull)));
+    assert_eq!(ended.text, "aaa", "what was buffered is not lost");
+    let health = &house.runtime.health().engines[0];
+    assert_eq!(health.available_blocks, health.blocks);
+}
+
+#[test]
+fn draining_finishes_what_is_in_flight_and_takes_nothing_new() {
+    let house = open(held_echo());
+    let working = house.runtime.submit(ask(b'a', 1, 9)).unwrap();
+    house.control.wait_begun(1);
+    let runtime = house.runtime.clone();
+    let draining = std::thread::spawn(move || runtime.drain(60 * SECOND));
+    while !house.runtime.health().draining {
+        std::thread::yield_now();
+    }
+    assert!(matches!(house.runtime.submit(ask(b'b', 1, 1)), Err(RuntimeError::Draining)));
+    house.control.release();
+    assert_eq!(read(working).how(), (FinishReason::Length, None));
+    draining.join().unwrap();
+    assert!(!house.runtime.health().running);
+}
+
+#[test]
+fn draining_cuts_what_does_not_finish_in_time() {
+    let house = open_with(echo(), RuntimeOptions { buffered_tokens_max: 3, ..RuntimeOptions::default() });
+    let unread = house.runtime.submit(ask(b'a', 1, 50)).unwrap();
+    house.runtime.drain(Duration::ZERO);
+    assert_eq!(read(unread).how(), (FinishReason::Cancelled, Some(ReasonCode::Draining)));
+}
+
+/// Blocks what begins with `x`, and allows two tokens of everything else.
+struct Strict;
+
+impl InputPolicy for Strict {
+    fn review(&self, request: &Request) -> Verdict {
+        if request.prompt[0].0 == u32::from(b'x') {
+            Verdict::Block { rule: "no-x" }
+        } else {
+            Verdict::AllowWithin(Obligations { max_tokens: Some(2) })
+        }
+    }
+}
+
+#[test]
+fn a_policy_blocks_and_puts_bounds_before_an_engine_sees_anything() {
+    let (engine, control) = echo().engine();
+    let mut parts = parts(&VirtualClock::new(), RuntimeOptions::default());
+    parts.policy = Some(Arc::new(Strict));
+    let runtime = Runtime::start(Box::new(engine), parts);
+    let blocked = runtime.submit(ask(b'x', 3, 9)).unwrap_err();
+    assert_eq!(blocked.reason(), Some(ReasonCode::PolicyBlocked));
+    assert_eq!((control.steps().len(), runtime.health().waiting_requests), (0, 0));
+    assert_eq!(read(runtime.submit(ask(b'a', 3, 9)).unwrap()).text, "aa");
+    assert_eq!(read(runtime.submit(ask(b'a', 3, 1)).unwrap()).text, "a");
+}
+
+#[test]
+fn a_known_beginning_is_reported_as_cached_and_tenants_do_not_share_it() {
+    let house = open(echo());
+    let asked = |tenant: &str, prefix_cache| {
+        let tenant: TenantId = tenant.parse().unwrap();
+        read(house.runtime.submit(Request { tenant, prefix_cache, ..ask(b'a', 40, 3) }).unwrap())
+    };
+    let cached = |tenant, prefix_cache| asked(tenant, prefix_cache).summary.usage.cached_tokens;
+    assert_eq!(cached("one", PrefixCache::Tenant), 0);
+    assert_eq!(cached("one", PrefixCache::Tenant), 39);
+    assert_eq!(cached("two", PrefixCache::Tenant), 0);
+    assert_eq!(cached("one", PrefixCache::Shared), 0);
+    assert_eq!(cached("two", PrefixCache::Shared), 39);
+    assert_eq!(cached("one", PrefixCache::Off), 0);
+    assert_eq!(asked("one", PrefixCache::Tenant).text, "aaa");
+}
+
+#[test]
+fn the_runtime_tells_its_metrics_what_happens() {
+    let (engine, _control) = echo().engine();
+    let metrics = Arc::new(Metrics::default());
+    let mut parts = parts(&VirtualClock::new(), RuntimeOptions::default());
+    parts.telemetry = Telemetry { metrics: Some(Arc::clone(&metrics)), logger: None };
+    let runtime = Runtime::start(Box::new(engine), parts);
+    for _ in 0..2 {
+        read(runtime.submit(ask(b'a', 33, 5)).unwrap());
+    }
+    runtime.submit(ask(b'a', 0, 5)).unwrap_err();
+    runtime.drain(Duration::ZERO);
+    let snapshot = metrics.snapshot();
+    assert_eq!((snapshot.infer_count, snapshot.infer_success), (10, 10), "steps");
+    let requests = &snapshot.requests;
+    assert_eq!((requests.prompt_tokens, requests.completion_tokens, requests.cached_tokens), (66, 10, 32));
+    assert_eq!(snapshot.resources.kv_hit_rate, Some(32.0 / 66.0));
+    assert!(snapshot.summary().contains("10"), "{}", snapshot.summary());
+}

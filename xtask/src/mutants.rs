@@ -1,0 +1,176 @@
+//! Takes guards out of the runtime, one at a time, and sees whether a test notices: `cargo xtask mutants`.
+//!
+//! The table names for every guard the text that is it and what stands there instead. It works on a copy of the
+//! repository in the system's folder for temporary files, so that nothing here changes; the simulation lives a few
+//! seeds of each mutant, and the unit tests of the runtime run beside it.
+
+mod table;
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::Duration;
+use table::TABLE;
+
+/// A guard and what is there without it.
+struct Mutant {
+    name: &'static str,
+    /// Path from `crates/runtime/src`.
+    file: &'static str,
+    old: &'static str,
+    new: &'static str,
+}
+
+/// Where the guards are.
+const SOURCES: &str = "crates/runtime/src";
+/// Simulated requests by which a mutant is judged.
+const REQUESTS: &str = "160000";
+/// Looks at a test run before it counts as hanging, and the time between them.
+const LOOKS_MAX: u32 = 1500;
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// What cargo says before the path of what it built.
+const BUILT: &str = "Executable unittests src/lib.rs (";
+/// Killers that are named.
+const KILLERS_SHOWN: usize = 3;
+
+/// Checks that every guard of the table is in the sources exactly once: a line for each that is not.
+///
+/// # Errors
+/// If a source cannot be read.
+pub(crate) fn check(root: &Path) -> io::Result<Vec<String>> {
+    let mut findings = Vec::new();
+    for mutant in TABLE {
+        let text = fs::read_to_string(root.join(SOURCES).join(mutant.file))?;
+        let n_found = text.matches(mutant.old).count();
+        if n_found != 1 {
+            findings.push(format!("{}: found {n_found} times in {}, expected once", mutant.name, mutant.file));
+        }
+        if TABLE.iter().filter(|other| other.name == mutant.name).count() > 1 {
+            findings.push(format!("{}: the name is taken", mutant.name));
+        }
+    }
+    Ok(findings)
+}
+
+/// Number of guards in the table.
+pub(crate) fn n_mutants() -> usize {
+    TABLE.len()
+}
+
+/// Lives the mutants whose names contain `only`, and tells `say` of each. Whether all were killed.
+///
+/// # Errors
+/// If the copy cannot be made, or cargo not be started.
+pub(crate) fn run(root: &Path, only: &str, mut say: impl FnMut(&str)) -> io::Result<bool> {
+    let copy = Copy::of(root)?;
+    let whole = copy.test()?;
+    if whole != Verdict::Survived {
+        say(&format!("the tests fail without any mutation: {}", whole.words()));
+        return Ok(false);
+    }
+    let mut all_killed = true;
+    for mutant in TABLE.iter().filter(|mutant| mutant.name.contains(only)) {
+        let verdict = copy.with(mutant)?;
+        all_killed &= matches!(verdict, Verdict::Killed(_) | Verdict::Hung);
+        say(&format!("| {} | {} | {} |", mutant.name, mutant.file, verdict.words()));
+    }
+    Ok(all_killed)
+}
+
+/// What became of a mutant.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    /// By these tests.
+    Killed(Vec<String>),
+    /// The tests did not end.
+    Hung,
+    Survived,
+    NotCompiled,
+    NotFound,
+}
+
+impl Verdict {
+    fn words(&self) -> String {
+        match self {
+            Self::Killed(by) if by.len() > KILLERS_SHOWN => {
+                format!("killed by {} and {} more", by[..KILLERS_SHOWN].join(", "), by.len() - KILLERS_SHOWN)
+            }
+            Self::Killed(by) => format!("killed by {}", by.join(", ")),
+            Self::Hung => "killed: the tests do not end".to_owned(),
+            Self::Survived => "SURVIVED".to_owned(),
+            Self::NotCompiled => "DOES NOT COMPILE".to_owned(),
+            Self::NotFound => "NOT FOUND".to_owned(),
+        }
+    }
+}
+
+/// A copy of the repository.
+struct Copy(PathBuf);
+
+impl Copy {
+    fn of(root: &Path) -> io::Result<Self> {
+        let copy = std::env::temp_dir().join("ballast-mutants");
+        let listed = Command::new("git").args(["ls-files", "-z"]).current_dir(root).output()?;
+        for path in listed.stdout.split(|byte| *byte == 0).filter(|path| !path.is_empty()) {
+            let path = Path::new(std::str::from_utf8(path).map_err(io::Error::other)?);
+            let to = copy.join(path);
+            fs::create_dir_all(to.parent().unwrap_or(&copy))?;
+            // What is the same keeps its time, so that cargo does not build it again.
+            let (text, before) = (fs::read(root.join(path))?, fs::read(&to).ok());
+            if before.as_ref() != Some(&text) {
+                fs::write(&to, text)?;
+            }
+        }
+        Ok(Self(copy))
+    }
+
+    fn with(&self, mutant: &Mutant) -> io::Result<Verdict> {
+        let path = self.0.join(SOURCES).join(mutant.file);
+        let text = fs::read_to_string(&path)?;
+        if text.matches(mutant.old).count() != 1 {
+            return Ok(Verdict::NotFound);
+        }
+        fs::write(&path, text.replace(mutant.old, mutant.new))?;
+        let verdict = self.test();
+        fs::write(&path, text)?;
+        verdict
+    }
+
+    fn test(&self) -> io::Result<Verdict> {
+        let log = self.0.join("mutants.log");
+        let build = ["test", "--package", "ballast-runtime", "--lib", "--no-run"];
+        let built = self.run(Command::new("cargo").args(build), &log)?;
+        if !built.is_some_and(|status| status.success()) {
+            return Ok(Verdict::NotCompiled);
+        }
+        let said = fs::read_to_string(&log)?;
+        let binary = said.lines().find_map(|line| line.trim().strip_prefix(BUILT)?.strip_suffix(')'));
+        let binary = binary.ok_or_else(|| io::Error::other("cargo did not say what it built"))?;
+        let ended = self.run(Command::new(self.0.join(binary)).env("BALLAST_REQUESTS", REQUESTS), &log)?;
+        let said = fs::read_to_string(&log)?;
+        let failed = said.lines().filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"));
+        Ok(match ended {
+            None => Verdict::Hung,
+            Some(status) if status.success() => Verdict::Survived,
+            Some(_) => Verdict::Killed(failed.map(str::to_owned).collect()),
+        })
+    }
+
+    /// Runs a command, with what it says in `log`; `None`: it did not end.
+    fn run(&self, command: &mut Command, log: &Path) -> io::Result<Option<ExitStatus>> {
+        let log = File::create(log)?;
+        command.current_dir(&self.0).env("RUST_BACKTRACE", "0").stdin(Stdio::null());
+        let mut running = command.stdout(log.try_clone()?).stderr(log).spawn()?;
+        for _ in 0..LOOKS_MAX {
+            if let Some(status) = running.try_wait()? {
+                return Ok(Some(status));
+            }
+            thread::sleep(LOOK_EVERY);
+        }
+        running.kill()?;
+        running.wait()?;
+        Ok(None)
+    }
+}
