@@ -29,6 +29,7 @@ mod generate;
 mod load;
 pub mod machine;
 mod models;
+pub mod parity;
 mod report;
 pub mod score;
 pub mod soak;

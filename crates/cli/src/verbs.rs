@@ -11,6 +11,7 @@ mod gguf;
 mod info;
 mod list;
 mod logits;
+mod parity;
 mod perplexity;
 mod pull;
 mod rm;
@@ -53,6 +54,8 @@ pub(crate) enum Verb {
     Detokenize(detokenize::Args),
     /// Print a model's raw logits for given tokens.
     Logits(logits::Args),
+    /// Compare two ways of running a model.
+    Parity(parity::Args),
     /// Measure a model's perplexity on a text.
     Perplexity(perplexity::Args),
     /// Measure speed and memory, alone or beside a peer.
@@ -82,6 +85,7 @@ impl Verb {
             Self::Tokenize(args) => args.run(),
             Self::Detokenize(args) => args.run(),
             Self::Logits(args) => args.run(),
+            Self::Parity(args) => args.run(),
             Self::Perplexity(args) => args.run(),
             Self::Bench(args) => args.run(),
             Self::Soak(args) => args.run(),

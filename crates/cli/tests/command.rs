@@ -10,6 +10,8 @@ mod exits;
 mod http;
 #[path = "command/inspect.rs"]
 mod inspect;
+#[path = "command/parity.rs"]
+mod parity;
 #[path = "command/places.rs"]
 mod places;
 #[path = "command/run.rs"]

@@ -122,6 +122,7 @@ impl BufferPool {
             (shelf.purge(now), shelf.take(&key))
         };
         drop(stale);
+        let is_reused = found.is_some();
         let tensor = match (found, contents) {
             (Some(tensor), Contents::Leftover) => tensor,
             (Some(mut tensor), Contents::Zeroed) => {
@@ -134,7 +135,7 @@ impl BufferPool {
                 tensor
             }
         };
-        Ok(PooledTensor { tensor: Some(tensor), key: Some(key), pool: Arc::clone(&self.0) })
+        Ok(PooledTensor { tensor: Some(tensor), key: Some(key), is_reused, pool: Arc::clone(&self.0) })
     }
 
     /// Frees what was unused for longer than the time to live at `now`. Every call and every return does the same.
@@ -185,15 +186,33 @@ pub struct PooledTensor {
     /// `None` only once it was taken out.
     tensor: Option<Tensor>,
     key: Option<Key>,
+    is_reused: bool,
     pool: Arc<Shared>,
 }
 
 impl PooledTensor {
+    /// Whether the pool had kept it.
+    #[must_use]
+    pub fn is_reused(&self) -> bool {
+        self.is_reused
+    }
+
+    /// Whether `tensor` could return in its place: one of the same type, shape and number of elements.
+    #[must_use]
+    pub fn takes(&self, tensor: &Tensor) -> bool {
+        self.key.as_ref().is_some_and(|key| is_one_of(key, tensor))
+    }
+
     /// Takes the tensor out of the pool for good.
     #[must_use]
     pub fn into_tensor(mut self) -> Tensor {
         self.tensor.take().expect("it is there until it is taken out or dropped")
     }
+}
+
+fn is_one_of(key: &Key, tensor: &Tensor) -> bool {
+    let n_elements = ballast_backend::element_count(&key.shape);
+    tensor.dtype() == key.dtype && tensor.shape() == key.shape && n_elements == Some(tensor.data().len())
 }
 
 impl fmt::Debug for PooledTensor {
@@ -220,8 +239,7 @@ impl Drop for PooledTensor {
     fn drop(&mut self) {
         let (Some(tensor), Some(key)) = (self.tensor.take(), self.key.take()) else { return };
         // Whoever replaced the tensor, or its elements by another number of them, changed what it is.
-        let n_elements = ballast_backend::element_count(&key.shape);
-        if tensor.dtype() != key.dtype || tensor.shape() != key.shape || n_elements != Some(tensor.data().len()) {
+        if !is_one_of(&key, &tensor) {
             return;
         }
         let now = self.pool.clock.now();
