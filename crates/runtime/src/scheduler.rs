@@ -244,11 +244,12 @@ impl<W: Work> Scheduler<W> {
         }
     }
 
-    /// Drops every finished sequence that the engine does not work on, and takes its blocks back.
+    /// Drops every finished sequence and takes its blocks back. While a step is in progress those running stay, also
+    /// the ones that have no share in it: the shares name their sequences by place.
     pub(crate) fn remove_finished(&mut self) {
         let Self { kv, tenants, waiting, running, .. } = self;
         let mut keep = |slot: &mut Slot<W>| {
-            let keeps = slot.in_step || !slot.work.is_finished();
+            let keeps = !slot.work.is_finished();
             if !keeps {
                 kv.release(&mut slot.table, slot.work.tokens(), slot.n_computed);
                 tenants.leave(&slot.terms.tenant);
@@ -256,7 +257,9 @@ impl<W: Work> Scheduler<W> {
             keeps
         };
         waiting.retain_mut(&mut keep);
-        running.retain_mut(&mut keep);
+        if !running.iter().any(|slot| slot.in_step) {
+            running.retain_mut(&mut keep);
+        }
     }
 
     /// The engine's KV cache is gone: every sequence computes its tokens again, on another.
