@@ -45,6 +45,11 @@ mutants:
 fuzz-smoke:
     scripts/fuzz-smoke.sh 30
 
+# Minutes of load and faults on the model that BALLAST_TEST_MODEL names; a gate that fails fails it.
+soak minutes="2":
+    cargo build --release --package ballast-cli
+    scripts/soak-smoke.sh {{minutes}}
+
 # The kernels for aarch64, under qemu.
 aarch64:
     scripts/aarch64.sh

@@ -16,7 +16,8 @@ mod probes;
 mod processes;
 mod traffic;
 
-pub use gates::{GateRow, Verdict};
+pub use gates::{GateRow, Limit, Verdict};
+pub use processes::workers;
 
 use crate::{Engine, RuntimeOptions, SystemClock};
 use ballast_runtime::retry::Backoff;

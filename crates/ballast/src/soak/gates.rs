@@ -3,6 +3,7 @@
 use super::driver::{Load, Peak};
 use super::probes::Probes;
 use super::{EndRow, Rate, SoakOptions, SoakReport};
+use crate::ReasonCode;
 use crate::telemetry::MetricsSnapshot;
 use std::fmt;
 use std::time::Duration;
@@ -158,11 +159,14 @@ impl Findings<'_> {
         ]
     }
 
-    /// Requests that the runtime took and has not seen end.
+    /// Requests that the runtime took and has not seen end. Those that got a place and then met no engine that may be
+    /// asked were refused: they count as taken there, and do not end.
     fn unended(&self) -> Option<f64> {
         let requests = &self.metrics.as_ref()?.requests;
         let n_ended: u64 = requests.ended.iter().map(|end| end.count).sum();
-        Some(requests.admitted as f64 - n_ended as f64)
+        let refused = |reason: ReasonCode| requests.refused.get(reason.as_str()).copied().unwrap_or(0);
+        let n_unasked = refused(ReasonCode::CircuitOpen) + refused(ReasonCode::EngineCrashed);
+        Some(requests.admitted as f64 - (n_ended + n_unasked) as f64)
     }
 
     fn is_overload(&self) -> bool {

@@ -28,8 +28,9 @@ pub(super) fn cpu_ticks() -> Option<u64> {
     Some(own + workers().iter().filter_map(of).sum::<u64>())
 }
 
-/// The workers of this process that live.
-pub(super) fn workers() -> Vec<u32> {
+/// Numbers of this process's workers that live; none where the system does not show processes.
+#[must_use]
+pub fn workers() -> Vec<u32> {
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let mut workers: Vec<u32> = pids.filter(|pid| is_worker_of_ours(*pid)).collect();

@@ -288,3 +288,20 @@ fn a_paused_sequence_gives_way_first_and_stays_away_until_it_is_read() {
     scheduler.slots_mut().for_each(|slot| slot.work.paused = false);
     assert_eq!(order(&mut scheduler, SECOND), [0]);
 }
+
+#[test]
+fn who_ends_during_a_step_leaves_the_places_of_the_others_alone() {
+    let mut scheduler = scheduler();
+    (0..3).for_each(|id| scheduler.push(piece(id, 2, 5), normal(), Duration::ZERO));
+    step(&mut scheduler, Duration::ZERO);
+    scheduler.running_mut(0).work.paused = true;
+    let shares = scheduler.plan(Duration::ZERO);
+    scheduler.running_mut(0).work.n_left = 0;
+    scheduler.remove_finished();
+    let ids: Vec<usize> = shares.iter().map(|share| scheduler.running()[share.slot_idx].work.id).collect();
+    assert_eq!(ids, [1, 2], "a share names the sequence that it was planned for");
+    shares.into_iter().for_each(|share| scheduler.advance(share));
+    scheduler.remove_finished();
+    assert_eq!(scheduler.running().len(), 2);
+    scheduler.check();
+}
