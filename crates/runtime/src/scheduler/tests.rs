@@ -298,7 +298,7 @@ fn who_ends_during_a_step_leaves_the_places_of_the_others_alone() {
     let shares = scheduler.plan(Duration::ZERO);
     scheduler.running_mut(0).work.n_left = 0;
     scheduler.remove_finished();
-    let ids: Vec<usize> = shares.iter().map(|share| scheduler.running()[share.slot_idx].work.id).collect();
+    let ids: Vec<u32> = shares.iter().map(|share| scheduler.running()[share.slot_idx].work.id).collect();
     assert_eq!(ids, [1, 2], "a share names the sequence that it was planned for");
     shares.into_iter().for_each(|share| scheduler.advance(share));
     scheduler.remove_finished();
