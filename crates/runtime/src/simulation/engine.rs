@@ -179,7 +179,7 @@ impl EnginePlan {
         if is_poisoned {
             call.course = Course::Panicked;
         } else if self.is_faulty(now) {
-            let comes_back = temper.comes_back.then(|| now + dice.millis(50, 900));
+            let comes_back = temper.comes_back.then(|| now + dice.millis(50, 500));
             if dice.chance(temper.panics) {
                 call.course = Course::Panicked;
             } else if dice.chance(temper.hangs) {
@@ -198,7 +198,7 @@ impl EnginePlan {
         let mut call = Call { course: Course::Done, until: Some(now + self.opens_in), beats: true, step: None };
         if self.is_faulty(now) {
             if dice.chance(self.temper.hangs_in_open) {
-                (call.until, call.beats) = (self.temper.comes_back.then(|| now + dice.millis(50, 900)), false);
+                (call.until, call.beats) = (self.temper.comes_back.then(|| now + dice.millis(50, 500)), false);
             } else if dice.chance(self.temper.fails_to_open) {
                 call.course = Course::Failed(ErrorKind::Unavailable);
             }

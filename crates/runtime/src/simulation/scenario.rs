@@ -144,9 +144,13 @@ impl Scenario {
         // Later engines may have less room.
         let contexts = (0..n_engines).map(|idx| if idx == 0 { context_len } else { dice.size(8, 48) });
         let contexts: Vec<usize> = contexts.collect();
-        let chain: Vec<_> = contexts.into_iter().map(|context_len| engine(dice, weather, context_len)).collect();
+        let mut chain: Vec<_> = contexts.into_iter().map(|context_len| engine(dice, weather, context_len)).collect();
         let prefixes = (0..dice.size(1, 5)).map(|_| letters(dice, 0, 14)).collect();
         let tenants: Vec<TenantId> = ["a", "b", "capped", "blocked"].map(|name| name.parse().unwrap()).into();
+        if options.supervision.watchdog.call_max.is_none() {
+            // Then a call that beats may take as long as it likes.
+            chain.iter_mut().for_each(|plan| plan.temper.dallies = 0);
+        }
         let first = &chain[0];
         // What one request takes of the engine's time, alone: about six tokens, and its share of a batch.
         let work = first.micros_per_step * 7 / first.shape.max_batch_sequences as u64 + 12 * first.micros_per_token;
@@ -277,7 +281,8 @@ fn options(dice: &mut Dice, weather: Weather) -> RuntimeOptions {
         overdue_after: if is_flood && by_age { never } else { dice.millis(40, 200) },
         step_tokens_max: dice.maybe(300, |dice| dice.size(1, 6)).filter(|_| !is_flood),
     };
-    let watchdog = WatchdogOptions { stall_after: dice.millis(40, 120), call_max: Some(dice.millis(60, 300)) };
+    let watchdog =
+        WatchdogOptions { stall_after: dice.millis(40, 120), call_max: dice.maybe(600, |dice| dice.millis(60, 300)) };
     let backoff = |millis| Backoff { initial: millis, max: millis * 8, ..Backoff::default() };
     RuntimeOptions {
         admission: AdmissionOptions { queue_max: dice.size(2, 24), queued_tokens_max: dice.size(20, 400) },
@@ -290,6 +295,7 @@ fn options(dice: &mut Dice, weather: Weather) -> RuntimeOptions {
         breaker: BreakerOptions {
             window: dice.millis(200, 1000),
             samples_min: 5,
+            success_percent_min: dice.pick(&[95, 80, 0, 0]),
             memory_bytes_max: Some(MEMORY_BYTES_MAX),
             sla: dice.maybe(200, |dice| dice.millis(1, 50)).filter(|_| weather.has_faults()),
             sla_inferences_min: 20,
@@ -320,7 +326,7 @@ fn engine(dice: &mut Dice, weather: Weather, context_len: usize) -> EnginePlan {
         shape,
         reopens: !flawed || dice.chance(920),
         temper: if flawed { temper(dice) } else { Temper::default() },
-        heals_at: dice.millis(300, 3000),
+        heals_at: dice.millis(300, 1500),
         micros_per_step: dice.between(100, 900),
         micros_per_token: dice.between(5, 60),
         opens_in: dice.millis(1, 30),
@@ -337,7 +343,7 @@ fn temper(dice: &mut Dice) -> Temper {
         ErrorKind::Internal,
         ErrorKind::Internal,
     ];
-    let rare = |dice: &mut Dice| dice.maybe(400, |dice| dice.pick(&[6, 30, 90])).unwrap_or(0);
+    let rare = |dice: &mut Dice| dice.maybe(400, |dice| dice.pick(&[10, 50, 150])).unwrap_or(0);
     Temper {
         fails: dice.maybe(600, |dice| (dice.pick(&kinds), dice.pick(&[5, 50, 300, 900]))),
         panics: rare(dice),

@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 /// Requests of one seed.
-const PER_SEED: usize = 2000;
+const PER_SEED: usize = 500;
 /// Requests of all long tests together.
 const REQUESTS: usize = 1_000_000;
 /// Tests among which they are shared, so that cores are.
