@@ -20,6 +20,8 @@ mod run;
 mod serve;
 #[path = "command/signals.rs"]
 mod signals;
+#[path = "command/soak.rs"]
+mod soak;
 #[path = "command/support.rs"]
 mod support;
 #[path = "command/text.rs"]
