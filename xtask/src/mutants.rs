@@ -154,7 +154,8 @@ impl Copy {
         let binary = binary.ok_or_else(|| io::Error::other("cargo did not say what it built"))?;
         let binary = self.0.join(binary);
         for part in PARTS {
-            let tests = self.run(Command::new(&binary).args(*part).env("BALLAST_REQUESTS", REQUESTS), &log, LOOKS_MAX)?;
+            let tests =
+                self.run(Command::new(&binary).args(*part).env("BALLAST_REQUESTS", REQUESTS), &log, LOOKS_MAX)?;
             let said = fs::read_to_string(&log)?;
             let failed = said.lines().filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"));
             match tests {

@@ -127,11 +127,26 @@ pub struct EndRow {
     pub count: u64,
 }
 
+/// Which gates decide whether a soak passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judged {
+    /// All.
+    All,
+    /// Those that a slow or shared machine cannot fail by itself: nothing lost, stuck or held, and the like.
+    Counts,
+}
+
 impl SoakReport {
-    /// Whether no gate failed.
+    /// Whether no gate failed that `judged` counts.
     #[must_use]
-    pub fn passes(&self) -> bool {
-        self.rows.iter().all(|row| row.verdict != Verdict::Fail)
+    pub fn passes(&self, judged: Judged) -> bool {
+        self.failed(judged).next().is_none()
+    }
+
+    /// The gates that failed, of those that `judged` counts.
+    pub fn failed(&self, judged: Judged) -> impl Iterator<Item = &GateRow> {
+        let counts = move |row: &&GateRow| judged == Judged::All || !row.of_the_machine;
+        self.rows.iter().filter(|row| row.verdict == Verdict::Fail).filter(counts)
     }
 }
 

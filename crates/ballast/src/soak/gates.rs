@@ -50,6 +50,8 @@ pub struct GateRow {
     pub value: Option<f64>,
     /// Whether that is well.
     pub verdict: Verdict,
+    /// Whether times or the memory of a shared machine are in it.
+    pub of_the_machine: bool,
 }
 
 /// What a value must be.
@@ -97,6 +99,11 @@ fn figure(value: f64) -> String {
 }
 
 impl GateRow {
+    /// A row that a slow or shared machine can fail by itself.
+    fn of_the_machine(name: &'static str, limit: Option<Limit>, value: Option<f64>) -> Self {
+        Self { of_the_machine: true, ..Self::new(name, limit, value) }
+    }
+
     fn new(name: &'static str, limit: Option<Limit>, value: Option<f64>) -> Self {
         let verdict = match (limit, value) {
             (_, None) => Verdict::NotMeasured,
@@ -104,7 +111,7 @@ impl GateRow {
             (Some(limit), Some(value)) if limit.holds(value) => Verdict::Pass,
             (Some(_), Some(_)) => Verdict::Fail,
         };
-        Self { name, limit, value, verdict }
+        Self { name, limit, value, verdict, of_the_machine: false }
     }
 
     /// The value in words.
@@ -181,9 +188,9 @@ impl Findings<'_> {
         let ttft = self.load.ledger.ttft.snapshot();
         vec![
             GateRow::new("time to first token p50, ms", None, ms(ttft.permille(500))),
-            GateRow::new("time to first token p99, ms", ttft_max, ms(ttft.permille(990))),
+            GateRow::of_the_machine("time to first token p99, ms", ttft_max, ms(ttft.permille(990))),
             GateRow::new("inter-token p50, ms", None, ms(gaps.and_then(|gaps| gaps.permille(500)))),
-            GateRow::new(
+            GateRow::of_the_machine(
                 "inter-token p99, ms",
                 Some(Limit::Below(1000.0)),
                 ms(gaps.and_then(|gaps| gaps.permille(990))),
@@ -195,13 +202,13 @@ impl Findings<'_> {
         let Load { growth, growth_by_work, more_memory_pct, has_workers, .. } = &self.load;
         let by_time = if *has_workers { "memory growth, MB/h" } else { "memory growth, workers aside, MB/h" };
         vec![
-            GateRow::new(by_time, Some(Limit::Below(10.0)), growth.mb_per_hour),
-            GateRow::new(
+            GateRow::of_the_machine(by_time, Some(Limit::Below(10.0)), growth.mb_per_hour),
+            GateRow::of_the_machine(
                 "memory growth, MB per 1000",
                 Some(Limit::Below(100.0)),
                 growth_by_work.mb_per_1000_inferences,
             ),
-            GateRow::new("memory after over before, % more", Some(Limit::AtMost(5.0)), *more_memory_pct),
+            GateRow::of_the_machine("memory after over before, % more", Some(Limit::AtMost(5.0)), *more_memory_pct),
         ]
     }
 
@@ -234,11 +241,15 @@ impl Findings<'_> {
             GateRow::new("peak, requests/s", None, self.peak.map(|peak| peak.requests_per_second)),
             GateRow::new("peak, tokens/s of whole answers", None, self.peak.map(|peak| peak.tokens_per_second)),
             GateRow::new("tokens/s of whole answers", None, Some(*good_tokens_per_second)),
-            GateRow::new("goodput over peak", Some(Limit::AtLeast(0.9)), goodput),
+            GateRow::of_the_machine("goodput over peak", Some(Limit::AtLeast(0.9)), goodput),
             count("most requests that waited", Limit::AtMost(*queue_max as f64), *n_waiting_max as u64),
             told("requests refused", ledger.n_refused()),
             count("refused without a retry hint", Limit::Is(0.0), ledger.n_without_hint),
-            GateRow::new("longest refusal, ms", Some(Limit::Below(REFUSAL_MAX.as_secs_f64() * 1e3)), refusal),
+            GateRow::of_the_machine(
+                "longest refusal, ms",
+                Some(Limit::Below(REFUSAL_MAX.as_secs_f64() * 1e3)),
+                refusal,
+            ),
         ]
     }
 
@@ -249,10 +260,10 @@ impl Findings<'_> {
         let limit = Limit::AtMost(CANCEL_MAX.max(step.unwrap_or_default()).as_secs_f64() * 1e3);
         vec![
             GateRow::new("one full step, ms", None, ms(step)),
-            GateRow::new("cancelled in the queue: place free, ms", Some(limit), ms(queue)),
-            GateRow::new("cancelled in prefill: all free, ms", Some(limit), ms(prefill)),
-            GateRow::new("cancelled in decode: all free, ms", Some(limit), ms(decode)),
-            GateRow::new("CPU while nothing runs, % of one", Some(Limit::Below(5.0)), idle_cpu_pct),
+            GateRow::of_the_machine("cancelled in the queue: place free, ms", Some(limit), ms(queue)),
+            GateRow::of_the_machine("cancelled in prefill: all free, ms", Some(limit), ms(prefill)),
+            GateRow::of_the_machine("cancelled in decode: all free, ms", Some(limit), ms(decode)),
+            GateRow::of_the_machine("CPU while nothing runs, % of one", Some(Limit::Below(5.0)), idle_cpu_pct),
             count("slots or blocks held at the end", Limit::Is(0.0), u64::from(!is_idle)),
             GateRow::new("20 turns: known tokens run again, %", Some(Limit::Below(5.0)), recomputed_pct),
             GateRow::new(
@@ -280,6 +291,7 @@ fn count(name: &'static str, limit: Limit, n: u64) -> GateRow {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::soak::Judged;
 
     #[test]
     fn a_row_says_whether_its_limit_holds() {
@@ -301,8 +313,12 @@ mod tests {
     #[test]
     fn one_failed_row_fails_the_report() {
         let report = |limit| SoakReport { rows: vec![GateRow::new("x", Some(limit), Some(1.0))], ends: Vec::new() };
-        assert!(report(Limit::Is(1.0)).passes());
-        assert!(!report(Limit::Is(0.0)).passes());
-        assert!(SoakReport { rows: vec![GateRow::new("x", Some(Limit::Is(0.0)), None)], ends: Vec::new() }.passes());
+        assert!(report(Limit::Is(1.0)).passes(Judged::All));
+        assert!(!report(Limit::Is(0.0)).passes(Judged::All));
+        let rows = |row| SoakReport { rows: vec![row], ends: Vec::new() };
+        assert!(rows(GateRow::new("x", Some(Limit::Is(0.0)), None)).passes(Judged::All));
+        let slow = rows(GateRow::of_the_machine("x", Some(Limit::Is(0.0)), Some(1.0)));
+        assert_eq!((slow.passes(Judged::All), slow.passes(Judged::Counts)), (false, true));
+        assert!(!report(Limit::Is(0.0)).passes(Judged::Counts));
     }
 }

@@ -3,9 +3,9 @@
 use crate::failure::Failure;
 use crate::options::{LoadArgs, ModelArg};
 use crate::output;
-use ballast::soak::{Rate, SoakOptions, SoakReport, soak, soak_runtime};
+use ballast::soak::{Judged, Rate, SoakOptions, SoakReport, soak, soak_runtime};
 use ballast::{Engine, Isolation, LoadOptions};
-use clap::Args as ClapArgs;
+use clap::{Args as ClapArgs, ValueEnum};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -29,6 +29,9 @@ pub(crate) struct Args {
     /// Workers killed or stopped in a minute [default: 2 with --isolation process and any --faults, else 0].
     #[arg(long, value_name = "N", value_parser = strikes)]
     strikes: Option<f64>,
+    /// Which gates decide the exit code.
+    #[arg(long, value_enum, default_value_t = Judge::All)]
+    judge: Judge,
     /// The same seed asks the same.
     #[arg(short = 's', long, value_name = "N", default_value_t = 1)]
     seed: u64,
@@ -37,6 +40,15 @@ pub(crate) struct Args {
     json: bool,
     #[command(flatten)]
     load: LoadArgs,
+}
+
+/// Which gates decide the exit code.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Judge {
+    /// Every gate.
+    All,
+    /// Those without times or memory in them, which a slow or shared machine cannot fail by itself.
+    Counts,
 }
 
 /// Workers struck in a minute where nothing else is said.
@@ -65,13 +77,16 @@ impl Args {
         } else {
             output::write(&to_text(&report))?;
         }
-        if report.passes() { Ok(()) } else { Err(Failure::failed(failed(&report))) }
+        let judged = match self.judge {
+            Judge::All => Judged::All,
+            Judge::Counts => Judged::Counts,
+        };
+        if report.passes(judged) { Ok(()) } else { Err(Failure::failed(failed(&report, judged))) }
     }
 }
 
-fn failed(report: &SoakReport) -> String {
-    let names: Vec<&str> =
-        report.rows.iter().filter(|row| row.verdict == ballast::soak::Verdict::Fail).map(|row| row.name).collect();
+fn failed(report: &SoakReport, judged: Judged) -> String {
+    let names: Vec<&str> = report.failed(judged).map(|row| row.name).collect();
     format!("{} of {} gates failed: {}", names.len(), report.rows.len(), names.join("; "))
 }
 
@@ -95,6 +110,7 @@ fn to_json(options: &SoakOptions, report: &SoakReport) -> Value {
             "limit": row.limit.map(|limit| limit.to_string()),
             "value": row.value,
             "verdict": row.verdict.as_str(),
+            "of_the_machine": row.of_the_machine,
         })
     };
     let rows: Vec<Value> = report.rows.iter().map(row).collect();
@@ -104,7 +120,8 @@ fn to_json(options: &SoakOptions, report: &SoakReport) -> Value {
         .map(|end| json!({ "finish_reason": end.finish_reason, "reason": end.reason, "count": end.count }))
         .collect();
     json!({
-        "passes": report.passes(),
+        "passes": report.passes(Judged::All),
+        "passes_counts": report.passes(Judged::Counts),
         "minutes": options.duration.as_secs_f64() / 60.0,
         "faults": options.faults,
         "strikes_per_minute": options.strikes_per_minute,
