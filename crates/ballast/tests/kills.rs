@@ -3,7 +3,6 @@
 #![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
-#![expect(clippy::print_stdout, reason = "what was counted is what the longer run is for")]
 
 use ballast::gguf::TensorType;
 use ballast::soak::workers;
