@@ -209,7 +209,7 @@ mod tests {
     /// Says a function of the last token and of the position.
     fn side(engine: &str, max_batch_tokens: usize, vocab_size: u32) -> ModelSide {
         let mut script = Script::new(vocab_size as usize, move |tokens| {
-            TokenId((tokens[tokens.len() - 1].0 + tokens.len() as u32) % vocab_size)
+            TokenId((tokens[tokens.len() - 1].0 + u32::try_from(tokens.len()).unwrap()) % vocab_size)
         });
         script.shape.max_batch_tokens = max_batch_tokens;
         let label = EngineLabel {
@@ -244,7 +244,7 @@ mod tests {
         let (mut a, mut b) = (side("a", 64, 100), side("b", 64, 100));
         let odd = Script::new(100, |tokens| {
             let wrong = u32::from(tokens.len() == 66);
-            TokenId((tokens[tokens.len() - 1].0 + tokens.len() as u32 + wrong) % 100)
+            TokenId((tokens[tokens.len() - 1].0 + u32::try_from(tokens.len()).unwrap() + wrong) % 100)
         });
         b.engine = Box::new(odd.engine().0);
         let found = compare_models(&mut a, &mut b, &inputs, &plan(), |_| ()).unwrap();
