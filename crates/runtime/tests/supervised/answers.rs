@@ -1,12 +1,19 @@
 //! Who answers, with what, and who is told why not.
 
 use crate::chain::*;
-use ballast_backend::{DType, Dispatch, ErrorKind, ReasonCode, Tensor, TensorMap};
+use ballast_backend::{
+    CapabilityReport, DType, Dim, Dispatch, EngineError, ErrorKind, InferenceEngine, Instance, IoSchema, ModelArtifact,
+    Predictor, PrepareOptions, Prepared, Pulse, ReasonCode, Tensor, TensorData, TensorMap,
+};
 use ballast_runtime::breaker::Position;
 use ballast_runtime::instance_pool::PoolOptions;
 use ballast_runtime::retry::RetryPolicy;
-use ballast_runtime::supervised::{PredictFault, PredictOptions, SupervisedOptions};
-use ballast_testkit::{Fault, FaultPlan, Hang};
+use ballast_runtime::supervised::{
+    Link, PredictFault, PredictOptions, SupervisedEngine, SupervisedOptions, SupervisedParts,
+};
+use ballast_runtime::telemetry::Telemetry;
+use ballast_testkit::{Fault, FaultPlan, Hang, VirtualClock};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Waker};
 use std::thread;
@@ -244,5 +251,119 @@ fn the_summary_names_every_link() {
     let summary = engine.summary();
     for part in ["first: breaker closed", "second: breaker closed", "buffers: ", "inferences"] {
         assert!(summary.contains(part), "{summary}");
+    }
+}
+
+/// A tensor `y` of `len` elements.
+fn outputs(name: &str, len: usize) -> TensorMap {
+    TensorMap::from([(name.to_owned(), Tensor::zeros(vec![len], DType::F32).unwrap())])
+}
+
+#[test]
+fn outputs_that_the_model_does_not_have_are_a_failure_of_the_engine() {
+    let bad: [fn() -> TensorMap; 4] = [
+        TensorMap::new,
+        || outputs("y", WIDTH + 1),
+        || TensorMap::from([("y".to_owned(), Tensor::zeros(vec![WIDTH], DType::I64).unwrap())]),
+        || outputs("y", WIDTH).into_iter().chain(outputs("z", 1)).collect(),
+    ];
+    for bad in bad {
+        let first = Arc::new(FaultyEngine { function: Arc::new(move |_| bad()), ..well("first") });
+        let (engine, _clock) = open(&[&first], options());
+        let error = engine.predict_blocking(inputs(1.0), PredictOptions::default()).unwrap_err();
+        assert_eq!((error.kind(), error.reason()), (ErrorKind::Internal, Some(ReasonCode::EngineFailed)));
+        assert!(matches!(error.fault, PredictFault::Output { .. }), "{error}");
+        let second = FaultyEngine::healthy("second");
+        let (engine, _clock) = open(&[&first, &second], options());
+        assert_eq!(answer(&engine, 1.0), "second");
+    }
+}
+
+/// Gives as many elements as it is given.
+fn any_width(name: &'static str) -> Arc<FaultyEngine> {
+    let mut engine = well(name);
+    for spec in engine.schema.inputs.iter_mut().chain(&mut engine.schema.outputs) {
+        spec.shape = vec![Dim::Any];
+    }
+    let double = |inputs: &TensorMap| {
+        let values: Vec<f32> = inputs["x"].as_f32().unwrap().iter().map(|x| 2.0 * x).collect();
+        TensorMap::from([("y".to_owned(), Tensor::new(vec![values.len()], TensorData::F32(values)).unwrap())])
+    };
+    engine.function = Arc::new(double);
+    Arc::new(engine)
+}
+
+#[test]
+fn outputs_of_open_extent_are_right_and_reused_where_they_stay_the_same() {
+    let first = any_width("first");
+    let (engine, _clock) = open(&[&first], options());
+    for len in [3, 3, 3, 3, 3, 3, 5, 2, 2, 2, 2, 2, 2] {
+        let given =
+            TensorMap::from([("x".to_owned(), Tensor::new(vec![len], TensorData::F32(vec![2.0; len])).unwrap())]);
+        let prediction = engine.predict_blocking(given, PredictOptions::default()).unwrap();
+        assert_eq!(prediction.outputs.get("y").unwrap().as_f32().unwrap(), vec![4.0; len]);
+        assert_eq!(prediction.outputs.into_tensors()["y"].shape(), [len]);
+    }
+    let (engine, _clock) = open(&[&first], options());
+    (0..20).for_each(|_| drop(engine.predict_blocking(inputs(1.0), PredictOptions::default()).unwrap()));
+    assert_eq!(engine.buffers().cache_hits, 18, "the first has no shape, the second allocates");
+}
+
+#[test]
+fn buffers_come_without_what_another_left_in_them() {
+    let first = FaultyEngine::healthy("first");
+    let (engine, _clock) = open(&[&first], options());
+    answer(&engine, 7.0);
+    let lazy = Arc::new(Lazy);
+    let link = Link { engine: lazy, ..link(&first) };
+    let parts = SupervisedParts { clock: Arc::new(VirtualClock::new()), telemetry: Telemetry::default() };
+    let engine = SupervisedEngine::open(vec![link], parts, options()).unwrap();
+    for value in [3.0, 0.0] {
+        let prediction = engine.predict_blocking(inputs(value), PredictOptions::default()).unwrap();
+        let got = prediction.outputs.get("y").unwrap().as_f32().unwrap().to_vec();
+        assert_eq!(got, vec![value; WIDTH], "where it writes nothing, nothing of another's stands");
+    }
+    assert_eq!(engine.buffers().cache_hits, 1);
+}
+
+/// Writes its inputs into the tensors it is given, but not where they are zero.
+#[derive(Debug)]
+struct Lazy;
+
+struct LazyPredictor(IoSchema);
+
+impl Predictor for LazyPredictor {
+    fn io_schema(&self) -> &IoSchema {
+        &self.0
+    }
+
+    fn predict(&mut self, inputs: &TensorMap, outputs: &mut TensorMap, _: &Pulse) -> Result<(), EngineError> {
+        let TensorData::F32(given) = outputs.get_mut("y").unwrap().data_mut() else { panic!("y is of f32") };
+        for (to, from) in given.iter_mut().zip(inputs["x"].as_f32().unwrap()).filter(|(_, from)| **from != 0.0) {
+            *to = *from;
+        }
+        Ok(())
+    }
+
+    fn dispatch(&self) -> Option<Dispatch> {
+        None
+    }
+}
+
+impl InferenceEngine for Lazy {
+    fn name(&self) -> &'static str {
+        "lazy"
+    }
+
+    fn prepare(&self, artifact: &ModelArtifact, options: &PrepareOptions) -> Result<Prepared, EngineError> {
+        well("lazy").prepare(artifact, options)
+    }
+
+    fn open(&self, _: &Prepared) -> Result<Instance, EngineError> {
+        Ok(Instance::Predictor(Box::new(LazyPredictor(schema()))))
+    }
+
+    fn capabilities(&self, prepared: &Prepared) -> CapabilityReport {
+        well("lazy").capabilities(prepared)
     }
 }

@@ -9,7 +9,7 @@ use ballast_runtime::supervised::{
     Link, LinkHealth, LinkModel, PredictOptions, SupervisedEngine, SupervisedOptions, SupervisedParts,
 };
 use ballast_runtime::telemetry::Telemetry;
-use ballast_testkit::{FaultControl, FaultPlan, FaultyPredictor, PATIENCE, VirtualClock};
+use ballast_testkit::{FaultControl, FaultPlan, FaultyPredictor, Function, PATIENCE, VirtualClock};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -20,12 +20,12 @@ pub(crate) const MS: fn(u64) -> Duration = Duration::from_millis;
 pub(crate) const WIDTH: usize = 4;
 
 /// From the number of the instance, counted from 0, to what goes wrong with it.
-type Plans = dyn Fn(usize) -> FaultPlan + Send + Sync;
+pub(crate) type Plans = dyn Fn(usize) -> FaultPlan + Send + Sync;
 
 /// Answers `2 x + 1` to `x`, except where its plans say otherwise.
 pub(crate) struct FaultyEngine {
-    name: &'static str,
-    plans: Box<Plans>,
+    pub(crate) name: &'static str,
+    pub(crate) plans: Box<Plans>,
     pub(crate) control: FaultControl,
     pub(crate) n_opened: AtomicUsize,
     pub(crate) n_alive: Arc<AtomicUsize>,
@@ -35,6 +35,8 @@ pub(crate) struct FaultyEngine {
     pub(crate) fails_to_prepare: AtomicBool,
     pub(crate) fails_to_open: AtomicBool,
     pub(crate) sla: Duration,
+    pub(crate) schema: IoSchema,
+    pub(crate) function: Arc<Function>,
 }
 
 /// Counts its own life.
@@ -49,6 +51,10 @@ impl Drop for Alive {
 #[derive(Debug, thiserror::Error)]
 #[error("it fails as the test says")]
 struct AsTold;
+
+pub(crate) fn well(name: &'static str) -> FaultyEngine {
+    FaultyEngine::with_sla(name, Duration::from_secs(3600), |_| FaultPlan::healthy())
+}
 
 pub(crate) fn schema() -> IoSchema {
     let spec = |name: &str| TensorSpec {
@@ -95,6 +101,8 @@ impl FaultyEngine {
             fails_to_prepare: AtomicBool::new(false),
             fails_to_open: AtomicBool::new(false),
             sla,
+            schema: schema(),
+            function: Arc::new(function),
         }
     }
 
@@ -118,7 +126,7 @@ impl InferenceEngine for FaultyEngine {
             cache_key: self.name.to_owned(),
             artifact: artifact.clone(),
             options: options.clone(),
-            io_schema: Some(schema()),
+            io_schema: Some(self.schema.clone()),
             sla_estimate: self.sla,
             memory_bytes: 1000,
         })
@@ -131,11 +139,12 @@ impl InferenceEngine for FaultyEngine {
         self.n_alive.fetch_add(1, Ordering::SeqCst);
         let alive = Alive(Arc::clone(&self.n_alive));
         let plan = (self.plans)(self.n_opened.fetch_add(1, Ordering::SeqCst));
+        let function = Arc::clone(&self.function);
         let answer = move |inputs: &TensorMap| {
             let _alive = &alive;
             function(inputs)
         };
-        let predictor = FaultyPredictor::new(schema(), Arc::new(answer), plan, self.control.clone());
+        let predictor = FaultyPredictor::new(self.schema.clone(), Arc::new(answer), plan, self.control.clone());
         Ok(Instance::Predictor(Box::new(predictor)))
     }
 

@@ -193,3 +193,34 @@ fn an_instance_that_does_not_open_leaves_the_answer_to_the_next_engine() {
     first.fails_to_open.store(false, Ordering::SeqCst);
     until("it opens", || answer(&engine, 1.0) == "first");
 }
+
+#[test]
+fn nothing_is_replaced_while_too_many_stuck_instances_are_out() {
+    let first = FaultyEngine::new("first", |n| match n {
+        0 => FaultPlan::list([Fault::Hang(Hang::Silent)]),
+        1 => FaultPlan::list([Fault::None, Fault::Panic]),
+        _ => FaultPlan::healthy(),
+    });
+    let pool = PoolOptions { n_instances: 2, ..PoolOptions::default() };
+    let mut options = SupervisedOptions { pool, fenced_max: 0, ..options() };
+    options.retry.attempts_max = 1;
+    let (engine, clock) = open(&[&first], options);
+    thread::scope(|scope| {
+        let stuck = scope.spawn(|| engine.predict_blocking(inputs(1.0), patient()).unwrap_err());
+        first.control.wait_hanging(1);
+        assert_eq!(answer(&engine, 1.0), "first");
+        pass_time(&clock, MS(500), "the stuck one is given up", || stuck.is_finished());
+        assert_eq!(stuck.join().unwrap().reason(), Some(ReasonCode::EngineStalled));
+    });
+    let refused = || engine.predict_blocking(inputs(1.0), patient()).unwrap_err();
+    assert!(matches!(refused().fault, PredictFault::Panicked));
+    until("the other one has ended", || health(&engine, 0).fences.ended_total == 1);
+    for _ in 0..20 {
+        let error = refused();
+        assert!(matches!(error.fault, PredictFault::AllLost), "{error}");
+        thread::yield_now();
+    }
+    first.control.release();
+    until("places are free again", || health(&engine, 0).pool.unwrap().free == 2);
+    assert_eq!(answer(&engine, 1.0), "first");
+}

@@ -74,3 +74,15 @@ fn a_preparation_that_hangs_does_not_hold_the_start_for_ever() {
     });
     first.is_held.store(false, Ordering::SeqCst);
 }
+
+#[test]
+fn a_link_with_other_inputs_or_outputs_is_left_out() {
+    let first = FaultyEngine::healthy("first");
+    let mut other = well("other");
+    other.schema.outputs[0].name = "z".to_owned();
+    let other = Arc::new(other);
+    let (engine, _clock) = open(&[&first, &other], options());
+    let phases: Vec<_> = engine.health().links.into_iter().map(|link| link.phase).collect();
+    let failed = phases.iter().filter(|phase| matches!(phase, LinkPhase::Failed(_))).count();
+    assert_eq!(failed, 1, "which of the two was first decides: {phases:?}");
+}

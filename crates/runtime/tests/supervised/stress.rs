@@ -50,7 +50,7 @@ fn stress(seed: u64, rates: FaultRates) {
                     let value = f32::from(u16::try_from(caller * N_CALLS + n).unwrap());
                     let deadline = MS(random.next_u64() % 200);
                     let options = PredictOptions { deadline, ..PredictOptions::default() };
-                    if random.next_u64() % 10 == 0 {
+                    if random.next_u64().is_multiple_of(10) {
                         let mut call = Box::pin(engine.predict(inputs(value), options));
                         drop(call.as_mut().poll(&mut Context::from_waker(Waker::noop())));
                         n_dropped.fetch_add(1, Ordering::SeqCst);
