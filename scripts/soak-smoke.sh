@@ -19,4 +19,4 @@ soak() {
     "${BALLAST:-target/release/ballast}" soak "$BALLAST_TEST_MODEL" --minutes "$half" --rps 2 --faults 0.2 \
         --ctx-size 2048 --kv-size 4096 --parallel 8 --judge counts "$@"
 }
-soak --isolation in-process && soak --isolation process --strikes 6
+soak --isolation in-process && soak --isolation process --strikes 3

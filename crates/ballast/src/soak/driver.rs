@@ -24,6 +24,10 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(30);
 const STUCK_GRACE: Duration = Duration::from_secs(10);
 /// Turns of a conversation before it begins anew.
 const TURNS_MAX: usize = 20;
+/// Part of the load, and the longest time, after which memory is looked at: by then tokenizer, allocator and threads
+/// have what they keep.
+const WARM_SHARE: u32 = 4;
+const WARM_MAX: Duration = Duration::from_secs(60);
 /// Samples at each end of a run by which its memory is compared.
 const END_SAMPLES: usize = 20;
 
@@ -141,6 +145,7 @@ impl<'a> Driver<'a> {
         let gaps_before = self.inter_token();
         self.samples = Samples::new(time);
         let start = self.clock.now();
+        self.samples.next_at = start + (time / WARM_SHARE).min(WARM_MAX);
         let mut next_at = start;
         let mut strike_at = start.saturating_add(self.strike_gap());
         while self.clock.now() < start + time {
