@@ -474,3 +474,6 @@ pub(crate) enum Reopens {
     Yes,
     No,
 }
+
+#[cfg(test)]
+mod tests;

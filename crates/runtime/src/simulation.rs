@@ -5,7 +5,7 @@
 //! fails says how to live it again:
 //!
 //! ```text
-//! BALLAST_SEED=7 cargo test -p ballast-runtime --lib simulation::replays_a_seed -- --nocapture
+//! BALLAST_SEED=7 cargo test -p ballast-runtime --lib simulation::tests::replays_a_seed -- --nocapture
 //! ```
 //!
 //! `BALLAST_REQUESTS` sets how many requests the long tests make, all together.

@@ -1,0 +1,131 @@
+//! What the conductor hears, and what it does not hear any more. Its life under faults is the simulation's.
+
+use super::*;
+use crate::kv::Salt;
+use crate::{Priority, TenantId};
+use ballast_backend::TokenId;
+
+const SHAPE: GeneratorShape = GeneratorShape {
+    vocab_size: 100,
+    context_len: 24,
+    block_len: 4,
+    n_blocks: 8,
+    max_batch_tokens: 10,
+    max_batch_sequences: 3,
+};
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A request that says its token again until it has said it `n_left` times.
+#[derive(Debug)]
+struct Echo {
+    tokens: Vec<TokenId>,
+    n_left: usize,
+    end: Option<End>,
+}
+
+impl Work for Echo {
+    fn tokens(&self) -> &[TokenId] {
+        &self.tokens
+    }
+
+    fn is_paused(&self) -> bool {
+        false
+    }
+
+    fn is_finished(&self) -> bool {
+        self.end.is_some()
+    }
+}
+
+impl Job for Echo {
+    fn check(&mut self, _now: Duration) {}
+
+    fn next_deadline(&self) -> Option<Duration> {
+        None
+    }
+
+    fn note_step(&mut self, _n_cached: usize, _now: Duration) {}
+
+    fn note_setback(&mut self, _setback: Setback) {}
+
+    fn accept(&mut self, _logits: &mut [f32], now: Duration) {
+        self.tokens.push(self.tokens[0]);
+        self.n_left -= 1;
+        if self.n_left == 0 {
+            self.finish(End::plain(FinishReason::Length), now);
+        }
+    }
+
+    fn finish(&mut self, end: End, _now: Duration) {
+        self.end.get_or_insert(end);
+    }
+}
+
+/// A conductor with one request, whose first step is on its way.
+fn stepping() -> Conductor<Echo> {
+    let restart = Backoff { initial: Duration::ZERO, max: Duration::ZERO, ..Backoff::default() };
+    let supervision = SupervisionOptions { restart, ..SupervisionOptions::default() };
+    let mut conductor = Conductor::new(SHAPE, SchedulerOptions::default(), supervision, Reopens::Yes);
+    let tenant = TenantId::default();
+    let terms = Terms { salt: Some(Salt::Tenant(tenant.clone())), tenant, priority: Priority::NORMAL };
+    conductor.submit(Echo { tokens: vec![TokenId(7); 3], n_left: 2, end: None }, terms, SECOND);
+    assert_eq!(conductor.poll(0, SECOND), Action::Step { generation: 0 });
+    conductor
+}
+
+/// The same, whose instance has crashed and is being replaced.
+fn opening() -> Conductor<Echo> {
+    let mut conductor = stepping();
+    assert_eq!(conductor.stepped(0, StepEnd::Panicked, SECOND), Heard::Yes);
+    assert_eq!(conductor.poll(0, SECOND), Action::Open { generation: 1 });
+    conductor
+}
+
+fn logits() -> Logits {
+    let mut logits = Logits::default();
+    logits.reset(1, SHAPE.vocab_size);
+    logits
+}
+
+#[test]
+fn openings_of_earlier_instances_are_not_heard() {
+    let mut conductor = opening();
+    assert_eq!(conductor.opened(0, Ok(()), SECOND), Heard::No);
+    assert_eq!(conductor.engine_state(), EngineState::Opening);
+    assert_eq!(conductor.opened(1, Ok(()), SECOND), Heard::Yes);
+    assert_eq!(conductor.poll(0, SECOND), Action::Step { generation: 1 });
+}
+
+#[test]
+fn an_opening_that_nobody_waits_for_is_not_heard() {
+    let mut conductor = stepping();
+    for outcome in [Ok(()), Err(ErrorKind::Internal)] {
+        assert_eq!(conductor.opened(0, outcome, SECOND), Heard::No);
+        assert_eq!(conductor.engine_state(), EngineState::Stepping);
+    }
+    assert_eq!(conductor.stepped(0, StepEnd::Done(&mut logits()), SECOND), Heard::Yes);
+}
+
+#[test]
+fn an_opening_that_was_given_up_is_not_heard() {
+    let mut conductor = opening();
+    let mut now = SECOND;
+    while conductor.engine_state() == EngineState::Opening {
+        now += SECOND;
+        conductor.poll(0, now);
+    }
+    assert_eq!(conductor.engine_state(), EngineState::Down);
+    assert_eq!(conductor.opened(1, Ok(()), now), Heard::No, "it came too late");
+    assert_eq!(conductor.engine_state(), EngineState::Down);
+    assert_eq!(conductor.poll(0, now), Action::Open { generation: 2 });
+}
+
+#[test]
+fn steps_of_earlier_instances_are_not_heard() {
+    let mut conductor = opening();
+    conductor.opened(1, Ok(()), SECOND);
+    assert_eq!(conductor.poll(0, SECOND), Action::Step { generation: 1 });
+    assert_eq!(conductor.stepped(0, StepEnd::Done(&mut logits()), SECOND), Heard::No);
+    assert_eq!(conductor.stepped(1, StepEnd::Done(&mut logits()), SECOND), Heard::Yes);
+    assert_eq!(conductor.stepped(1, StepEnd::Done(&mut logits()), SECOND), Heard::No, "a step ends once");
+}
