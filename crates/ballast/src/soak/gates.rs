@@ -10,8 +10,8 @@ use std::time::Duration;
 
 /// Longest that a step or a cancelled request may keep the engine.
 const CANCEL_MAX: Duration = Duration::from_millis(250);
-/// Longest that a refusal may take, on a machine that is busy.
-const REFUSAL_MAX: Duration = Duration::from_millis(100);
+/// Longest that a refusal may take, tokenizing included, on a machine that is busy with answers.
+const REFUSAL_MAX: Duration = Duration::from_millis(250);
 
 /// What a row says of its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,6 +13,8 @@ use std::time::Duration;
 pub(super) const TURNS: usize = 20;
 /// Longest wait for something that must happen.
 const WAIT_MAX: Duration = Duration::from_secs(60);
+/// Longest wait for something that passes: an engine may be too quick to be met in it.
+const MEET_MAX: Duration = Duration::from_secs(1);
 const WAIT_STEP: Duration = Duration::from_millis(1);
 /// How long CPU time is looked at while nothing runs.
 const IDLE_TIME: Duration = Duration::from_secs(2);
@@ -105,13 +107,17 @@ impl Prober<'_> {
 
     /// Waits until the runtime is as told; how long that took.
     fn until(&self, is_so: impl Fn(&Health) -> bool) -> Option<Duration> {
+        self.within(WAIT_MAX, is_so)
+    }
+
+    fn within(&self, wait_max: Duration, is_so: impl Fn(&Health) -> bool) -> Option<Duration> {
         let start = self.clock.now();
         loop {
             let waited = self.clock.now() - start;
             if is_so(&self.engine.runtime().health()) {
                 return Some(waited);
             }
-            if waited >= WAIT_MAX {
+            if waited >= wait_max {
                 return None;
             }
             std::thread::sleep(WAIT_STEP);
@@ -148,7 +154,7 @@ impl Prober<'_> {
         let shape = self.engine.runtime().shape();
         let n_tokens = (4 * shape.max_batch_tokens).min(shape.context_len - 1);
         let stream = self.ask(self.fresh(n_tokens, 4000), 100)?;
-        self.until(|health| health.active_sequences == 1 && is_stepping(health))?;
+        self.within(MEET_MAX, |health| health.active_sequences == 1 && is_stepping(health))?;
         stream.canceller().cancel();
         self.until(is_idle)
     }
