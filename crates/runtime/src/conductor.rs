@@ -12,7 +12,8 @@
 //! ```
 //!
 //! A lost instance takes its KV cache along, and nothing else: tokens and samplers are here, so every sequence goes on
-//! where it was on the next instance, with the same bytes. Those under which engines failed `attempts_max` times end.
+//! where it was on the next instance, with the same bytes. Those under which engines failed more than `attempts_max`
+//! times since their last token end.
 
 use crate::FinishReason;
 use crate::request::Phase;
@@ -26,6 +27,9 @@ use std::time::Duration;
 const READER_POLL: Duration = Duration::from_millis(5);
 /// Steps in a row that fail before the instance is replaced.
 const FAILURES_MAX: u32 = 3;
+
+/// Engines that may fail under one request in its whole life, however far it comes between them.
+pub(crate) const FAILURES_OF_ONE_MAX: u32 = 16;
 
 /// How a request ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +89,7 @@ pub struct SupervisionOptions {
     pub attempts: Attempts,
 }
 
-/// How often a request may be run again.
+/// How often a request may be run again without a token in between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attempts(pub u32);
 
@@ -436,7 +440,8 @@ impl<J: Job> Conductor<J> {
         for share in shares {
             let (attempts_max, can_reopen) = (self.attempts_max, self.can_reopen);
             let slot = self.scheduler.running_mut(share.slot_idx);
-            if slot.n_attempts > attempts_max || (!can_reopen && reason != ReasonCode::EngineFailed) {
+            let is_hopeless = slot.n_attempts > attempts_max || slot.n_failures > FAILURES_OF_ONE_MAX;
+            if is_hopeless || (!can_reopen && reason != ReasonCode::EngineFailed) {
                 slot.work.finish(End::error(reason), now);
             } else if !slot.work.is_finished() {
                 slot.work.note_setback(Setback::Retried);

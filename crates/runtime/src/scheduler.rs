@@ -76,8 +76,10 @@ pub(crate) struct Slot<W> {
     is_resumed: bool,
     /// The engine writes its blocks now.
     in_step: bool,
-    /// Engines that failed under it.
+    /// Engines that failed under it since its last token.
     pub(crate) n_attempts: u32,
+    /// Engines that failed under it in its whole life.
+    pub(crate) n_failures: u32,
     is_suspect: bool,
 }
 
@@ -160,6 +162,7 @@ impl<W: Work> Scheduler<W> {
             is_resumed: false,
             in_step: false,
             n_attempts: 0,
+            n_failures: 0,
             is_suspect: false,
         });
     }
@@ -223,6 +226,9 @@ impl<W: Work> Scheduler<W> {
         slot.in_step = false;
         slot.is_suspect = false;
         slot.n_computed += share.n_tokens;
+        if share.samples {
+            slot.n_attempts = 0;
+        }
         self.kv.seal(&mut slot.table, slot.work.tokens(), slot.n_computed);
         self.tenants.charge(&slot.terms.tenant, share.n_tokens, share.samples);
     }
@@ -241,6 +247,7 @@ impl<W: Work> Scheduler<W> {
             slot.in_step = false;
             slot.is_suspect = true;
             slot.n_attempts += 1;
+            slot.n_failures += 1;
         }
     }
 

@@ -133,10 +133,16 @@ pub(super) const TABLE: &[Mutant] = &[
         new: "account.n_served = account.n_served.max(lowest.min(0));",
     },
     Mutant {
+        name: "conductor: failures in a whole life are bounded",
+        file: "conductor.rs",
+        old: "attempts_max || slot.n_failures > FAILURES_OF_ONE_MAX;",
+        new: "attempts_max;",
+    },
+    Mutant {
         name: "conductor: attempts are bounded",
         file: "conductor.rs",
-        old: "if slot.n_attempts > attempts_max || ",
-        new: "if ",
+        old: "slot.n_attempts > attempts_max || slot",
+        new: "slot",
     },
     Mutant {
         name: "conductor: steps of another generation are not heard",

@@ -123,7 +123,7 @@ fn an_opening_that_was_given_up_is_not_heard() {
 #[test]
 fn steps_of_earlier_instances_are_not_heard() {
     let mut conductor = opening();
-    conductor.opened(1, Ok(()), SECOND);
+    assert_eq!(conductor.opened(1, Ok(()), SECOND), Heard::Yes);
     assert_eq!(conductor.poll(0, SECOND), Action::Step { generation: 1 });
     assert_eq!(conductor.stepped(0, StepEnd::Done(&mut logits()), SECOND), Heard::No);
     assert_eq!(conductor.stepped(1, StepEnd::Done(&mut logits()), SECOND), Heard::Yes);

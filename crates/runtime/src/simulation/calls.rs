@@ -31,6 +31,7 @@ impl World<'_> {
                 }
                 Course::Failed(ErrorKind::Cancelled) if !self.are_awaited(idx, &who) => {}
                 Course::Failed(_) | Course::Panicked if is_present => self.note_faults(idx, &who),
+                Course::Done if is_present => self.note_progress(idx, &told.sampled),
                 Course::Done | Course::Failed(_) | Course::Panicked => {}
             }
         }
@@ -76,6 +77,16 @@ impl World<'_> {
         for &who in who {
             if let Some(life) = &mut self.lives[who] {
                 life.n_faults[idx] += 1;
+                life.n_faults_in_a_row[idx] += 1;
+            }
+        }
+    }
+
+    /// A token of theirs: what failed before does not count against them any more, but in their whole life.
+    fn note_progress(&mut self, idx: usize, sampled: &[usize]) {
+        for &who in sampled {
+            if let Some(life) = &mut self.lives[who] {
+                life.n_faults_in_a_row[idx] = 0;
             }
         }
     }

@@ -85,6 +85,12 @@ impl Step {
     pub(super) fn new(job: StepJob, who: Vec<usize>, tags: Vec<u64>) -> Self {
         Self { job, who, tags }
     }
+
+    /// The requests whose shares end with a new token.
+    pub(super) fn sampled(&self) -> Vec<usize> {
+        let shares = self.who.iter().zip(&self.job.shares);
+        shares.filter(|(_, share)| share.logits == LogitRows::Last).map(|(&who, _)| who).collect()
+    }
 }
 
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 
 use super::scenario::{Asked, Habit};
 use super::story::{END, Story};
+use crate::conductor::FAILURES_OF_ONE_MAX;
 use crate::{
     Canceller, Deadlines, Event, FinishReason, Phase, PrefixCache, Summary, TenantId, TokenEvent, TokenStream,
 };
@@ -60,6 +61,8 @@ pub(super) struct Life {
     pub(super) waker: Waker,
     /// Engines that failed under it, by engine of the chain.
     pub(super) n_faults: [u32; super::scenario::CHAIN_MAX],
+    /// The same since its last token.
+    pub(super) n_faults_in_a_row: [u32; super::scenario::CHAIN_MAX],
     /// An engine refused it when it ran alone.
     pub(super) is_refused: bool,
     deadlines: Deadlines,
@@ -111,6 +114,7 @@ impl Life {
             canceller: Canceller::default(),
             waker: Arc::new(Bell { woken: Arc::clone(woken), who }).into(),
             n_faults: [0; super::scenario::CHAIN_MAX],
+            n_faults_in_a_row: [0; super::scenario::CHAIN_MAX],
             is_refused: false,
             deadlines: request.deadlines,
             max_tokens: [request.max_tokens, cap].into_iter().flatten().min(),
@@ -158,7 +162,11 @@ impl Life {
             "{context}: the fallback is told wrong"
         );
         let n_faults = self.n_faults[around.engine_idx];
-        assert!(n_faults <= around.attempts_max + 1, "{context}: engines failed {n_faults} times under it");
+        let n_in_a_row = self.n_faults_in_a_row[around.engine_idx];
+        assert!(n_in_a_row <= around.attempts_max + 1, "{context}: engines failed {n_in_a_row} times in a row");
+        assert!(n_faults <= FAILURES_OF_ONE_MAX + 1, "{context}: engines failed {n_faults} times under it");
+        // In a row as the owner counts them: a step that it did not hear of in time was no progress to it.
+        let is_hopeless = n_faults > around.attempts_max;
         self.check_times(summary, around, &context);
         let room = around.context_len - self.n_prompt;
         let n_max = self.max_tokens.map_or(room, |max| max.min(room));
@@ -169,10 +177,10 @@ impl Life {
             (FinishReason::Length, None) => assert!(self.n_read == n_max && !is_stopped, "{context}: too early"),
             (FinishReason::Cancelled, Some(reason)) => self.check_cancelled(reason, summary, around, &context),
             (FinishReason::Error, Some(ReasonCode::EngineFailed)) => {
-                assert!(n_faults > around.attempts_max || self.is_refused, "{context}: {n_faults} faults");
+                assert!(is_hopeless || self.is_refused, "{context}: {n_faults} faults");
             }
             (FinishReason::Error, Some(ReasonCode::EngineCrashed | ReasonCode::EngineStalled)) => {
-                assert!(n_faults > around.attempts_max || around.is_lost, "{context}: {n_faults} faults");
+                assert!(is_hopeless || around.is_lost, "{context}: {n_faults} faults");
             }
             (finish_reason, reason) => panic!("request {who} ended with {finish_reason:?} and {reason:?}"),
         }

@@ -42,6 +42,8 @@ pub(super) struct Told {
     pub(super) course: Course,
     /// The requests of the step; `None`: it was being opened.
     pub(super) who: Option<Vec<usize>>,
+    /// Those among them whose shares end with a new token.
+    pub(super) sampled: Vec<usize>,
 }
 
 impl Station {
@@ -95,7 +97,8 @@ impl Station {
                 continue;
             };
             let (generation, course) = (instance.generation, call.course);
-            told.push(Told { generation, course, who: call.step.as_ref().map(|step| step.who.clone()) });
+            let sampled = call.step.as_ref().map(Step::sampled).unwrap_or_default();
+            told.push(Told { generation, course, who: call.step.as_ref().map(|step| step.who.clone()), sampled });
             let message = match call.step {
                 Some(step) => {
                     self.memory_bytes += if is_faulty { self.plan.temper.leaks } else { 0 };

@@ -273,3 +273,24 @@ fn an_engine_that_gives_no_logits_leaves_nobody_waiting() {
     assert_eq!(read(stream).how(), FAILED);
     assert!(runtime.health().running);
 }
+
+#[test]
+fn an_answer_that_goes_on_between_crashes_is_not_given_up() {
+    let crashing = Script { panic_at: Some(2), ..echo() };
+    let line = Line::new(vec![crashing.clone(), crashing.clone(), crashing.clone(), crashing, echo()]);
+    let (runtime, clock) = supervise(&[("line", &line)], patient());
+    let _ticking = Ticking::start(&clock);
+    let ended = read(runtime.submit(ask(b'a', 1, 12)).unwrap());
+    assert_eq!((ended.how(), ended.text), (WHOLE, "a".repeat(12)));
+    assert_eq!(line.n_opened(), 5);
+}
+
+#[test]
+fn an_answer_under_which_engines_crash_for_ever_ends_however_far_it_comes() {
+    let line = Line::new(vec![Script { panic_at: Some(1), ..echo() }]);
+    let (runtime, clock) = supervise(&[("line", &line)], patient());
+    let _ticking = Ticking::start(&clock);
+    let ended = read(runtime.submit(ask(b'a', 1, 400)).unwrap());
+    assert_eq!(ended.how(), CRASHED);
+    assert_eq!((line.n_opened(), ended.tokens.len()), (17, 17), "one token from each");
+}

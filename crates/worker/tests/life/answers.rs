@@ -75,7 +75,7 @@ fn a_failed_step_keeps_its_kind_and_text_and_the_worker() {
     let mut worker = generator("fails second");
     assert!(step(&mut worker, &[1], &Pulse::new()).is_ok());
     let error = step(&mut worker, &[1], &Pulse::new()).unwrap_err();
-    assert_eq!(error.to_string(), "engine step failed: step 1 fails by its script");
+    assert_eq!(error.to_string(), "engine: step 1 fails by its script");
     assert!(matches!(cause(&error), WorkerError::Engine { kind: ErrorKind::Internal, .. }), "{error:?}");
     assert!(step(&mut worker, &[1], &Pulse::new()).is_ok());
     assert_eq!(worker.how_ended(), None);
