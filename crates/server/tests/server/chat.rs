@@ -188,5 +188,5 @@ async fn a_stopped_engine_shows_in_health_and_refuses() {
     assert_eq!(house.get("/health").await.status, 503);
     let answer = house.chat(json!({})).await;
     assert!(matches!(answer.status, 500 | 503), "{}", answer.body);
-    assert_eq!(answer.error("code"), "engine_failed");
+    assert_eq!(answer.error("code"), "engine_crashed");
 }

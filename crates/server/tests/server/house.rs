@@ -2,7 +2,8 @@
 
 use crate::client::{Answer, exchange, request};
 use ballast_backend::TokenId;
-use ballast_runtime::{AdmissionOptions, Runtime, RuntimeOptions, RuntimeParts};
+use ballast_runtime::telemetry::{Telemetry, TracingLogger};
+use ballast_runtime::{AdmissionOptions, Attempts, Runtime, RuntimeOptions, RuntimeParts, SupervisionOptions};
 use ballast_server::{ApiKeys, ServedModel, ServerError, ServerOptions, serve};
 use ballast_testkit::{
     ASSISTANT_TURN, IM_END, PATIENCE, Script, ScriptControl, VirtualClock, tiny_prompt_format, tokens_of,
@@ -62,7 +63,13 @@ impl House {
         let clock = VirtualClock::new();
         let admission = AdmissionOptions { queue_max: plan.queue_max, ..AdmissionOptions::default() };
         let parts = RuntimeParts {
-            options: RuntimeOptions { admission, ..RuntimeOptions::default() },
+            // A script that fails once shows what a caller sees of it.
+            options: RuntimeOptions {
+                admission,
+                supervision: SupervisionOptions { attempts: Attempts(0), ..SupervisionOptions::default() },
+                ..RuntimeOptions::default()
+            },
+            telemetry: Telemetry { metrics: None, logger: Some(Arc::new(TracingLogger)) },
             ..RuntimeParts::new(tokenizer, Arc::new(clock.clone()))
         };
         let runtime = Runtime::start(Box::new(engine), parts);

@@ -116,7 +116,7 @@ async fn a_full_queue_says_when_to_come_back() {
     house.wait_health(1, 1).await;
     let refused = house.chat(json!({})).await;
     assert_eq!((refused.status, refused.error("code").as_str()), (429, "backpressure_queue_full"));
-    assert_eq!((refused.header("retry-after"), refused.header("retry-after-ms")), (Some("1"), Some("1000")));
+    assert_eq!((refused.header("retry-after"), refused.header("retry-after-ms")), (Some("1"), Some("100")));
     house.control.release();
     assert_eq!((first.await.unwrap(), second.await.unwrap()), (200, 200));
     assert_eq!(house.chat(json!({})).await.status, 200);
