@@ -25,12 +25,13 @@ mod routes;
 mod source;
 
 pub use ballast_runtime::lifecycle::{LifecycleStats, ModelState, Pressure, SwapMode};
+pub use ballast_runtime::routing::CanaryTerms;
 pub use ballast_runtime::routing::{AffinityKey, RollbackReason, RolloutChange, RolloutState, TargetStats};
 pub use lease::ModelLease;
 pub use options::ModelsOptions;
 pub use report::{LoadFailure, ModelReport};
 pub use routed::{RoutedLease, RoutedStream};
-pub use routes::{AbArm, CanaryTerms, RoutePlan, RouteReport, RouteTarget};
+pub use routes::{AbArm, RoutePlan, RouteReport, RouteTarget};
 pub use source::{ModelSource, OpenModel};
 
 use crate::machine::Machine;

@@ -12,7 +12,7 @@ mod balance;
 mod canary;
 mod shell;
 
-pub use canary::{CanaryPlan, RollbackReason, Rollout, RolloutChange, RolloutState, STAGES_MAX};
+pub use canary::{CanaryPlan, CanaryTerms, RollbackReason, Rollout, RolloutChange, RolloutState, STAGES_MAX};
 pub use shell::{ChoiceGuard, SharedRouter};
 
 use crate::breaker::{Outcome, Weight};
@@ -208,7 +208,9 @@ impl Router {
     pub fn new(strategy: Strategy, seed: u64) -> Result<Self, RoutingError> {
         let split = |arms: Vec<Arm>| arms.into_iter().map(|arm| (arm.target, arm.weight)).unzip();
         let (ids, plan): (Vec<TargetId>, Plan) = match strategy {
-            Strategy::Canary(plan) => (vec![plan.baseline, plan.canary], Plan::Canary(Box::new(Rollout::new(plan)?))),
+            Strategy::Canary(plan) => {
+                (vec![plan.baseline, plan.canary], Plan::Canary(Box::new(Rollout::new(plan.terms)?)))
+            }
             Strategy::Split(arms) => {
                 let (ids, weights) = split(arms);
                 (ids, Plan::Split(checked(weights)?))

@@ -7,13 +7,12 @@ use ballast_runtime::breaker::Outcome;
 use ballast_runtime::events;
 use ballast_runtime::lifecycle::ModelId;
 use ballast_runtime::routing::{
-    AffinityKey, Arm, CanaryPlan, ChoiceGuard, RolloutChange, RolloutState, Router, RoutingError, SharedRouter,
-    Strategy, TargetId, TargetStats,
+    AffinityKey, Arm, CanaryPlan, CanaryTerms, ChoiceGuard, RolloutChange, RolloutState, Router, RoutingError,
+    SharedRouter, Strategy, TargetId, TargetStats,
 };
 use ballast_runtime::telemetry::{CorrelationId, Ids, Telemetry, TenantId};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 /// How requests find a version. Each version is a model that was declared under a name of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,81 +41,6 @@ pub struct AbArm {
     pub weight: u32,
 }
 
-/// The terms of a roll-out, with the defaults of [`CanaryPlan`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CanaryTerms {
-    /// Shares of the keys that the new version gets, in percent, growing.
-    pub stages: Vec<u8>,
-    /// Answers of the new version in a stage before the next begins.
-    pub stage_samples_min: u32,
-    /// Time in a stage before the next begins.
-    pub stage_time_min: Duration,
-    /// By how many percentage points the new version's failure rate may be above the old one's.
-    pub failure_budget_percent: u8,
-    /// Answers of the new version before rates are compared.
-    pub samples_min: u32,
-    /// Failures in a row after which the new version is taken back at once.
-    pub failures_in_row_max: u32,
-    /// Time from submission to the end above which an answer counts as a failure; `None`: none does.
-    pub sla: Option<Duration>,
-    /// How far back rates count.
-    pub window: Duration,
-}
-
-impl Default for CanaryTerms {
-    fn default() -> Self {
-        let CanaryPlan {
-            baseline: _,
-            canary: _,
-            stages,
-            stage_samples_min,
-            stage_time_min,
-            failure_budget_percent,
-            samples_min,
-            failures_in_row_max,
-            sla,
-            window,
-        } = CanaryPlan::new(TargetId(0), TargetId(1));
-        Self {
-            stages,
-            stage_samples_min,
-            stage_time_min,
-            failure_budget_percent,
-            samples_min,
-            failures_in_row_max,
-            sla,
-            window,
-        }
-    }
-}
-
-impl CanaryTerms {
-    fn into_plan(self) -> CanaryPlan {
-        let Self {
-            stages,
-            stage_samples_min,
-            stage_time_min,
-            failure_budget_percent,
-            samples_min,
-            failures_in_row_max,
-            sla,
-            window,
-        } = self;
-        CanaryPlan {
-            baseline: TargetId(0),
-            canary: TargetId(1),
-            stages,
-            stage_samples_min,
-            stage_time_min,
-            failure_budget_percent,
-            samples_min,
-            failures_in_row_max,
-            sla,
-            window,
-        }
-    }
-}
-
 /// A plan in the router's terms: target `n` is the `n`th of the models.
 pub(super) struct Resolved {
     pub(super) targets: Vec<ModelId>,
@@ -129,7 +53,10 @@ impl RoutePlan {
     pub(super) fn resolve(self) -> Result<Resolved, RoutingError> {
         let (names, strategy) = match self {
             Self::Single(model) => (vec![model], Strategy::Affinity(vec![TargetId(0)])),
-            Self::Canary { baseline, canary, terms } => (vec![baseline, canary], Strategy::Canary(terms.into_plan())),
+            Self::Canary { baseline, canary, terms } => {
+                let plan = CanaryPlan { baseline: TargetId(0), canary: TargetId(1), terms };
+                (vec![baseline, canary], Strategy::Canary(plan))
+            }
             Self::Ab(arms) => {
                 let (names, weights): (Vec<String>, Vec<u32>) =
                     arms.into_iter().map(|arm| (arm.model, arm.weight)).unzip();

@@ -14,13 +14,20 @@ use std::time::Duration;
 /// Most stages of a plan.
 pub const STAGES_MAX: usize = 16;
 
-/// How a new version is rolled out.
+/// Which version is rolled out in the place of which, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CanaryPlan {
     /// The old version.
     pub baseline: TargetId,
     /// The new version.
     pub canary: TargetId,
+    /// How.
+    pub terms: CanaryTerms,
+}
+
+/// How a new version is rolled out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CanaryTerms {
     /// Shares of the keys that the new version gets, in percent, growing. Default 5, 25, 50, 100. A key that it has
     /// once, it keeps.
     pub stages: Vec<u8>,
@@ -40,13 +47,9 @@ pub struct CanaryPlan {
     pub window: Duration,
 }
 
-impl CanaryPlan {
-    /// The default plan from `baseline` to `canary`.
-    #[must_use]
-    pub fn new(baseline: TargetId, canary: TargetId) -> Self {
+impl Default for CanaryTerms {
+    fn default() -> Self {
         Self {
-            baseline,
-            canary,
             stages: vec![5, 25, 50, 100],
             stage_samples_min: 100,
             stage_time_min: Duration::from_secs(5 * 60),
@@ -107,7 +110,7 @@ const CANARY_BAD: usize = 3;
 /// A roll-out in progress.
 #[derive(Clone, Debug)]
 pub struct Rollout {
-    plan: CanaryPlan,
+    terms: CanaryTerms,
     state: RolloutState,
     window: Window<4>,
     stage_samples: u32,
@@ -117,14 +120,14 @@ pub struct Rollout {
 }
 
 impl Rollout {
-    pub(super) fn new(plan: CanaryPlan) -> Result<Self, RoutingError> {
-        let is_growing = plan.stages.windows(2).all(|pair| pair[0] < pair[1]);
-        let fits = plan.stages.len() <= STAGES_MAX && plan.stages.iter().all(|&percent| percent <= 100);
-        let Some(&percent) = plan.stages.first().filter(|_| is_growing && fits) else {
+    pub(super) fn new(terms: CanaryTerms) -> Result<Self, RoutingError> {
+        let is_growing = terms.stages.windows(2).all(|pair| pair[0] < pair[1]);
+        let fits = terms.stages.len() <= STAGES_MAX && terms.stages.iter().all(|&percent| percent <= 100);
+        let Some(&percent) = terms.stages.first().filter(|_| is_growing && fits) else {
             return Err(RoutingError::Stages);
         };
-        let (state, window) = (RolloutState::Stage { idx: 0, percent }, Window::new(plan.window));
-        Ok(Self { plan, state, window, stage_samples: 0, stage_began_at: None, failures_in_row: 0 })
+        let (state, window) = (RolloutState::Stage { idx: 0, percent }, Window::new(terms.window));
+        Ok(Self { terms, state, window, stage_samples: 0, stage_began_at: None, failures_in_row: 0 })
     }
 
     /// Where it is.
@@ -168,7 +171,7 @@ impl Rollout {
     }
 
     pub(super) fn report_baseline(&mut self, outcome: Outcome, now: Duration) -> Option<RolloutChange> {
-        match outcome.weight(self.plan.sla) {
+        match outcome.weight(self.terms.sla) {
             Weight::Nothing => return None,
             Weight::Good => self.window.add(BASELINE_GOOD, now),
             Weight::Bad | Weight::Late => self.window.add(BASELINE_BAD, now),
@@ -177,7 +180,7 @@ impl Rollout {
     }
 
     pub(super) fn report_canary(&mut self, outcome: Outcome, now: Duration) -> Option<RolloutChange> {
-        match outcome.weight(self.plan.sla) {
+        match outcome.weight(self.terms.sla) {
             Weight::Nothing => return None,
             Weight::Good => {
                 self.window.add(CANARY_GOOD, now);
@@ -194,17 +197,17 @@ impl Rollout {
         if let Some(reason) = self.over_budget(now) {
             return Some(self.enter(RolloutState::RolledBack { reason }));
         }
-        let is_done = self.stage_samples >= self.plan.stage_samples_min
-            && now.saturating_sub(began_at) >= self.plan.stage_time_min;
+        let is_done = self.stage_samples >= self.terms.stage_samples_min
+            && now.saturating_sub(began_at) >= self.terms.stage_time_min;
         is_done.then(|| {
-            let next = self.plan.stages.get(idx + 1);
+            let next = self.terms.stages.get(idx + 1);
             let next = next.map_or(RolloutState::Promoted, |&percent| RolloutState::Stage { idx: idx + 1, percent });
             self.enter(next)
         })
     }
 
     fn over_budget(&mut self, now: Duration) -> Option<RollbackReason> {
-        if self.failures_in_row >= self.plan.failures_in_row_max.max(1) {
+        if self.failures_in_row >= self.terms.failures_in_row_max.max(1) {
             return Some(RollbackReason::FailuresInRow);
         }
         let totals = self.window.totals(now);
@@ -212,8 +215,8 @@ impl Rollout {
         let n_canary = u128::from(totals[CANARY_GOOD] + totals[CANARY_BAD]);
         // Without a report of the old version its rate counts as 0.
         let n_baseline = u128::from(totals[BASELINE_GOOD] + totals[BASELINE_BAD]).max(1);
-        let allowed = (baseline_bad * 100 + n_baseline * u128::from(self.plan.failure_budget_percent)) * n_canary;
-        let is_over = n_canary >= u128::from(self.plan.samples_min) && canary_bad * 100 * n_baseline > allowed;
+        let allowed = (baseline_bad * 100 + n_baseline * u128::from(self.terms.failure_budget_percent)) * n_canary;
+        let is_over = n_canary >= u128::from(self.terms.samples_min) && canary_bad * 100 * n_baseline > allowed;
         is_over.then_some(RollbackReason::FailureRate)
     }
 

@@ -9,12 +9,12 @@ const BAD: Outcome = Outcome::Failed(ErrorKind::Internal);
 const GOOD: Outcome = Outcome::Success { latency: Duration::from_millis(10) };
 const SECS: fn(u64) -> Duration = Duration::from_secs;
 
-fn canary(plan: CanaryPlan) -> Router {
-    Router::new(Strategy::Canary(plan), 7).unwrap()
+fn canary(terms: CanaryTerms) -> Router {
+    Router::new(strategy(terms), 7).unwrap()
 }
 
-fn plan() -> CanaryPlan {
-    CanaryPlan::new(BASELINE, CANARY)
+fn strategy(terms: CanaryTerms) -> Strategy {
+    Strategy::Canary(CanaryPlan { baseline: BASELINE, canary: CANARY, terms })
 }
 
 fn arms(weights: &[u32]) -> Vec<Arm> {
@@ -58,7 +58,7 @@ fn a_canary_gets_its_share_and_keys_only_ever_move_to_it() {
     let n_keys = 20_000;
     let mut before = vec![false; n_keys];
     for percent in [0, 1, 5, 25, 50, 99, 100] {
-        let mut router = canary(CanaryPlan { stages: vec![percent], ..plan() });
+        let mut router = canary(CanaryTerms { stages: vec![percent], ..CanaryTerms::default() });
         let now: Vec<bool> = (0..n_keys as u64).map(|key| target_of(&mut router, key) == CANARY).collect();
         assert_share(now.iter().filter(|&&is| is).count() as u64, n_keys as u64, f64::from(percent));
         assert!(before.iter().zip(&now).all(|(before, now)| now >= before), "a key left the canary at {percent} %");
@@ -68,7 +68,7 @@ fn a_canary_gets_its_share_and_keys_only_ever_move_to_it() {
 
 #[test]
 fn a_roll_out_goes_through_its_stages_with_enough_samples_and_time() {
-    let mut router = canary(plan());
+    let mut router = canary(CanaryTerms::default());
     let mut now = Duration::ZERO;
     for (idx, percent, next) in [(0, 5, 25), (1, 25, 50), (2, 50, 100), (3, 100, 0)] {
         assert_eq!(router.rollout().unwrap().state(), RolloutState::Stage { idx, percent });
@@ -81,7 +81,7 @@ fn a_roll_out_goes_through_its_stages_with_enough_samples_and_time() {
         assert_eq!(report_at(&mut router, CANARY, GOOD, now), Some(RolloutChange { from, to }));
     }
     assert!((0..1000).all(|key| target_of(&mut router, key) == CANARY));
-    let mut few = canary(plan());
+    let mut few = canary(CanaryTerms::default());
     for minute in 0..99 {
         assert_eq!(report_at(&mut few, CANARY, GOOD, SECS(60 * minute)), None, "samples are missing");
     }
@@ -106,7 +106,7 @@ fn a_canary_over_the_error_budget_is_taken_back() {
         Case { baseline: (0, 0), canary: (19, 1), expected: false },
     ];
     for (idx, Case { baseline, canary: new, expected }) in cases.into_iter().enumerate() {
-        let mut router = canary(plan());
+        let mut router = canary(CanaryTerms::default());
         reports(&mut router, baseline.0, BASELINE, GOOD);
         reports(&mut router, baseline.1, BASELINE, BAD);
         let outcomes = (0..new.1).map(|_| BAD).chain((0..new.0).map(|_| GOOD));
@@ -118,7 +118,7 @@ fn a_canary_over_the_error_budget_is_taken_back() {
 
 #[test]
 fn only_failures_in_a_row_are_in_a_row() {
-    let mut router = canary(CanaryPlan { failure_budget_percent: 100, ..plan() });
+    let mut router = canary(CanaryTerms { failure_budget_percent: 100, ..CanaryTerms::default() });
     for _ in 0..3 {
         assert_eq!(reports(&mut router, 4, CANARY, BAD), None);
         assert_eq!(reports(&mut router, 1, CANARY, GOOD), None);
@@ -131,7 +131,7 @@ fn only_failures_in_a_row_are_in_a_row() {
 #[test]
 fn late_answers_count_where_there_is_a_service_level() {
     let late = Outcome::Success { latency: SECS(2) };
-    let mut router = canary(CanaryPlan { sla: Some(SECS(1)), ..plan() });
+    let mut router = canary(CanaryTerms { sla: Some(SECS(1)), ..CanaryTerms::default() });
     let change = (0..5).find_map(|_| report_at(&mut router, CANARY, late, SECS(0)));
     let reason = RollbackReason::FailuresInRow;
     assert_eq!(change.map(|change| change.to), Some(RolloutState::RolledBack { reason }));
@@ -139,7 +139,7 @@ fn late_answers_count_where_there_is_a_service_level() {
 
 #[test]
 fn a_person_may_promote_and_take_back_but_not_revive() {
-    let mut router = canary(plan());
+    let mut router = canary(CanaryTerms::default());
     let rollout = router.rollout_mut().unwrap();
     assert!(rollout.promote().is_some() && rollout.promote().is_none());
     assert!(rollout.roll_back().is_some() && rollout.roll_back().is_none());
@@ -149,7 +149,7 @@ fn a_person_may_promote_and_take_back_but_not_revive() {
 
 #[test]
 fn a_version_that_is_down_leaves_its_keys_to_the_other() {
-    let mut router = canary(CanaryPlan { stages: vec![50], ..plan() });
+    let mut router = canary(CanaryTerms { stages: vec![50], ..CanaryTerms::default() });
     assert!(router.set_availability(CANARY, Availability::Down));
     assert!((0..500).all(|key| target_of(&mut router, key) == BASELINE));
     assert!(router.set_availability(BASELINE, Availability::Down));
@@ -255,7 +255,7 @@ fn latency_is_nine_parts_old_and_one_part_new() {
 #[test]
 fn strategies_that_cannot_work_are_refused() {
     let refused = |strategy| Router::new(strategy, 0).unwrap_err();
-    let stages = |stages: &[u8]| refused(Strategy::Canary(CanaryPlan { stages: stages.to_vec(), ..plan() }));
+    let stages = |stages: &[u8]| refused(strategy(CanaryTerms { stages: stages.to_vec(), ..CanaryTerms::default() }));
     assert_eq!(refused(Strategy::Affinity(Vec::new())), RoutingError::Targets { got: 0 });
     assert_eq!(refused(Strategy::Affinity((0..65).map(TargetId).collect())), RoutingError::Targets { got: 65 });
     assert_eq!(refused(Strategy::Affinity(vec![CANARY, CANARY])), RoutingError::TargetTwice { target: CANARY });
@@ -268,7 +268,7 @@ fn strategies_that_cannot_work_are_refused() {
 
 #[test]
 fn a_choice_that_is_dropped_counts_as_cancelled() {
-    let router = SharedRouter::new(canary(CanaryPlan { stages: vec![100], ..plan() }));
+    let router = SharedRouter::new(canary(CanaryTerms { stages: vec![100], ..CanaryTerms::default() }));
     (0..100).for_each(|key| drop(router.pick(AffinityKey::of_number(key)).unwrap()));
     let kept = router.pick(AffinityKey::of_number(1)).unwrap();
     let stats = router.targets()[1];
@@ -285,8 +285,8 @@ proptest! {
         failures_in_row_max in 1_u32..10,
         seed: u64,
     ) {
-        let plan = CanaryPlan { stages: vec![50, 100], stage_samples_min: 30, failures_in_row_max, ..plan() };
-        let mut router = Router::new(Strategy::Canary(plan), seed).unwrap();
+        let terms = CanaryTerms { stages: vec![50, 100], stage_samples_min: 30, failures_in_row_max, ..CanaryTerms::default() };
+        let mut router = Router::new(strategy(terms), seed).unwrap();
         let is_rolled_back = |router: &Router| {
             matches!(router.rollout().unwrap().state(), RolloutState::RolledBack { .. })
         };
