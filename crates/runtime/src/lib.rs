@@ -1,10 +1,13 @@
-//! The life of a request: admission, batching, sampling, streaming, cancellation.
+//! The life of a request: admission, governance, scheduling, supervision, fallback; pools, parity, routing, telemetry.
 //!
-//! [`Runtime`] is a handle (Send + Sync, cheap to clone) to one owner thread, which alone holds the engine and runs one
-//! loop: plan, step, sample, emit. A [`Request`] is admitted into a bounded queue and answered by a [`TokenStream`];
-//! dropping the stream cancels the request wherever it is: queued, in prefill, or between decode steps.
+//! [`Runtime`] is a handle (Send + Sync, cheap to clone) to a chain of language-model engines. A [`Request`] gets a place
+//! in a bounded queue, passes the policy and a breaker, and is answered by a [`TokenStream`]; dropping the stream cancels
+//! it wherever it is. `pipeline.rs` tells its way, `conductor.rs` what happens to it behind the queue, whatever the
+//! engine does. Every request ends with exactly one [`Summary`].
 //!
-//! Every request ends with exactly one [`Summary`], whatever happens to the engine.
+//! For tensor models [`supervised`] puts the same parts together around pools of instances ([`instance_pool`],
+//! [`buffer_pool`]) on owner threads ([`confine`]). [`lifecycle`] and [`routing`] decide which models are loaded and
+//! which version answers; [`parity`] compares engines; [`telemetry`] and [`events`] are what can be seen of it all.
 #![forbid(unsafe_code)]
 
 mod admission;
