@@ -50,7 +50,7 @@ pub struct GateRow {
     pub value: Option<f64>,
     /// Whether that is well.
     pub verdict: Verdict,
-    /// Whether times or the memory of a shared machine are in it.
+    /// Whether times, the memory of a shared machine or the chance of strikes are in it.
     pub of_the_machine: bool,
 }
 
@@ -149,6 +149,8 @@ impl Findings<'_> {
     fn requests(&self) -> Vec<GateRow> {
         let ledger = &self.load.ledger;
         let [queue, prefill, decode] = ledger.n_cancelled;
+        // A worker that is struck three times before its request has its next token costs that request: it is told.
+        let success = GateRow::new("success, wished ends aside, %", Some(Limit::Above(99.0)), ledger.success_pct());
         vec![
             told("requests taken", ledger.n_admitted),
             told("whole answers", ledger.n_answered),
@@ -158,7 +160,7 @@ impl Findings<'_> {
             told("  cut in decode", decode),
             told("  left by their readers", ledger.n_left),
             told("failed and told", ledger.n_failed),
-            GateRow::new("success, wished ends aside, %", Some(Limit::Above(99.0)), ledger.success_pct()),
+            GateRow { of_the_machine: self.options.strikes_per_minute > 0.0, ..success },
             count("lost", Limit::Is(0.0), ledger.n_lost),
             count("stuck", Limit::Is(0.0), ledger.n_stuck),
             count("not counted exactly once", Limit::Is(0.0), u64::from(!ledger.adds_up())),
@@ -219,10 +221,12 @@ impl Findings<'_> {
         let hit_rate =
             (ledger.prompt_tokens > 0).then(|| ledger.cached_tokens as f64 * 100.0 / ledger.prompt_tokens as f64);
         let buffers = resources.and_then(|resources| resources.buffer_hit_rate).map(|rate| rate * 100.0);
+        // One worker may be struck twice, and one that is stopped while nothing runs is missed with the next request.
+        let reopened = Some(Limit::AtLeast(*n_struck as f64));
         vec![
             count("breaker trips", Limit::Is(0.0), *n_trips),
             told("workers killed or stopped", *n_struck),
-            count("engines opened again", Limit::AtLeast(*n_struck as f64), *n_restarts),
+            GateRow::of_the_machine("engines opened again", reopened, Some(*n_restarts as f64)),
             told("requests run again", ledger.n_retried),
             GateRow::new("prompt tokens found cached, %", None, hit_rate),
             GateRow::new("buffer hit rate, %", Some(Limit::Above(80.0)), buffers),
