@@ -221,10 +221,12 @@ impl Findings<'_> {
         let hit_rate =
             (ledger.prompt_tokens > 0).then(|| ledger.cached_tokens as f64 * 100.0 / ledger.prompt_tokens as f64);
         let buffers = resources.and_then(|resources| resources.buffer_hit_rate).map(|rate| rate * 100.0);
+        // Strikes that tell many requests at once open the breaker, and should.
+        let trips = count("breaker trips", Limit::Is(0.0), *n_trips);
         // One worker may be struck twice, and one that is stopped while nothing runs is missed with the next request.
         let reopened = Some(Limit::AtLeast(*n_struck as f64));
         vec![
-            count("breaker trips", Limit::Is(0.0), *n_trips),
+            GateRow { of_the_machine: self.options.strikes_per_minute > 0.0, ..trips },
             told("workers killed or stopped", *n_struck),
             GateRow::of_the_machine("engines opened again", reopened, Some(*n_restarts as f64)),
             told("requests run again", ledger.n_retried),
