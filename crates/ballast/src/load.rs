@@ -136,6 +136,9 @@ fn load_timed(path: &Path, options: &LoadOptions, clock: SystemClock) -> Result<
     );
     for finding in &report.findings {
         tracing::warn!(code = finding.code.as_str(), detail = finding.detail, "model loaded with a finding");
+        if finding.code == ReasonCode::MemoryBudgetSoftLimit {
+            options.telemetry.emit(&events::MemoryBudget { reason: finding.code });
+        }
     }
     let tokenizer = Arc::new(tokenizer);
     let parts = RuntimeParts {

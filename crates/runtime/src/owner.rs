@@ -304,7 +304,12 @@ impl Owner {
         }
         gauges.n_available_blocks.store(scheduler.n_available_blocks(), Ordering::Relaxed);
         gauges.n_preempted.store(scheduler.n_preempted(), Ordering::Relaxed);
-        gauges.n_evicted_blocks.store(scheduler.n_evicted_blocks(), Ordering::Relaxed);
+        let n_evicted = scheduler.n_evicted_blocks();
+        let n_evicted_before = gauges.n_evicted_blocks.swap(n_evicted, Ordering::Relaxed);
+        if n_evicted > n_evicted_before {
+            let blocks = usize::try_from(n_evicted - n_evicted_before).unwrap_or(usize::MAX);
+            self.telemetry.emit(&events::KvEvicted { blocks });
+        }
         gauges.n_restarts.store(counts.n_restarts, Ordering::Relaxed);
         gauges.n_steps.store(counts.n_steps, Ordering::Relaxed);
         gauges.set_state(self.conductor.engine_state());

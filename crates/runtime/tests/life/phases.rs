@@ -130,6 +130,24 @@ fn a_known_beginning_is_reported_as_cached_and_tenants_do_not_share_it() {
 }
 
 #[test]
+fn evicted_blocks_are_counted() {
+    let mut script = echo();
+    (script.shape.n_blocks, script.shape.block_len) = (4, 8);
+    let (engine, _control) = script.engine();
+    let metrics = Arc::new(Metrics::default());
+    let mut parts = parts(&VirtualClock::new(), RuntimeOptions::default());
+    parts.telemetry = Telemetry { metrics: Some(Arc::clone(&metrics)), logger: None };
+    let runtime = Runtime::start(Box::new(engine), parts);
+    for letter in [b'a', b'b'] {
+        read(runtime.submit(ask(letter, 24, 2)).unwrap());
+    }
+    runtime.drain(Duration::ZERO);
+    let evicted = runtime.health().engines[0].evicted_blocks;
+    assert!(evicted > 0);
+    assert_eq!(metrics.snapshot().resources.kv_evicted_blocks, evicted);
+}
+
+#[test]
 fn the_runtime_tells_its_metrics_what_happens() {
     let (engine, _control) = echo().engine();
     let metrics = Arc::new(Metrics::default());
