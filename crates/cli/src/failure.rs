@@ -13,6 +13,20 @@ pub(crate) enum Exit {
     Refused = 3,
 }
 
+impl Exit {
+    /// How a verb ends that met an error of this kind.
+    pub(crate) fn of_kind(kind: ErrorKind) -> Self {
+        match kind {
+            ErrorKind::Denied => Self::Refused,
+            ErrorKind::Invalid
+            | ErrorKind::Overloaded
+            | ErrorKind::Unavailable
+            | ErrorKind::Cancelled
+            | ErrorKind::Internal => Self::Failed,
+        }
+    }
+}
+
 /// A verb's failure.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -95,15 +109,7 @@ fn exit_of(error: &ballast::Error) -> Exit {
             | Error::OptionTooLarge { .. }
             | Error::WindowTooShort { .. }
     );
-    match error.kind() {
-        _ if is_option => Exit::Usage,
-        ErrorKind::Denied => Exit::Refused,
-        ErrorKind::Invalid
-        | ErrorKind::Overloaded
-        | ErrorKind::Unavailable
-        | ErrorKind::Cancelled
-        | ErrorKind::Internal => Exit::Failed,
-    }
+    if is_option { Exit::Usage } else { Exit::of_kind(error.kind()) }
 }
 
 impl From<ballast::Error> for Failure {

@@ -10,7 +10,6 @@ use ballast::parity::{
 };
 use ballast::tokens::{PromptFormat, Tokenizer, TokenizerOptions};
 use ballast::{Isolation, LoadOptions, ReasonCode, wiring};
-use ballast_backend::ErrorKind;
 use clap::{Args as ClapArgs, ValueEnum};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -212,14 +211,7 @@ impl Way {
 }
 
 fn failure(error: ParityError) -> Failure {
-    let exit = match error.kind() {
-        ErrorKind::Denied => Exit::Refused,
-        ErrorKind::Invalid
-        | ErrorKind::Overloaded
-        | ErrorKind::Unavailable
-        | ErrorKind::Cancelled
-        | ErrorKind::Internal => Exit::Failed,
-    };
+    let exit = Exit::of_kind(error.kind());
     Failure::new(exit, error.to_string())
 }
 
