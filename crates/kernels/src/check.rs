@@ -1,20 +1,18 @@
 //! The length checks that every set makes at entry. The bodies behind them rely on these facts.
 
-use crate::{Activations, KvView, PanelMut, WeightMatrix};
+use crate::kv::{QUERIES_MAX, SPAN, value_len};
+use crate::{Activations, Block, KvView, PackedMatrix, PanelMut, Partial, Queries};
 
-/// `x` and `q` of equal length in whole blocks of `block_len`, a scale per block, a sum per `sum_len`.
+/// Rows of whole blocks, and room for exactly those.
 #[track_caller]
-pub(crate) fn quantize(x: &[f32], q: &[i8], d: &[f32], sum: &[i32], (block_len, sum_len): (usize, usize)) {
-    let n = x.len();
-    assert!(n.is_multiple_of(block_len), "{n} entries in blocks of {block_len}");
-    assert!(q.len() == n, "room for {} quants of {n}", q.len());
-    assert!(d.len() == n / block_len, "room for {} scales of {}", d.len(), n / block_len);
-    assert!(sum.len() == n / sum_len, "room for {} sums of {}", sum.len(), n / sum_len);
+pub(crate) fn quantize(x: &[f32], n_rows: usize, out: &[Block]) {
+    assert!(x.len() == 32 * out.len(), "room for {} blocks of {} entries", out.len(), x.len());
+    assert!(n_rows > 0 && out.len().is_multiple_of(n_rows), "{} blocks in {n_rows} rows", out.len());
 }
 
 /// Shapes that fit, activations in the form the weights want.
 #[track_caller]
-pub(crate) fn matmul(w: &WeightMatrix<'_>, x: &Activations, y: &PanelMut<'_>) {
+pub(crate) fn matmul(w: &PackedMatrix<'_>, x: &Activations, y: &PanelMut<'_>) {
     let wanted = w.weight_type().activation_format();
     assert!(x.format() == Some(wanted), "{:?} wants activations as {wanted:?}, got {:?}", w.weight_type(), x.format());
     assert!(x.n_cols() == w.n_cols(), "{} columns of activations, {} of weights", x.n_cols(), w.n_cols());
@@ -42,16 +40,30 @@ pub(crate) fn rope(x: &[f32], head_dim: usize, cos: &[f32], sin: &[f32]) {
     assert!(2 * cos.len() <= head_dim, "{} pairs in a head of {head_dim}", cos.len());
 }
 
-/// Whole query heads, room for results and scores, and a block table that reaches `n_positions` inside the storage.
+/// Some queries but not too many, a span that someone sees, room for scores, and a block table that reaches the last
+/// position inside the storage.
 #[track_caller]
-pub(crate) fn attend(q: &[f32], kv: &KvView<'_>, n_positions: usize, scores: &[f32], out: &[f32]) {
-    let head_dim = kv.head_dim;
-    assert!(head_dim > 0 && q.len().is_multiple_of(head_dim), "{} entries in heads of {head_dim}", q.len());
-    assert!(out.len() == q.len(), "room for {} results of {}", out.len(), q.len());
-    assert!(n_positions > 0, "attention over no positions");
-    assert!(scores.len() >= n_positions, "room for {} scores of {n_positions}", scores.len());
-    assert!(kv.block_len > 0 && kv.kv_head < kv.n_kv_heads, "head {} of {}", kv.kv_head, kv.n_kv_heads);
-    assert!(kv.keys.len() == kv.values.len(), "{} keys, {} values", kv.keys.len(), kv.values.len());
-    let n_blocks = n_positions.div_ceil(kv.block_len);
-    assert!(kv.blocks.len() >= n_blocks, "{} blocks for {n_positions} positions", kv.blocks.len());
+pub(crate) fn attend(queries: &Queries<'_>, kv: &KvView<'_>, span: usize, scores: &[f32], out: &Partial<'_>) {
+    let (n_queries, head_dim) = (queries.len(), kv.head_dim);
+    assert!(head_dim > 0 && (1..=QUERIES_MAX).contains(&n_queries), "{n_queries} queries of {head_dim}");
+    let q_len = (queries.n_rows - 1) * queries.stride + queries.n_group * head_dim;
+    assert!(queries.q.len() >= q_len, "{} entries of queries, not {q_len}", queries.q.len());
+    assert!(span < queries.n_spans(), "span {span} of {}", queries.n_spans());
+    assert!(scores.len() >= n_queries * SPAN, "room for {} scores", scores.len());
+    let fits = out.sum.len() == n_queries && out.values.len() == n_queries * value_len(head_dim);
+    assert!(fits, "results of {} queries, {} entries", out.sum.len(), out.values.len());
+    let whole = kv.block_len > 0 && kv.block_len.is_multiple_of(16) && SPAN.is_multiple_of(kv.block_len);
+    assert!(whole && kv.kv_head < kv.n_kv_heads, "blocks of {}, head {}", kv.block_len, kv.kv_head);
+    let (n_keys, n_values) = (kv.keys.len() / head_dim, kv.values.len() / value_len(head_dim));
+    assert!(n_keys == n_values, "{n_keys} keys, {n_values} values");
+    let n_blocks = (queries.position + queries.n_rows).div_ceil(kv.block_len);
+    assert!(kv.blocks.len() >= n_blocks, "{} blocks, not {n_blocks}", kv.blocks.len());
+}
+
+/// As many queries of as many entries.
+#[track_caller]
+pub(crate) fn join(whole: &Partial, span: &Partial<'_>) {
+    let same = whole.max.len() == span.max.len() && whole.sum.len() == span.sum.len();
+    assert!(same && whole.values.len() == span.values.len(), "{} queries, {}", whole.max.len(), span.max.len());
+    assert!(!whole.max.is_empty(), "results of no query");
 }

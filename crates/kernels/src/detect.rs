@@ -21,8 +21,9 @@ pub fn by_name(name: &str) -> Option<&'static dyn Kernels> {
 }
 
 #[cfg(target_arch = "x86_64")]
-fn native() -> [Option<&'static dyn Kernels>; 2] {
-    [crate::x86_64::avx512::Avx512::detect(), crate::x86_64::avx2::Avx2::detect()]
+fn native() -> [Option<&'static dyn Kernels>; 3] {
+    use crate::x86_64::{avx512::Avx512, ymm};
+    [Avx512::detect(), ymm::AvxVnni::detect(), ymm::Avx2::detect()]
 }
 
 #[cfg(target_arch = "aarch64")]
@@ -61,6 +62,7 @@ mod tests {
     #[cfg(target_arch = "x86_64")]
     fn has_the_sets_of_the_extensions_that_are_present() {
         assert_eq!(by_name("x86_64-avx2").is_some(), is_x86_feature_detected!("avx2"));
+        assert_eq!(by_name("x86_64-avx-vnni").is_some(), is_x86_feature_detected!("avxvnni"));
         assert_eq!(by_name("x86_64-avx512-vnni").is_some(), is_x86_feature_detected!("avx512vnni"));
     }
 

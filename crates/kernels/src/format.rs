@@ -70,8 +70,9 @@ impl WeightType {
     pub const fn activation_format(self) -> ActivationFormat {
         match self {
             Self::F32 | Self::F16 | Self::BF16 => ActivationFormat::F32,
-            Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 | Self::Q8_0 => ActivationFormat::Q8_32,
-            Self::Q4_K | Self::Q5_K | Self::Q6_K => ActivationFormat::Q8_256,
+            Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 | Self::Q8_0 | Self::Q4_K | Self::Q5_K | Self::Q6_K => {
+                ActivationFormat::Q8_32
+            }
         }
     }
 }
@@ -155,12 +156,6 @@ impl<'a> WeightMatrix<'a> {
     #[must_use]
     pub fn row(&self, idx: usize) -> &'a [u8] {
         &self.bytes[idx * self.row_bytes()..][..self.row_bytes()]
-    }
-
-    /// The bytes of all rows.
-    #[cfg(target_arch = "x86_64")]
-    pub(crate) fn bytes(&self) -> &'a [u8] {
-        self.bytes
     }
 
     /// The matrix of rows `range`.

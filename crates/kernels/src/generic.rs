@@ -1,11 +1,12 @@
 //! Plain scalar code: runs everywhere and is what the other sets are tested against. It never gets clever.
+//!
+//! It does what `Kernels` says, operation by operation in the same order and with fused multiply-add, so the others are
+//! held to its very bits.
 
-mod dot;
-mod float;
-mod quantize;
+mod attend;
+mod matmul;
 
-use crate::{Activations, Kernels, KvView, PanelMut, WeightMatrix, check};
-use half::f16;
+use crate::{Activations, Block, Kernels, KvView, PackedMatrix, PanelMut, Partial, Queries, check, lanes};
 
 /// The scalar set.
 #[derive(Debug)]
@@ -23,65 +24,43 @@ impl Kernels for Generic {
         "generic"
     }
 
-    fn quantize_q8_32(&self, x: &[f32], q: &mut [i8], d: &mut [f32], sum: &mut [i32]) {
-        check::quantize(x, q, d, sum, (32, 32));
-        quantize::q8_32(x, q, d, sum);
+    fn quantize(&self, x: &[f32], n_rows: usize, out: &mut [Block]) {
+        check::quantize(x, n_rows, out);
+        lanes::quantize(x, n_rows, out);
     }
 
-    fn quantize_q8_256(&self, x: &[f32], q: &mut [i8], d: &mut [f32], sum: &mut [i32]) {
-        check::quantize(x, q, d, sum, (256, 16));
-        quantize::q8_256(x, q, d, sum);
-    }
-
-    fn matmul(&self, w: &WeightMatrix<'_>, x: &Activations, y: &mut PanelMut<'_>) {
+    fn matmul(&self, w: &PackedMatrix<'_>, x: &Activations, y: &mut PanelMut<'_>) {
         check::matmul(w, x, y);
-        for i in 0..x.n_rows() {
-            for (j, y) in y.row_mut(i).iter_mut().enumerate() {
-                *y = dot::dot(w, j, x, i);
-            }
-        }
+        matmul::matmul(w, x, y);
     }
 
     fn rms_norm(&self, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
         check::rms_norm(x, weight, out);
-        float::rms_norm(x, weight, eps, out);
+        lanes::rms_norm(x, weight, eps, out);
     }
 
     fn add(&self, x: &mut [f32], y: &[f32]) {
         check::same_len(x, y);
-        for (x, y) in x.iter_mut().zip(y) {
-            *x += y;
-        }
+        lanes::add(x, y);
     }
 
     fn silu_mul(&self, gate: &mut [f32], up: &[f32]) {
         check::same_len(gate, up);
-        for (gate, up) in gate.iter_mut().zip(up) {
-            *gate = *gate / (1.0 + (-*gate).exp()) * up;
-        }
+        lanes::silu_mul(gate, up);
     }
 
     fn rope(&self, x: &mut [f32], head_dim: usize, cos: &[f32], sin: &[f32]) {
         check::rope(x, head_dim, cos, sin);
-        float::rope(x, head_dim, cos, sin);
+        lanes::rope(x, head_dim, cos, sin);
     }
 
-    fn store_f16(&self, x: &[f32], out: &mut [f16]) {
-        check::same_len(x, out);
-        for (out, x) in out.iter_mut().zip(x) {
-            *out = f16::from_f32(*x);
-        }
+    fn attend(&self, queries: &Queries<'_>, kv: &KvView<'_>, span: usize, scores: &mut [f32], out: &mut Partial<'_>) {
+        check::attend(queries, kv, span, scores, out);
+        attend::attend(queries, kv, span, scores, out);
     }
 
-    fn softmax(&self, x: &mut [f32]) {
-        float::softmax(x);
-    }
-
-    fn attend(&self, q: &[f32], kv: &KvView<'_>, n_positions: usize, scale: f32, scores: &mut [f32], out: &mut [f32]) {
-        check::attend(q, kv, n_positions, scores, out);
-        let heads = q.chunks_exact(kv.head_dim).zip(out.chunks_exact_mut(kv.head_dim));
-        for (q, out) in heads {
-            float::attend_head(q, kv, scale, &mut scores[..n_positions], out);
-        }
+    fn join(&self, whole: &mut Partial<'_>, span: &Partial<'_>) {
+        check::join(whole, span);
+        lanes::join(whole, span);
     }
 }

@@ -4,8 +4,9 @@ use half::f16;
 
 /// The keys and values of one layer as one sequence and one KV head see them.
 ///
-/// Storage is `[n_blocks, n_kv_heads, block_len, head_dim]`, f16; position `t` of the sequence lives in block
-/// `blocks[t / block_len]` at row `t % block_len`.
+/// Position `t` of the sequence lives in block `blocks[t / block_len]` at place `t % block_len`. Keys are stored
+/// `[n_blocks, n_kv_heads, head_dim, block_len]`, so that a vector has positions in its lanes; values are
+/// `[n_blocks, n_kv_heads, block_len, value_len]`, with `head_dim` entries and zeros up to `value_len`.
 #[derive(Clone, Copy, Debug)]
 pub struct KvView<'a> {
     /// Keys of the whole layer.
@@ -18,32 +19,146 @@ pub struct KvView<'a> {
     pub kv_head: usize,
     /// KV heads in the layer.
     pub n_kv_heads: usize,
-    /// Positions in a block.
+    /// Positions in a block: a multiple of 16 that divides [`SPAN`].
     pub block_len: usize,
     /// Entries of a head.
     pub head_dim: usize,
 }
 
+/// Positions over which a softmax is taken at once; the results of spans are joined in order. Spans are the least work
+/// of attention that threads divide.
+pub const SPAN: usize = 256;
+
+/// Query heads that are taken at once, at most.
+pub const QUERIES_MAX: usize = 16;
+
+/// Entries of a stored value row: whole vectors.
+#[must_use]
+pub const fn value_len(head_dim: usize) -> usize {
+    head_dim.next_multiple_of(16)
+}
+
 impl<'a> KvView<'a> {
-    /// The key rows of the sequence's block `idx`, `[block_len, head_dim]`.
+    /// The keys of the sequence's block `idx`, `[head_dim, block_len]`.
     ///
     /// # Panics
     /// If the table has no such block or names one outside the storage.
     #[must_use]
     pub fn key_block(&self, idx: usize) -> &'a [f16] {
-        &self.keys[self.offset(idx)..][..self.block_len * self.head_dim]
+        let len = self.block_len * self.head_dim;
+        &self.keys[self.number(idx) * len..][..len]
     }
 
-    /// The value rows of the sequence's block `idx`, `[block_len, head_dim]`.
+    /// The value rows of the sequence's block `idx`, `[block_len, value_len]`.
     ///
     /// # Panics
     /// As [`KvView::key_block`].
     #[must_use]
     pub fn value_block(&self, idx: usize) -> &'a [f16] {
-        &self.values[self.offset(idx)..][..self.block_len * self.head_dim]
+        let len = self.block_len * value_len(self.head_dim);
+        &self.values[self.number(idx) * len..][..len]
     }
 
-    fn offset(&self, idx: usize) -> usize {
-        (self.blocks[idx] as usize * self.n_kv_heads + self.kv_head) * self.block_len * self.head_dim
+    fn number(&self, idx: usize) -> usize {
+        self.blocks[idx] as usize * self.n_kv_heads + self.kv_head
+    }
+}
+
+/// Query heads that look at one KV head: `[n_rows, n_group]` of them, rows being consecutive positions of a sequence.
+#[derive(Clone, Copy, Debug)]
+pub struct Queries<'a> {
+    /// The first row's first head and all behind; head `g` of row `r` is `head_dim` entries at `r * stride + g * head_dim`.
+    pub q: &'a [f32],
+    /// Entries from one row to the next.
+    pub stride: usize,
+    /// Rows.
+    pub n_rows: usize,
+    /// Query heads of a row that share the KV head.
+    pub n_group: usize,
+    /// Position of the first row. A row sees the positions up to its own.
+    pub position: usize,
+    /// Factor of the scores.
+    pub scale: f32,
+}
+
+impl<'a> Queries<'a> {
+    /// How many heads there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.n_rows * self.n_group
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Spans that the last row sees something of.
+    #[must_use]
+    pub fn n_spans(&self) -> usize {
+        (self.position + self.n_rows).div_ceil(SPAN)
+    }
+
+    /// The entries of query `idx`, `[head_dim]`.
+    pub(crate) fn query(&self, idx: usize, head_dim: usize) -> &'a [f32] {
+        &self.q[idx / self.n_group * self.stride + idx % self.n_group * head_dim..][..head_dim]
+    }
+
+    /// Positions of span `span` that query `idx` sees.
+    pub(crate) fn n_positions(&self, idx: usize, span: usize) -> usize {
+        (self.position + idx / self.n_group + 1).saturating_sub(span * SPAN).min(SPAN)
+    }
+}
+
+/// What attention over some positions came to, for each query: the greatest score, the sum of the weights relative to
+/// it, and the weighted sum of the values. (arXiv:2205.14135)
+#[derive(Debug)]
+pub struct Partial<'a> {
+    /// Greatest scores, `[n_queries]`; negative infinity over no positions.
+    pub(crate) max: &'a mut [f32],
+    /// Sums of `exp(score - max)`, `[n_queries]`.
+    pub(crate) sum: &'a mut [f32],
+    /// Weighted values, `[n_queries, value_len]`.
+    pub(crate) values: &'a mut [f32],
+}
+
+impl<'a> Partial<'a> {
+    /// Entries that a partial result takes.
+    #[must_use]
+    pub const fn len_of(n_queries: usize, head_dim: usize) -> usize {
+        n_queries * (2 + value_len(head_dim))
+    }
+
+    /// A partial result stored in `data`, as it is there.
+    ///
+    /// # Panics
+    /// If `data` is not [`Partial::len_of`] long.
+    #[must_use]
+    pub fn over(data: &'a mut [f32], n_queries: usize, head_dim: usize) -> Self {
+        let len = Self::len_of(n_queries, head_dim);
+        assert!(data.len() == len, "{} entries for a partial result of {len}", data.len());
+        let (max, rest) = data.split_at_mut(n_queries);
+        let (sum, values) = rest.split_at_mut(n_queries);
+        Self { max, sum, values }
+    }
+
+    /// Over no positions.
+    pub(crate) fn clear(&mut self) {
+        self.max.fill(f32::NEG_INFINITY);
+        self.sum.fill(0.0);
+        self.values.fill(0.0);
+    }
+
+    /// Writes the result of query `idx`, when nothing is to be joined any more: its weighted values over its sum.
+    ///
+    /// # Panics
+    /// If there is no such query or `out` is longer than a value row.
+    pub fn write(&self, idx: usize, out: &mut [f32]) {
+        let value_len = self.values.len() / self.sum.len();
+        assert!(out.len() <= value_len, "{} entries of {value_len}", out.len());
+        let inverse = 1.0 / self.sum[idx];
+        let values = &self.values[idx * value_len..];
+        out.iter_mut().zip(values).for_each(|(out, value)| *out = value * inverse);
     }
 }

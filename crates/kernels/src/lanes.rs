@@ -1,7 +1,11 @@
-//! Operations on f32 written over `N` lanes in plain code, which the vector sets inline into functions with their own
-//! target features. Sums run in `N` lanes and fold at the end, so a result depends on the length alone.
-//!
-//! These want a CPU with fused multiply-add; `generic` does not use them.
+//! Operations on f32 in plain code, which every set inlines into functions with its own target features. Sums run in
+//! sixteen lanes and fold at the end, so a result depends on the values alone, and not on the set either.
+
+use crate::activations::Block;
+use crate::kv::Partial;
+
+/// Lanes of a vector, in every set.
+const LANES: usize = 16;
 
 /// `e^x` within 2 ulp over the normal results; 0 below e^-87.33 (where results turn subnormal), infinite above
 /// e^88.37. NaN stays NaN.
@@ -34,11 +38,11 @@ pub(crate) fn exp(x: f32) -> f32 {
 
 /// The sum of `f` over the entries of `x`.
 #[inline(always)]
-fn sum<const N: usize>(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
-    let mut lanes = [0.0; N];
-    let (chunks, rest) = x.as_chunks::<N>();
+fn sum(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
+    let mut lanes = [0.0; LANES];
+    let (chunks, rest) = x.as_chunks::<LANES>();
     for chunk in chunks {
-        for lane in 0..N {
+        for lane in 0..LANES {
             lanes[lane] += f(chunk[lane]);
         }
     }
@@ -49,12 +53,12 @@ fn sum<const N: usize>(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
 }
 
 #[inline(always)]
-fn max<const N: usize>(x: &[f32]) -> f32 {
+fn max(x: &[f32]) -> f32 {
     let greater = |a: f32, b: f32| if a > b { a } else { b };
-    let mut lanes = [f32::NEG_INFINITY; N];
-    let (chunks, rest) = x.as_chunks::<N>();
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let (chunks, rest) = x.as_chunks::<LANES>();
     for chunk in chunks {
-        for lane in 0..N {
+        for lane in 0..LANES {
             lanes[lane] = greater(chunk[lane], lanes[lane]);
         }
     }
@@ -66,8 +70,8 @@ fn max<const N: usize>(x: &[f32]) -> f32 {
 
 /// Halves the lanes until one is left.
 #[inline(always)]
-pub(crate) fn fold<const N: usize>(mut lanes: [f32; N], f: impl Fn(f32, f32) -> f32) -> f32 {
-    let mut n = N;
+fn fold(mut lanes: [f32; LANES], f: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut n = LANES;
     while n > 1 {
         n /= 2;
         for lane in 0..n {
@@ -78,8 +82,8 @@ pub(crate) fn fold<const N: usize>(mut lanes: [f32; N], f: impl Fn(f32, f32) -> 
 }
 
 #[inline(always)]
-pub(crate) fn rms_norm<const N: usize>(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
-    let inverse = 1.0 / (sum::<N>(x, |x| x * x) / x.len() as f32 + eps).sqrt();
+pub(crate) fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+    let inverse = 1.0 / (sum(x, |x| x * x) / x.len() as f32 + eps).sqrt();
     for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
         *out = x * inverse * weight;
     }
@@ -109,15 +113,63 @@ pub(crate) fn rope(x: &mut [f32], head_dim: usize, cos: &[f32], sin: &[f32]) {
     }
 }
 
+/// Turns scores into weights relative to the greatest; returns that and the sum of the weights.
 #[inline(always)]
-pub(crate) fn softmax<const N: usize>(x: &mut [f32]) {
-    let max = max::<N>(x);
-    for x in &mut *x {
+pub(crate) fn weigh(scores: &mut [f32]) -> (f32, f32) {
+    let max = max(scores);
+    for x in &mut *scores {
         *x = exp(*x - max);
     }
-    let inverse = 1.0 / sum::<N>(x, |x| x);
-    for x in x {
-        *x *= inverse;
+    (max, sum(scores, |x| x))
+}
+
+/// Joins what a later span came to onto what the positions before it did.
+#[inline(always)]
+pub(crate) fn join(whole: &mut Partial<'_>, span: &Partial<'_>) {
+    let value_len = whole.values.len() / whole.max.len();
+    let values = whole.values.chunks_exact_mut(value_len).zip(span.values.chunks_exact(value_len));
+    for (idx, (values, later)) in values.enumerate() {
+        if span.max[idx] == f32::NEG_INFINITY {
+            continue;
+        }
+        let max = if span.max[idx] > whole.max[idx] { span.max[idx] } else { whole.max[idx] };
+        let (before, after) = (exp(whole.max[idx] - max), exp(span.max[idx] - max));
+        whole.max[idx] = max;
+        whole.sum[idx] = whole.sum[idx].mul_add(before, span.sum[idx] * after);
+        for (value, later) in values.iter_mut().zip(later) {
+            *value = value.mul_add(before, later * after);
+        }
+    }
+}
+
+/// 32 activations to int8 as ggml's reference Q8_0 does, but for the scale, which stays f32.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "quotients are within -127..=127, and what is not is cut to that")]
+pub(crate) fn quantize_block(x: &[f32; 32]) -> Block {
+    let magnitude = max(&x.map(f32::abs)).max(0.0);
+    let scale = magnitude / 127.0;
+    let inverse = 1.0 / scale;
+    // Where the inverse of a scale overflows, the block is as good as 0.
+    let inverse = if inverse.is_finite() { inverse } else { 0.0 };
+    let quants = x.map(|x| {
+        let quotient = x * inverse;
+        // Half away from zero: the greatest f32 below a half, with the sign of the quotient, and then cut off.
+        (quotient + 0.499_999_97_f32.copysign(quotient)) as i32
+    });
+    let [first, second] = [&quants[..16], &quants[16..]].map(|half| half.iter().sum::<i32>());
+    let bytes = quants.map(|q| q as i8);
+    let words = std::array::from_fn(|i| i32::from_le_bytes(std::array::from_fn(|b| bytes[4 * i + b].cast_unsigned())));
+    let sum = first + second;
+    Block { quants: words, scale, offset: scale * sum as f32, neg_sums: [-first, -second], neg_sum: -sum }
+}
+
+/// Rows `[n_rows, n_cols]` to blocks `[n_cols / 32, n_rows]`.
+#[inline(always)]
+pub(crate) fn quantize(x: &[f32], n_rows: usize, out: &mut [Block]) {
+    for (row, x) in x.chunks_exact(x.len() / n_rows).enumerate() {
+        for (idx, x) in x.as_chunks::<32>().0.iter().enumerate() {
+            out[idx * n_rows + row] = quantize_block(x);
+        }
     }
 }
 

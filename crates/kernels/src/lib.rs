@@ -6,11 +6,13 @@
 //! No threads, no I/O, no allocation in hot calls: callers split rows, kernels compute a slice.
 //!
 //! ```
-//! use ballast_kernels::{Activations, PanelMut, WeightMatrix, WeightType, detect};
+//! use ballast_kernels::{Activations, PackedMatrix, PanelMut, WeightMatrix, WeightType, detect, pack};
 //!
 //! let kernels = detect();
 //! let weights: Vec<u8> = [1.0f32, 2.0, 3.0, 4.0].iter().flat_map(|w| w.to_le_bytes()).collect();
-//! let matrix = WeightMatrix::new(WeightType::F32, 2, 2, &weights)?;
+//! let mut bytes = vec![0; PackedMatrix::bytes_of(WeightType::F32, 2, 2).expect("whole blocks")];
+//! pack(&WeightMatrix::new(WeightType::F32, 2, 2, &weights)?, &mut bytes);
+//! let matrix = PackedMatrix::new(WeightType::F32, 2, 2, &bytes)?;
 //! let mut x = Activations::default();
 //! x.fill(kernels, matrix.weight_type().activation_format(), &[10.0, 1.0], 2);
 //! let mut y = [0.0; 2];
@@ -22,25 +24,28 @@
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
 mod activations;
+mod attend;
 mod blocks;
 mod check;
 mod detect;
+mod entry;
 mod format;
 mod generic;
+mod isa;
 mod kv;
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod lanes;
+mod packed;
 mod panel;
+mod product;
 mod set;
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-mod tiles;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
-pub use activations::{ActivationFormat, Activations};
+pub use activations::{ActivationFormat, Activations, Block, TILE_ROWS, TilesMut};
 pub use blocks::dequantize;
 pub use detect::{available, by_name, detect};
 pub use format::{ShapeError, WeightMatrix, WeightType};
-pub use kv::KvView;
+pub use kv::{KvView, Partial, QUERIES_MAX, Queries, SPAN, value_len};
+pub use packed::{PackedMatrix, STRIP_ROWS, pack};
 pub use panel::PanelMut;
 pub use set::Kernels;

@@ -1,7 +1,4 @@
-//! The sets for x86-64, and what they share: loads and stores over arrays, and block formats unpacked to 256 bits.
+//! The sets of x86-64.
 
-pub(crate) mod avx2;
 pub(crate) mod avx512;
-mod memory;
-mod quantize;
-mod unpack;
+pub(crate) mod ymm;

@@ -1,19 +1,14 @@
-//! AVX-512 F, BW, VL and VNNI: 512 bits.
+//! AVX-512 F, BW, VL and VNNI: a vector is one register.
 
-#![expect(unsafe_code, reason = "calls to functions with target features, which the value of the set proves")]
+#![expect(unsafe_code, reason = "intrinsics, whose features the value of the set proves, and loads and stores")]
 
-mod attend;
-mod dot;
-mod float;
-mod row;
-mod strip;
-
-use crate::{Activations, Kernels, KvView, PanelMut, WeightMatrix, check};
-use half::f16;
+use crate::Kernels;
+use crate::isa::Isa;
+use std::arch::x86_64::*;
 
 /// The set. Only [`Avx512::detect`] makes one, so that having it proves that the CPU has AVX-512 F, BW, VL
 /// and VNNI, with what they imply.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Avx512 {
     _proof: (),
 }
@@ -30,69 +25,147 @@ impl Avx512 {
     }
 }
 
-impl Kernels for Avx512 {
-    fn name(&self) -> &'static str {
-        "x86_64-avx512-vnni"
+crate::entry::kernel_set!(Avx512, "x86_64-avx512-vnni", "avx512f,avx512bw,avx512vl,avx512vnni");
+
+// SAFETY of every block: `self` proves the features that the intrinsics need, and arrays are as long as what is loaded
+// from them or stored to them, neither of which needs alignment.
+impl Isa for Avx512 {
+    type F = __m512;
+    type I = __m512i;
+    type B = __m512i;
+
+    const ROWS: usize = 8;
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_set1_ps(value) }
     }
 
-    fn quantize_q8_32(&self, x: &[f32], q: &mut [i8], d: &mut [f32], sum: &mut [i32]) {
-        check::quantize(x, q, d, sum, (32, 32));
-        // SAFETY: `self` proves AVX-512 F, BW, VL and VNNI.
-        unsafe { float::quantize_q8_32(x, q, d, sum) }
+    #[inline(always)]
+    fn load(self, values: &[f32; 16]) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_loadu_ps(values.as_ptr()) }
     }
 
-    fn quantize_q8_256(&self, x: &[f32], q: &mut [i8], d: &mut [f32], sum: &mut [i32]) {
-        check::quantize(x, q, d, sum, (256, 16));
-        // SAFETY: `self` proves AVX-512 F, BW, VL and VNNI.
-        unsafe { float::quantize_q8_256(x, q, d, sum) }
+    #[inline(always)]
+    fn load_f32(self, bytes: &[u8; 64]) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_loadu_ps(bytes.as_ptr().cast()) }
     }
 
-    fn matmul(&self, w: &WeightMatrix<'_>, x: &Activations, y: &mut PanelMut<'_>) {
-        check::matmul(w, x, y);
-        // SAFETY: `self` proves AVX-512 F, BW, VL and VNNI.
-        unsafe { dot::matmul(w, x, y) }
+    #[inline(always)]
+    fn store(self, values: __m512, out: &mut [f32; 16]) {
+        // SAFETY: see the impl.
+        unsafe { _mm512_storeu_ps(out.as_mut_ptr(), values) }
     }
 
-    fn rms_norm(&self, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
-        check::rms_norm(x, weight, out);
-        // SAFETY: `self` proves AVX-512 F, BW, VL and VNNI.
-        unsafe { float::rms_norm(x, weight, eps, out) }
+    #[inline(always)]
+    fn load_f16(self, bytes: &[u8; 32]) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(bytes.as_ptr().cast())) }
     }
 
-    fn add(&self, x: &mut [f32], y: &[f32]) {
-        check::same_len(x, y);
-        // SAFETY: `self` proves AVX-512 F, BW, VL and VNNI.
-        unsafe { float::add(x, y) }
-    }
-
-    fn silu_mul(&self, gate: &mut [f32], up: &[f32]) {
-        check::same_len(gate, up);
-        // SAFETY: `self` proves AVX-512 F, BW, VL and VNNI.
-        unsafe { float::silu_mul(gate, up) }
-    }
-
-    fn rope(&self, x: &mut [f32], head_dim: usize, cos: &[f32], sin: &[f32]) {
-        check::rope(x, head_dim, cos, sin);
-        // SAFETY: `self` proves AVX-512 F, BW, VL and VNNI.
-        unsafe { float::rope(x, head_dim, cos, sin) }
-    }
-
-    fn store_f16(&self, x: &[f32], out: &mut [f16]) {
-        check::same_len(x, out);
-        // SAFETY: `self` proves AVX-512 F, BW, VL and VNNI.
-        unsafe { float::store_f16(x, out) }
-    }
-
-    fn softmax(&self, x: &mut [f32]) {
-        // SAFETY: `self` proves AVX-512 F, BW, VL and VNNI.
-        unsafe { float::softmax(x) }
-    }
-
-    fn attend(&self, q: &[f32], kv: &KvView<'_>, n_positions: usize, scale: f32, scores: &mut [f32], out: &mut [f32]) {
-        check::attend(q, kv, n_positions, scores, out);
-        for (q, out) in q.chunks_exact(kv.head_dim).zip(out.chunks_exact_mut(kv.head_dim)) {
-            // SAFETY: `self` proves AVX-512 F, BW, VL and VNNI.
-            unsafe { attend::head(q, kv, scale, &mut scores[..n_positions], out) }
+    #[inline(always)]
+    fn load_bf16(self, bytes: &[u8; 32]) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe {
+            let wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(bytes.as_ptr().cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(wide))
         }
     }
+
+    #[inline(always)]
+    fn mul(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_mul_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn fma(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+
+    #[inline(always)]
+    fn load_i32(self, bytes: &[u8; 64]) -> __m512i {
+        // SAFETY: see the impl.
+        unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn load_i8(self, bytes: &[u8; 16]) -> __m512i {
+        // SAFETY: see the impl.
+        unsafe { _mm512_cvtepi8_epi32(_mm_loadu_si128(bytes.as_ptr().cast())) }
+    }
+
+    #[inline(always)]
+    fn bits(self, values: __m512i, shift: u32, mask: i32) -> __m512i {
+        // SAFETY: see the impl.
+        unsafe { _mm512_and_si512(_mm512_srl_epi32(values, count(shift)), _mm512_set1_epi32(mask)) }
+    }
+
+    #[inline(always)]
+    fn or_shifted(self, a: __m512i, b: __m512i, shift: u32) -> __m512i {
+        // SAFETY: see the impl.
+        unsafe { _mm512_or_si512(a, _mm512_sll_epi32(b, count(shift))) }
+    }
+
+    #[inline(always)]
+    fn to_f32(self, values: __m512i) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_cvtepi32_ps(values) }
+    }
+
+    #[inline(always)]
+    fn load_bytes(self, bytes: &[u8; 64]) -> __m512i {
+        // SAFETY: see the impl.
+        unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn store_bytes(self, values: __m512i, out: &mut [u8; 64]) {
+        // SAFETY: see the impl.
+        unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), values) }
+    }
+
+    #[inline(always)]
+    fn byte_bits(self, values: __m512i, shift: u32, mask: u8) -> __m512i {
+        // SAFETY: see the impl.
+        unsafe { _mm512_and_si512(_mm512_srl_epi16(values, count(shift)), _mm512_set1_epi8(mask.cast_signed())) }
+    }
+
+    #[inline(always)]
+    fn byte_bits_left(self, values: __m512i, shift: u32, mask: u8) -> __m512i {
+        // SAFETY: see the impl.
+        unsafe { _mm512_and_si512(_mm512_sll_epi16(values, count(shift)), _mm512_set1_epi8(mask.cast_signed())) }
+    }
+
+    #[inline(always)]
+    fn or_bytes(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: see the impl.
+        unsafe { _mm512_or_si512(a, b) }
+    }
+
+    #[inline(always)]
+    fn dot<const ZERO: i32, const N: usize>(self, w: &[__m512i; N], x: &[i32; N], neg_sum: i32) -> __m512i {
+        // SAFETY: see the impl.
+        unsafe {
+            let mut sum = _mm512_setzero_si512();
+            if ZERO > 0 {
+                sum = _mm512_sll_epi32(_mm512_set1_epi32(neg_sum), count(ZERO.trailing_zeros()));
+            }
+            for n in 0..N {
+                sum = _mm512_dpbusd_epi32(sum, w[n], _mm512_set1_epi32(x[n]));
+            }
+            sum
+        }
+    }
+}
+
+/// A shift's count as the instructions want it; a constant becomes part of the instruction.
+#[inline(always)]
+fn count(shift: u32) -> __m128i {
+    // SAFETY: every x86-64 CPU has SSE2.
+    unsafe { _mm_cvtsi32_si128(shift.cast_signed()) }
 }

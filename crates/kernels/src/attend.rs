@@ -1,0 +1,183 @@
+//! Attention of some query heads over a span of one KV head, over any [`Isa`].
+//!
+//! Scores have positions in their lanes and add up over the head's entries; the weighted sum has the entries in its
+//! lanes and adds up over positions. So neither adds across lanes, and several queries share each key and value that
+//! is widened to f32.
+
+use crate::isa::Isa;
+use crate::kv::{Partial, Queries, SPAN, value_len};
+use crate::{KvView, lanes};
+use half::f16;
+
+/// Vectors of a value row that are summed at once.
+const COLUMNS: usize = 4;
+
+/// What a pass over keys or values goes over.
+#[derive(Clone, Copy)]
+struct Work<'a> {
+    queries: &'a Queries<'a>,
+    kv: &'a KvView<'a>,
+    /// The span's first position.
+    start: usize,
+    /// Positions of the span that anyone sees.
+    n_positions: usize,
+}
+
+#[inline(always)]
+pub(crate) fn attend<S: Isa>(
+    isa: S,
+    queries: &Queries<'_>,
+    kv: &KvView<'_>,
+    span: usize,
+    scores: &mut [f32],
+    out: &mut Partial<'_>,
+) {
+    let n_queries = queries.len();
+    out.clear();
+    let n_positions = queries.n_positions(n_queries - 1, span);
+    let work = Work { queries, kv, start: span * SPAN, n_positions };
+    let mut idx = 0;
+    while idx < n_queries {
+        match n_queries - idx {
+            4.. => idx += score::<S, 4>(isa, &work, idx, scores),
+            3 => idx += score::<S, 3>(isa, &work, idx, scores),
+            2 => idx += score::<S, 2>(isa, &work, idx, scores),
+            _ => idx += score::<S, 1>(isa, &work, idx, scores),
+        }
+    }
+    for (idx, scores) in scores.chunks_exact_mut(SPAN).take(n_queries).enumerate() {
+        let n_seen = queries.n_positions(idx, span);
+        if n_seen > 0 {
+            (out.max[idx], out.sum[idx]) = lanes::weigh(&mut scores[..n_seen]);
+        }
+        scores[n_seen..n_positions].fill(0.0);
+    }
+    let mut idx = 0;
+    while idx < n_queries {
+        match n_queries - idx {
+            4.. => idx += gather::<S, 4>(isa, &work, idx, scores, out),
+            3 => idx += gather::<S, 3>(isa, &work, idx, scores, out),
+            2 => idx += gather::<S, 2>(isa, &work, idx, scores, out),
+            _ => idx += gather::<S, 1>(isa, &work, idx, scores, out),
+        }
+    }
+}
+
+/// Scores of `R` queries from `first` on; returns `R`.
+#[inline(always)]
+fn score<S: Isa, const R: usize>(isa: S, work: &Work<'_>, first: usize, scores: &mut [f32]) -> usize {
+    let mut position = 0;
+    while position < work.n_positions {
+        // The block's places are whole vectors, whether or not there is a position in each.
+        if (work.start + position) % work.kv.block_len + 32 <= work.kv.block_len && position + 16 < work.n_positions {
+            score_positions::<S, R, 2>(isa, work, first, position, scores);
+            position += 32;
+        } else {
+            score_positions::<S, R, 1>(isa, work, first, position, scores);
+            position += 16;
+        }
+    }
+    R
+}
+
+/// Scores of `R` queries at `N` times 16 positions of one block.
+#[inline(always)]
+fn score_positions<S: Isa, const R: usize, const N: usize>(
+    isa: S,
+    work: &Work<'_>,
+    first: usize,
+    position: usize,
+    scores: &mut [f32],
+) {
+    let Work { queries, kv, start, .. } = *work;
+    let (block, place) = ((start + position) / kv.block_len, (start + position) % kv.block_len);
+    let mut q: [&[f32]; R] = [&[]; R];
+    for r in 0..R {
+        q[r] = queries.query(first + r, kv.head_dim);
+    }
+    let mut sums = [[isa.splat(0.0); N]; R];
+    for (d, keys) in kv.key_block(block).chunks_exact(kv.block_len).enumerate() {
+        let keys = &keys[place..][..16 * N];
+        for n in 0..N {
+            let keys = isa.load_f16(&bytes_of(keys[16 * n..].first_chunk().expect("whole vectors")));
+            for r in 0..R {
+                sums[r][n] = isa.fma(isa.splat(q[r][d]), keys, sums[r][n]);
+            }
+        }
+    }
+    let scale = isa.splat(queries.scale);
+    for r in 0..R {
+        for n in 0..N {
+            let out = &mut scores[(first + r) * SPAN + position + 16 * n..];
+            isa.store(isa.mul(sums[r][n], scale), out.first_chunk_mut().expect("a span is whole vectors"));
+        }
+    }
+}
+
+/// Weighted values of `R` queries from `first` on; returns `R`.
+#[inline(always)]
+fn gather<S: Isa, const R: usize>(
+    isa: S,
+    work: &Work<'_>,
+    first: usize,
+    weights: &[f32],
+    out: &mut Partial<'_>,
+) -> usize {
+    let n_vectors = value_len(work.kv.head_dim) / 16;
+    let mut vector = 0;
+    while vector < n_vectors {
+        if vector + COLUMNS <= n_vectors {
+            gather_columns::<S, R, COLUMNS>(isa, work, (first, vector), weights, out);
+            vector += COLUMNS;
+        } else {
+            gather_columns::<S, R, 1>(isa, work, (first, vector), weights, out);
+            vector += 1;
+        }
+    }
+    R
+}
+
+/// `N` vectors of the weighted values, from `vector` on, of `R` queries, from `first` on.
+#[inline(always)]
+fn gather_columns<S: Isa, const R: usize, const N: usize>(
+    isa: S,
+    work: &Work<'_>,
+    (first, vector): (usize, usize),
+    weights: &[f32],
+    out: &mut Partial<'_>,
+) {
+    let Work { kv, start, n_positions, .. } = *work;
+    let value_len = value_len(kv.head_dim);
+    let mut of: [&[f32]; R] = [&[]; R];
+    for r in 0..R {
+        of[r] = &weights[(first + r) * SPAN..][..n_positions];
+    }
+    let mut sums = [[isa.splat(0.0); N]; R];
+    for block in 0..n_positions.div_ceil(kv.block_len) {
+        let rows = kv.value_block(start / kv.block_len + block).chunks_exact(value_len);
+        for (t, row) in (block * kv.block_len..n_positions).zip(rows) {
+            let row = &row[16 * vector..][..16 * N];
+            for n in 0..N {
+                let values = isa.load_f16(&bytes_of(row[16 * n..].first_chunk().expect("whole vectors")));
+                for r in 0..R {
+                    sums[r][n] = isa.fma(isa.splat(of[r][t]), values, sums[r][n]);
+                }
+            }
+        }
+    }
+    for r in 0..R {
+        for n in 0..N {
+            let out = &mut out.values[(first + r) * value_len + 16 * (vector + n)..];
+            isa.store(sums[r][n], out.first_chunk_mut().expect("value rows are whole vectors"));
+        }
+    }
+}
+
+#[inline(always)]
+fn bytes_of(values: &[f16; 16]) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    for (bytes, value) in bytes.as_chunks_mut::<2>().0.iter_mut().zip(values) {
+        *bytes = value.to_bits().to_le_bytes();
+    }
+    bytes
+}
