@@ -62,7 +62,7 @@ pub(crate) fn attend(queries: &Queries<'_>, kv: &KvView<'_>, span: usize, scores
 
 /// As many queries of as many entries.
 #[track_caller]
-pub(crate) fn join(whole: &Partial, span: &Partial<'_>) {
+pub(crate) fn join(whole: &Partial<'_>, span: &Partial<'_>) {
     let same = whole.max.len() == span.max.len() && whole.sum.len() == span.sum.len();
     assert!(same && whole.values.len() == span.values.len(), "{} queries, {}", whole.max.len(), span.max.len());
     assert!(!whole.max.is_empty(), "results of no query");

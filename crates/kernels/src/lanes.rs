@@ -144,21 +144,42 @@ pub(crate) fn join(whole: &mut Partial<'_>, span: &Partial<'_>) {
 
 /// 32 activations to int8 as ggml's reference Q8_0 does, but for the scale, which stays f32.
 #[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "quotients are within -127..=127, and what is not is cut to that")]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "quotients are within -127..=127, and NaN is 0")]
 pub(crate) fn quantize_block(x: &[f32; 32]) -> Block {
-    let magnitude = max(&x.map(f32::abs)).max(0.0);
-    let scale = magnitude / 127.0;
+    // Loops over indices, each of one kind of operation: these become vectors.
+    let mut magnitudes = [0.0_f32; LANES];
+    for lane in 0..LANES {
+        let (a, b) = (x[lane].abs(), x[lane + LANES].abs());
+        // Of a NaN and a number, the number.
+        let a = if a > 0.0 { a } else { 0.0 };
+        magnitudes[lane] = if b > a { b } else { a };
+    }
+    let scale = fold(magnitudes, |a, b| if b > a { b } else { a }) / 127.0;
     let inverse = 1.0 / scale;
     // Where the inverse of a scale overflows, the block is as good as 0.
     let inverse = if inverse.is_finite() { inverse } else { 0.0 };
-    let quants = x.map(|x| {
-        let quotient = x * inverse;
+    // Adding 1.5 * 2^23 leaves an integer in the low bits, as a cast would, which compilers do not make vectors of.
+    const INTEGERS: f32 = 12_582_912.0;
+    let (mut quants, mut bytes) = ([0; 32], [0_u8; 32]);
+    for i in 0..32 {
+        let quotient = x[i] * inverse;
         // Half away from zero: the greatest f32 below a half, with the sign of the quotient, and then cut off.
-        (quotient + 0.499_999_97_f32.copysign(quotient)) as i32
-    });
-    let [first, second] = [&quants[..16], &quants[16..]].map(|half| half.iter().sum::<i32>());
-    let bytes = quants.map(|q| q as i8);
-    let words = std::array::from_fn(|i| i32::from_le_bytes(std::array::from_fn(|b| bytes[4 * i + b].cast_unsigned())));
+        let rounded = (quotient + 0.499_999_97_f32.copysign(quotient)).trunc();
+        let rounded = if rounded.is_nan() { 0.0 } else { rounded };
+        quants[i] = (rounded + INTEGERS).to_bits().cast_signed() - INTEGERS.to_bits().cast_signed();
+    }
+    for i in 0..32 {
+        bytes[i] = quants[i] as u8;
+    }
+    let (mut first, mut second) = (0, 0);
+    for i in 0..16 {
+        first += quants[i];
+        second += quants[i + 16];
+    }
+    let mut words = [0; 8];
+    for (word, four) in words.iter_mut().zip(bytes.as_chunks::<4>().0) {
+        *word = i32::from_le_bytes(*four);
+    }
     let sum = first + second;
     Block { quants: words, scale, offset: scale * sum as f32, neg_sums: [-first, -second], neg_sum: -sum }
 }

@@ -3,17 +3,19 @@
 //! How work is split never changes a result: every kernel's output depends on its own row alone.
 
 use crate::LlamaConfig;
+use crate::attention::{AttentionPlan, Unit};
+use crate::inputs::{Formats, Inputs, InputsMut};
 use crate::kv::KvCache;
+use crate::scratch::attend_len;
 use crate::step::StepPlan;
-use ballast_kernels::{ActivationFormat, Activations, Kernels, PanelMut, WeightMatrix};
+use ballast_kernels::{Kernels, PackedMatrix, PanelMut, Partial, QUERIES_MAX, Queries, SPAN, STRIP_ROWS, TILE_ROWS};
 use ballast_threads::{ComputePool, part_range};
+use smallvec::SmallVec;
 use std::fmt;
+use std::ops::Range;
 
-/// Weight rows that stay together on one thread.
-const ROW_GRANULE: usize = 16;
-
-/// Row-wise work below this many entries is not worth waking a thread for.
-const SPLIT_MIN_LEN: usize = 8 * 1024;
+/// What each thread gets, without an allocation for so many threads.
+type Parts<T> = SmallVec<[T; 16]>;
 
 /// Kernels and the threads that run them.
 pub(crate) struct Compute {
@@ -27,119 +29,205 @@ impl fmt::Debug for Compute {
     }
 }
 
+/// A row-wise operation's rows and where its results go.
+struct RowPart<'a, const N: usize> {
+    rows: Range<usize>,
+    data: [&'a mut [f32]; N],
+    inputs: InputsMut<'a>,
+}
+
 impl Compute {
     /// `out[row] = embedding[tokens[row]]`.
-    pub(crate) fn embed(&mut self, embedding: &WeightMatrix<'_>, tokens: &[u32], out: &mut [f32]) {
-        self.rows_mut(out, embedding.n_cols(), |row, out| {
-            let bytes = embedding.row(tokens[row] as usize);
-            ballast_kernels::dequantize(embedding.weight_type(), bytes, out);
+    pub(crate) fn embed(&mut self, embedding: &PackedMatrix<'_>, tokens: &[u32], out: &mut [f32]) {
+        let width = embedding.n_cols();
+        self.row_wise([(out, width)], None, |part| {
+            let [out] = &mut part.data;
+            for (out, token) in out.chunks_exact_mut(width).zip(&tokens[part.rows.clone()]) {
+                embedding.dequantize_row(*token as usize, out);
+            }
         });
     }
 
-    /// Normalises every row of `x`, as long as `weight`, into `out`.
-    pub(crate) fn rms_norm(&mut self, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
-        let (kernels, width) = (self.kernels, weight.len());
-        self.rows_mut(out, width, |row, out| kernels.rms_norm(&x[row * width..][..width], weight, eps, out));
-    }
-
-    /// `x += y`, rows of `width`.
-    pub(crate) fn add(&mut self, x: &mut [f32], y: &[f32], width: usize) {
-        let kernels = self.kernels;
-        self.rows_mut(x, width, |row, x| kernels.add(x, &y[row * width..][..width]));
-    }
-
-    /// `gate = silu(gate) * up`, rows of `width`.
-    pub(crate) fn silu_mul(&mut self, gate: &mut [f32], up: &[f32], width: usize) {
-        let kernels = self.kernels;
-        self.rows_mut(gate, width, |row, gate| kernels.silu_mul(gate, &up[row * width..][..width]));
-    }
-
-    /// Rotates the heads of every row of `x`; row `i` has its own angles in row `i` of `cos` and `sin`.
-    pub(crate) fn rope(&mut self, x: &mut [f32], width: usize, head_dim: usize, cos: &[f32], sin: &[f32]) {
-        let kernels = self.kernels;
-        let n_pairs = cos.len() / (x.len() / width);
-        self.rows_mut(x, width, |row, x| {
-            let angles = row * n_pairs..(row + 1) * n_pairs;
-            kernels.rope(x, head_dim, &cos[angles.clone()], &sin[angles]);
-        });
-    }
-
-    /// `y = x w^T` for several weights over the same `x` (`[n_rows, n_cols]`), in one fork for each activation format
-    /// among them. Each `y` is `[n_rows, w.n_rows()]`.
-    pub(crate) fn linear<const N: usize>(
+    /// Adds `added`, if any, to the rows of `x`, normalises them into `normed` and makes inputs of that.
+    pub(crate) fn norm(
         &mut self,
-        x: &[f32],
-        n_cols: usize,
-        activations: &mut Activations,
-        mut products: [(WeightMatrix<'_>, &mut [f32]); N],
+        x: &mut [f32],
+        added: Option<&[f32]>,
+        norm: &Norm<'_>,
+        normed: &mut [f32],
+        inputs: (&mut Inputs, Formats),
     ) {
-        for format in [ActivationFormat::F32, ActivationFormat::Q8_32, ActivationFormat::Q8_256] {
-            let mut parts: Vec<Vec<Product<'_>>> = Vec::new();
-            for (w, y) in &mut products {
-                if w.weight_type().activation_format() == format {
-                    parts.resize_with(self.pool.n_threads(), Vec::new);
-                    split_product(w, y, &mut parts);
+        let (kernels, width) = (self.kernels, norm.weight.len());
+        let n_rows = x.len() / width;
+        let inputs = inputs.0.reset(inputs.1, n_rows, width);
+        self.row_wise([(x, width), (normed, width)], Some(inputs), |part| {
+            let [x, normed] = &mut part.data;
+            for (idx, tile) in part.inputs.tiles().enumerate() {
+                for row in tile.clone() {
+                    let x = &mut x[row * width..][..width];
+                    if let Some(added) = added {
+                        kernels.add(x, &added[(part.rows.start + row) * width..][..width]);
+                    }
+                    kernels.rms_norm(x, norm.weight, norm.eps, &mut normed[row * width..][..width]);
                 }
+                part.inputs.fill_tile(kernels, idx, &normed[tile.start * width..tile.end * width]);
             }
-            if parts.is_empty() {
-                continue;
-            }
-            activations.fill(self.kernels, format, x, n_cols);
-            let (kernels, activations) = (self.kernels, &*activations);
-            self.pool.run(&mut parts, |products| {
-                for product in products {
-                    kernels.matmul(&product.w, activations, &mut product.y);
-                }
-            });
-        }
+        });
     }
 
-    /// Attention of every token of the step over its sequence's cache in `layer`. `q` and `out` are
-    /// `[n_tokens, n_heads, head_dim]`; `scores` is `[n_threads, context_len]`.
-    pub(crate) fn attend(&mut self, at: &AttendAt<'_>, q: &[f32], scores: &mut [f32], out: &mut [f32]) {
-        let (config, plan) = (at.config, at.plan);
-        let item_len = config.n_group() * config.head_dim;
-        let scale = 1.0 / (config.head_dim as f32).sqrt();
+    /// `gate = silu(gate) * up`, rows of `width`, and makes inputs of that.
+    pub(crate) fn silu_mul(&mut self, gate: &mut [f32], up: &[f32], width: usize, inputs: (&mut Inputs, Formats)) {
+        let kernels = self.kernels;
+        let inputs = inputs.0.reset(inputs.1, gate.len() / width, width);
+        self.row_wise([(gate, width)], Some(inputs), |part| {
+            let [gate] = &mut part.data;
+            for (idx, tile) in part.inputs.tiles().enumerate() {
+                let (own, of) = (tile.start * width..tile.end * width, part.rows.start * width);
+                kernels.silu_mul(&mut gate[own.clone()], &up[of + own.start..of + own.end]);
+                part.inputs.fill_tile(kernels, idx, &gate[own]);
+            }
+        });
+    }
+
+    /// Rotates the heads of every row of `q` and of `k`; row `i` has its own angles in row `i` of `cos` and `sin`.
+    pub(crate) fn rope(&mut self, config: &LlamaConfig, [q, k]: [&mut [f32]; 2], cos: &[f32], sin: &[f32]) {
+        let kernels = self.kernels;
+        let (q_dim, kv_dim, n_pairs) = (config.q_dim(), config.kv_dim(), config.rope_dim / 2);
+        self.row_wise([(q, q_dim), (k, kv_dim)], None, |part| {
+            let [q, k] = &mut part.data;
+            let rows = q.chunks_exact_mut(q_dim).zip(k.chunks_exact_mut(kv_dim));
+            for (row, (q, k)) in part.rows.clone().zip(rows) {
+                let (cos, sin) = (&cos[row * n_pairs..][..n_pairs], &sin[row * n_pairs..][..n_pairs]);
+                kernels.rope(q, config.head_dim, cos, sin);
+                kernels.rope(k, config.head_dim, cos, sin);
+            }
+        });
+    }
+
+    /// `y = x w^T` for several weights over the same inputs, in one fork. Each `y` is `[n_rows, w.n_rows()]`.
+    pub(crate) fn products<const N: usize>(&mut self, inputs: &Inputs, products: [(PackedMatrix<'_>, &mut [f32]); N]) {
         let n_threads = self.pool.n_threads();
-        let scores_len = scores.len() / n_threads;
-        let mut parts = Vec::with_capacity(n_threads);
-        let mut rest = out;
-        for (items, scores) in plan.attention_parts(config.n_kv_heads, n_threads).zip(scores.chunks_mut(scores_len)) {
-            let (own, others) = rest.split_at_mut(items.len() * item_len);
-            parts.push((items, scores, own));
-            rest = others;
+        let mut rests = products.map(|(w, y)| (w, Some(PanelMut::new(y, w.n_rows()))));
+        let mut parts: Parts<[Product<'_>; N]> = SmallVec::new();
+        for idx in 0..n_threads {
+            parts.push(rests.each_mut().map(|(w, rest)| {
+                let rows = part_range(w.n_rows(), STRIP_ROWS, n_threads, idx);
+                let (y, others) = rest.take().expect("there is always a rest").split_at_col(rows.len());
+                *rest = Some(others);
+                Product { w: w.rows(rows), y }
+            }));
         }
         let kernels = self.kernels;
-        self.pool.run(&mut parts, |(items, scores, out)| {
-            for (item, out) in items.clone().zip(out.chunks_exact_mut(item_len)) {
-                let (row, kv_head) = (item / config.n_kv_heads, item % config.n_kv_heads);
-                let kv = at.kv.view(at.layer, plan.blocks(row), kv_head);
-                let n_positions = plan.positions[row] + 1;
-                kernels.attend(&q[item * item_len..][..item_len], &kv, n_positions, scale, scores, out);
+        self.pool.run(&mut parts, |products| {
+            for Product { w, y } in products {
+                kernels.matmul(w, inputs.activations(w.weight_type().activation_format()), y);
             }
         });
     }
 
-    /// Calls `f(row, data[row])` for every row of `width`, over all threads when there is enough of it.
-    fn rows_mut(&mut self, data: &mut [f32], width: usize, f: impl Fn(usize, &mut [f32]) + Sync) {
-        let n_rows = data.len() / width;
-        if data.len() < SPLIT_MIN_LEN || n_rows == 1 {
-            data.chunks_exact_mut(width).enumerate().for_each(|(row, data)| f(row, data));
-            return;
-        }
-        let n_threads = self.pool.n_threads();
-        let mut parts = Vec::with_capacity(n_threads);
-        let mut rest = data;
-        for idx in 0..n_threads {
-            let rows = part_range(n_rows, 1, n_threads, idx);
-            let (own, others) = rest.split_at_mut(rows.len() * width);
-            parts.push((rows, own));
+    /// Attention of every unit of the step to its partial result; `scratch` is `[n_threads, attend_len]`.
+    pub(crate) fn attend(&mut self, at: &AttendAt<'_>, q: &[f32], scratch: &mut [f32], partials: &mut [f32]) {
+        let (kernels, n_threads) = (self.kernels, self.pool.n_threads());
+        let units = &at.attention.units;
+        let mut parts: Parts<_> = SmallVec::new();
+        let mut rest = partials;
+        for (range, scratch) in at.attention.parts(at.plan, n_threads).zip(scratch.chunks_mut(attend_len(at.config))) {
+            let len = units[range.clone()].iter().map(|unit| unit.data.len()).sum();
+            let (own, others) = rest.split_at_mut(len);
             rest = others;
+            parts.push((&units[range], scratch, own));
         }
-        self.pool.run(&mut parts, |(rows, data)| {
-            rows.clone().zip(data.chunks_exact_mut(width)).for_each(|(row, data)| f(row, data));
+        self.pool.run(&mut parts, |(units, scratch, partials)| {
+            let mut rest = &mut **partials;
+            for unit in *units {
+                let (own, others) = rest.split_at_mut(unit.data.len());
+                rest = others;
+                attend_unit(kernels, at, unit, q, scratch, own);
+            }
         });
     }
+
+    /// Joins the partial results to rows of `out`, `[n_rows, n_heads, head_dim]`, and makes inputs of them.
+    pub(crate) fn gather(
+        &mut self,
+        at: &AttendAt<'_>,
+        partials: &mut [f32],
+        out: &mut [f32],
+        inputs: (&mut Inputs, Formats),
+    ) {
+        let (kernels, config) = (self.kernels, at.config);
+        let width = config.q_dim();
+        self.join_spans(at, partials, out);
+        let inputs = inputs.0.reset(inputs.1, out.len() / width, width);
+        self.row_wise([(out, width)], Some(inputs), |part| {
+            let [out] = &mut part.data;
+            for (idx, tile) in part.inputs.tiles().enumerate() {
+                part.inputs.fill_tile(kernels, idx, &out[tile.start * width..tile.end * width]);
+            }
+        });
+    }
+
+    fn join_spans(&mut self, at: &AttendAt<'_>, partials: &mut [f32], out: &mut [f32]) {
+        let (kernels, config, n_threads) = (self.kernels, at.config, self.pool.n_threads());
+        let AttentionPlan { units, tiles, .. } = at.attention;
+        // Few rows are not worth waking a thread for.
+        let n_parts = if at.plan.tokens.len() > TILE_ROWS { n_threads } else { 1 };
+        let mut parts: Parts<_> = SmallVec::new();
+        let (mut rest, mut rest_out) = (partials, out);
+        for idx in 0..n_parts {
+            let tiles = &tiles[part_range(tiles.len(), 1, n_parts, idx)];
+            let n_rows: usize = tiles.iter().map(|(rows, _)| rows.len()).sum();
+            let of_tile =
+                |units_of: &Range<usize>| units[units_of.clone()].iter().map(|unit| unit.data.len()).sum::<usize>();
+            let len = tiles.iter().map(|(_, units_of)| of_tile(units_of)).sum();
+            let (own, others) = rest.split_at_mut(len);
+            let (own_out, others_out) = rest_out.split_at_mut(n_rows * config.q_dim());
+            (rest, rest_out) = (others, others_out);
+            parts.push((tiles, own, own_out));
+        }
+        self.pool.run(&mut parts, |(tiles, partials, out)| {
+            let (mut rest, mut rest_out) = (&mut **partials, &mut **out);
+            for (rows, units_of) in *tiles {
+                let (out, others) = rest_out.split_at_mut(rows.len() * config.q_dim());
+                rest_out = others;
+                rest = join_tile(kernels, config, &units[units_of.clone()], rest, out);
+            }
+        });
+    }
+
+    /// Calls `f` with every part of some rows, whole tiles, over all threads when there is more than one tile. Each
+    /// `data` is so many rows of its width.
+    fn row_wise<const N: usize>(
+        &mut self,
+        data: [(&mut [f32], usize); N],
+        inputs: Option<InputsMut<'_>>,
+        f: impl Fn(&mut RowPart<'_, N>) + Sync,
+    ) {
+        let n_rows = data[0].0.len() / data[0].1;
+        let n_parts = if n_rows <= TILE_ROWS { 1 } else { self.pool.n_threads() };
+        let mut parts: Parts<RowPart<'_, N>> = SmallVec::new();
+        let mut rests = data.map(|(data, width)| (Some(data), width));
+        let mut rest_inputs = inputs.unwrap_or_else(|| InputsMut::none(n_rows));
+        for idx in 0..n_parts {
+            let rows = part_range(n_rows, TILE_ROWS, n_parts, idx);
+            let data = rests.each_mut().map(|(rest, width)| {
+                let (own, others) = rest.take().expect("there is always a rest").split_at_mut(rows.len() * *width);
+                *rest = Some(others);
+                own
+            });
+            let (inputs, others) = rest_inputs.split_at_row(rows.len());
+            rest_inputs = others;
+            parts.push(RowPart { rows, data, inputs });
+        }
+        self.pool.run(&mut parts, f);
+    }
+}
+
+/// A norm's weight and the term that keeps it finite.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Norm<'a> {
+    pub(crate) weight: &'a [f32],
+    pub(crate) eps: f32,
 }
 
 /// Where attention reads: a layer of the cache, for the tokens of a step.
@@ -149,22 +237,62 @@ pub(crate) struct AttendAt<'a> {
     pub(crate) kv: &'a KvCache,
     pub(crate) layer: usize,
     pub(crate) plan: &'a StepPlan,
+    pub(crate) attention: &'a AttentionPlan,
 }
 
 /// A range of a weight's rows and the columns of `y` it fills.
 struct Product<'a> {
-    w: WeightMatrix<'a>,
+    w: PackedMatrix<'a>,
     y: PanelMut<'a>,
 }
 
-/// Gives every thread its contiguous range of `w`'s rows and the panel of `y` that belongs to it.
-fn split_product<'a>(w: &WeightMatrix<'a>, y: &'a mut [f32], parts: &mut [Vec<Product<'a>>]) {
-    let n_parts = parts.len();
-    let mut rest = PanelMut::new(y, w.n_rows());
-    for (idx, part) in parts.iter_mut().enumerate() {
-        let rows = part_range(w.n_rows(), ROW_GRANULE, n_parts, idx);
-        let (own, others) = rest.split_at_col(rows.len());
-        part.push(Product { w: w.rows(rows), y: own });
-        rest = others;
+/// Attention of one unit over its spans, in order, to its partial result.
+fn attend_unit(kernels: &dyn Kernels, at: &AttendAt<'_>, unit: &Unit, q: &[f32], scratch: &mut [f32], out: &mut [f32]) {
+    let config = at.config;
+    let kv = at.kv.view(at.layer, at.plan.blocks(unit.rows.start), unit.kv_head);
+    let queries = Queries {
+        q: &q[unit.rows.start * config.q_dim() + unit.heads.start * config.head_dim..],
+        stride: config.q_dim(),
+        n_rows: unit.rows.len(),
+        n_group: unit.heads.len(),
+        position: at.plan.positions[unit.rows.start],
+        scale: 1.0 / (config.head_dim as f32).sqrt(),
+    };
+    let (scores, rest) = scratch.split_at_mut(QUERIES_MAX * SPAN);
+    let part = &mut rest[..out.len()];
+    let (n_queries, head_dim) = (queries.len(), config.head_dim);
+    let mut whole = Partial::over(out, n_queries, head_dim);
+    kernels.attend(&queries, &kv, unit.spans.start, scores, &mut whole);
+    for span in unit.spans.clone().skip(1) {
+        let mut part = Partial::over(part, n_queries, head_dim);
+        kernels.attend(&queries, &kv, span, scores, &mut part);
+        kernels.join(&mut whole, &part);
     }
+}
+
+/// Joins the units of some rows, whose partial results are the first of `partials`, and writes the rows; returns the
+/// partial results that are left.
+fn join_tile<'a>(
+    kernels: &dyn Kernels,
+    config: &LlamaConfig,
+    units: &[Unit],
+    mut partials: &'a mut [f32],
+    out: &mut [f32],
+) -> &'a mut [f32] {
+    for units in units.chunk_by(|a, b| a.heads == b.heads) {
+        let (n_heads, len) = (units[0].heads.len(), units[0].data.len());
+        let n_queries = units[0].rows.len() * n_heads;
+        let (own, others) = partials.split_at_mut(len * units.len());
+        partials = others;
+        let (first, later) = own.split_at_mut(len);
+        let mut whole = Partial::over(first, n_queries, config.head_dim);
+        for part in later.chunks_exact_mut(len) {
+            kernels.join(&mut whole, &Partial::over(part, n_queries, config.head_dim));
+        }
+        for idx in 0..n_queries {
+            let at = idx / n_heads * config.q_dim() + (units[0].heads.start + idx % n_heads) * config.head_dim;
+            whole.write(idx, &mut out[at..][..config.head_dim]);
+        }
+    }
+    partials
 }

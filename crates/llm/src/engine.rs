@@ -3,6 +3,7 @@
 use crate::compute::Compute;
 use crate::forward::{Model, State, forward};
 use crate::kv::KvCache;
+use crate::packing::PackedBytes;
 use crate::rope::Rope;
 use crate::scratch::Scratch;
 use crate::step::StepPlan;
@@ -86,27 +87,35 @@ impl EngineOptions {
 pub struct LlamaEngine {
     model: Model,
     shape: GeneratorShape,
+    plan: StepPlan,
     state: State,
 }
 
 impl LlamaEngine {
-    /// Opens a model: finds and checks its weights, reserves KV blocks, starts the compute threads.
+    /// Opens a model: finds, checks and packs its weights, reserves KV blocks, starts the compute threads. The file is
+    /// not read after that.
     ///
     /// # Errors
     /// If the file is not a llama-family model with tensor types that have kernels.
+    #[expect(clippy::needless_pass_by_value, reason = "the file is let go when its weights are packed")]
     pub fn open(gguf: Arc<Gguf>, options: &EngineOptions) -> Result<Self, LlmError> {
         let config = LlamaConfig::from_gguf(&gguf)?;
         let weights = Weights::find(&gguf, &config)?;
         let rope = Rope::new(&config, weights.rope_factors.as_deref());
         let shape = options.shape(&config);
+        let mut pool = ComputePool::new(options.n_threads);
+        let packed = PackedBytes::pack(&gguf, &weights, &mut pool)?;
+        // If the file was cut while it was read, what was packed is not the model.
+        gguf.check_intact()?;
         tracing::debug!(kernels = options.kernels.name(), n_threads = options.n_threads, ?shape, "opened a model");
         Ok(Self {
             state: State {
                 kv: KvCache::new(&config, shape.n_blocks, shape.block_len)?,
                 scratch: Scratch::default(),
-                compute: Compute { kernels: options.kernels, pool: ComputePool::new(options.n_threads) },
+                compute: Compute { kernels: options.kernels, pool },
             },
-            model: Model { gguf, config, weights, rope },
+            model: Model { config, weights, packed, rope },
+            plan: StepPlan::default(),
             shape,
         })
     }
@@ -118,20 +127,16 @@ impl LlamaEngine {
     }
 
     fn try_step(&mut self, batch: &[SequenceStep<'_>], logits: &mut Logits, pulse: &Pulse) -> Result<(), LlmError> {
-        let plan = StepPlan::new(batch, &self.shape)?;
-        let config = &self.model.config;
-        self.state.scratch.resize(
-            config,
-            plan.tokens.len(),
-            self.state.compute.pool.n_threads(),
-            self.shape.context_len,
-        );
+        self.plan.set(batch, &self.shape)?;
+        let (plan, config) = (&self.plan, &self.model.config);
+        let n_threads = self.state.compute.pool.n_threads();
         let logits = logits.reset(plan.logit_rows.len(), config.vocab_size);
-        if !plan.tokens.is_empty() {
-            forward(&self.model, &mut self.state, &plan, logits, pulse)?;
+        if plan.tokens.is_empty() {
+            return Ok(());
         }
-        // Checked after the pass: if the file was cut while it ran, what was read was not the model.
-        Ok(self.model.gguf.check_intact()?)
+        self.state.scratch.attention.set(plan, config, n_threads);
+        self.state.scratch.resize(config, plan.tokens.len(), n_threads);
+        Ok(forward(&self.model, &mut self.state, plan, logits, pulse)?)
     }
 }
 

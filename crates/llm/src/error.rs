@@ -83,6 +83,12 @@ pub enum LlmError {
         /// What disagrees.
         source: ShapeError,
     },
+    /// Packed weights that the system does not grant memory for.
+    #[error("weights: expected {bytes} bytes of memory, the system refuses them")]
+    WeightsMemory {
+        /// What was asked for.
+        bytes: u64,
+    },
     /// A KV cache that the system does not grant.
     #[error("kv cache: expected {bytes} bytes of memory, the system refuses them")]
     KvMemory {
@@ -146,7 +152,7 @@ impl LlmError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Gguf(GgufError::FileChangedWhileMapped { .. }) => ErrorKind::Unavailable,
-            Self::KvMemory { .. } | Self::MemoryBudgetExceeded { .. } => ErrorKind::Denied,
+            Self::KvMemory { .. } | Self::WeightsMemory { .. } | Self::MemoryBudgetExceeded { .. } => ErrorKind::Denied,
             Self::Artifact(error) => error.kind(),
             Self::Key(error) => error.kind(),
             Self::Interrupted(_) => ErrorKind::Cancelled,
@@ -184,6 +190,7 @@ impl LlmError {
             | Self::TensorType { .. }
             | Self::TensorBytes { .. }
             | Self::KvMemory { .. }
+            | Self::WeightsMemory { .. }
             | Self::UnsupportedArtifact { .. }
             | Self::UnsupportedOption { .. }
             | Self::DigestMismatch { .. }

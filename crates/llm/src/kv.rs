@@ -1,12 +1,11 @@
 //! The KV cache: keys and values of every layer, f16, in blocks that the caller hands out.
 
 use crate::{LlamaConfig, LlmError};
-use ballast_kernels::{Kernels, KvView};
+use ballast_kernels::{KvView, value_len};
 use half::f16;
-use half::slice::HalfBitsSliceExt;
+use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 
-/// Storage for `n_blocks` blocks of `block_len` positions in every layer. A layer's storage is
-/// `[n_blocks, n_kv_heads, block_len, head_dim]`, once for keys and once for values.
+/// Storage for `n_blocks` blocks of `block_len` positions in every layer, laid out as [`KvView`] says.
 #[derive(Debug)]
 pub(crate) struct KvCache {
     n_kv_heads: usize,
@@ -21,23 +20,35 @@ impl KvCache {
     /// # Errors
     /// If the system does not grant the memory.
     pub(crate) fn new(config: &LlamaConfig, n_blocks: usize, block_len: usize) -> Result<Self, LlmError> {
-        let layer_len = n_blocks * block_len * config.kv_dim();
-        ask_for(layer_len.saturating_mul(2 * config.n_layers))?;
-        let layers = || (0..config.n_layers).map(|_| vec![0_u16; layer_len]).collect();
+        ask_for(Self::bytes(config, n_blocks, block_len))?;
+        let n_rows = n_blocks * block_len * config.n_kv_heads;
+        let layers = |len: usize| (0..config.n_layers).map(|_| vec![0_u16; n_rows * len]).collect();
         let (n_kv_heads, head_dim) = (config.n_kv_heads, config.head_dim);
-        Ok(Self { n_kv_heads, head_dim, block_len, keys: layers(), values: layers() })
+        Ok(Self { n_kv_heads, head_dim, block_len, keys: layers(head_dim), values: layers(value_len(head_dim)) })
     }
 
-    /// Writes one position's keys and values, `[n_kv_heads, head_dim]` each, to row `row` of block `block`.
-    pub(crate) fn write(&mut self, kernels: &dyn Kernels, layer: usize, at: (u32, usize), key: &[f32], value: &[f32]) {
-        let (block, row) = at;
+    /// Bytes of such a cache.
+    pub(crate) fn bytes(config: &LlamaConfig, n_blocks: usize, block_len: usize) -> u64 {
+        let n_rows = n_blocks.saturating_mul(block_len).saturating_mul(config.n_kv_heads) as u64;
+        let per_row = (config.head_dim + value_len(config.head_dim)) as u64 * 2;
+        n_rows.saturating_mul(per_row).saturating_mul(config.n_layers as u64)
+    }
+
+    /// Writes one position's keys and values, `[n_kv_heads, head_dim]` each, to place `place` of block `block`.
+    pub(crate) fn write(&mut self, layer: usize, (block, place): (u32, usize), key: &[f32], value: &[f32]) {
+        let (head_dim, value_len) = (self.head_dim, value_len(self.head_dim));
         for head in 0..self.n_kv_heads {
-            let to = ((block as usize * self.n_kv_heads + head) * self.block_len + row) * self.head_dim;
-            let from = head * self.head_dim;
-            let key_row = &mut self.keys[layer][to..][..self.head_dim];
-            kernels.store_f16(&key[from..][..self.head_dim], key_row.reinterpret_cast_mut::<f16>());
-            let value_row = &mut self.values[layer][to..][..self.head_dim];
-            kernels.store_f16(&value[from..][..self.head_dim], value_row.reinterpret_cast_mut::<f16>());
+            let number = block as usize * self.n_kv_heads + head;
+            let of_head = head * head_dim..(head + 1) * head_dim;
+            let keys = &mut self.keys[layer][number * head_dim * self.block_len..][..head_dim * self.block_len];
+            let mut halves = [f16::ZERO; 16];
+            for (column, key) in keys.chunks_mut(16 * self.block_len).zip(key[of_head.clone()].chunks(16)) {
+                halves[..key.len()].convert_from_f32_slice(key);
+                let places = column[place..].iter_mut().step_by(self.block_len);
+                places.zip(halves).for_each(|(to, half)| *to = half.to_bits());
+            }
+            let row = &mut self.values[layer][(number * self.block_len + place) * value_len..][..head_dim];
+            row.reinterpret_cast_mut::<f16>().convert_from_f32_slice(&value[of_head]);
         }
     }
 
@@ -55,8 +66,9 @@ impl KvCache {
     }
 }
 
-/// Whether the system grants `len` entries at all. Zeroed vectors abort where it does not; this one says so.
-fn ask_for(len: usize) -> Result<(), LlmError> {
-    let bytes = len as u64 * 2;
-    Vec::<u16>::new().try_reserve_exact(len).map_err(|_| LlmError::KvMemory { bytes })
+/// Whether the system grants that many bytes at all. Zeroed vectors abort where it does not; this one says so.
+fn ask_for(bytes: u64) -> Result<(), LlmError> {
+    let refused = LlmError::KvMemory { bytes };
+    let Ok(len) = usize::try_from(bytes) else { return Err(refused) };
+    Vec::<u8>::new().try_reserve_exact(len).map_err(|_| refused)
 }

@@ -1,4 +1,4 @@
-//! The CPU language-model engine: weights stay quantised and mapped, KV lives in blocks, many sequences share a step.
+//! The CPU language-model engine: weights stay quantised, KV lives in blocks, many sequences share a step.
 //!
 //! - [`LlamaConfig`]: the shapes of a model of the llama family, read from GGUF metadata.
 //! - [`plan`](MemoryPlan): what opening the model will take, before anything is allocated.
@@ -9,15 +9,18 @@
 //! Start reading at `forward.rs`.
 #![forbid(unsafe_code)]
 
+mod attention;
 mod compute;
 mod config;
 mod dequantize;
 mod engine;
 mod error;
 mod forward;
+mod inputs;
 mod kernel_sets;
 mod kv;
 mod llm_cpu;
+mod packing;
 mod plan;
 mod rope;
 mod scratch;

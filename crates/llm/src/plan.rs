@@ -1,5 +1,6 @@
 //! What opening a model takes, computed before anything is allocated.
 
+use crate::kv::KvCache;
 use crate::scratch::Scratch;
 use crate::{EngineOptions, LlamaConfig, LlmError};
 use ballast_gguf::Gguf;
@@ -7,7 +8,7 @@ use ballast_gguf::Gguf;
 /// Bytes that an engine needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryPlan {
-    /// Weights: the file's tensors. Mapped, so the system may drop and reread them, but a token needs them all.
+    /// Weights: the file's tensors, in the order that the kernels want.
     pub weights_bytes: u64,
     /// KV blocks. Reserved at once, touched as they are used.
     pub kv_bytes: u64,
@@ -23,13 +24,12 @@ impl MemoryPlan {
     pub fn new(gguf: &Gguf, options: &EngineOptions) -> Result<Self, LlmError> {
         let config = LlamaConfig::from_gguf(gguf)?;
         let shape = options.shape(&config);
-        let kv_len = shape.n_blocks as u64 * shape.block_len as u64 * config.kv_dim() as u64;
         let n_threads = options.n_threads.get();
-        let scratch = Scratch::bytes(&config, shape.max_batch_tokens, n_threads, shape.context_len);
+        let scratch = Scratch::bytes(&config, &shape, n_threads);
         let logits = shape.max_batch_sequences as u64 * config.vocab_size as u64 * 4;
         Ok(Self {
             weights_bytes: gguf.tensors().iter().map(|t| t.n_bytes).sum(),
-            kv_bytes: kv_len * config.n_layers as u64 * 2 * 2,
+            kv_bytes: KvCache::bytes(&config, shape.n_blocks, shape.block_len),
             scratch_bytes: scratch + logits,
         })
     }

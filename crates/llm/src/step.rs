@@ -4,7 +4,7 @@ use crate::LlmError;
 use ballast_backend::{GeneratorShape, LogitRows, SequenceStep};
 use std::ops::Range;
 
-/// One row per token of the batch, sequences one after another.
+/// One row per token of the batch, sequences one after another. Kept between steps, so that a step allocates nothing.
 #[derive(Debug, Default)]
 pub(crate) struct StepPlan {
     /// Token of each row.
@@ -13,9 +13,11 @@ pub(crate) struct StepPlan {
     pub(crate) positions: Vec<usize>,
     /// Rows whose logits are wanted, in order.
     pub(crate) logit_rows: Vec<usize>,
-    /// Which table each row uses.
-    table_of_row: Vec<usize>,
-    tables: Vec<Vec<u32>>,
+    /// Rows of each sequence.
+    pub(crate) sequences: Vec<Range<usize>>,
+    /// The block tables of the sequences, one after another, and where that of each row is.
+    tables: Vec<u32>,
+    table_of_row: Vec<Range<usize>>,
     block_len: usize,
 }
 
@@ -24,25 +26,37 @@ impl StepPlan {
     ///
     /// # Errors
     /// If it does not fit: too many sequences, tokens or positions, unknown tokens, too few or unknown blocks.
-    pub(crate) fn new(batch: &[SequenceStep<'_>], shape: &GeneratorShape) -> Result<Self, LlmError> {
+    pub(crate) fn set(&mut self, batch: &[SequenceStep<'_>], shape: &GeneratorShape) -> Result<(), LlmError> {
         at_most("sequences within max_batch_sequences", batch.len(), shape.max_batch_sequences)?;
         let n_tokens = batch.iter().map(|s| s.tokens.len()).sum();
         at_most("tokens within max_batch_tokens", n_tokens, shape.max_batch_tokens)?;
-        let mut plan = Self { block_len: shape.block_len, ..Self::default() };
+        self.clear();
+        self.block_len = shape.block_len;
         for sequence in batch {
             check(sequence, shape)?;
-            plan.push(sequence);
+            self.push(sequence);
         }
-        Ok(plan)
+        Ok(())
+    }
+
+    fn clear(&mut self) {
+        self.tokens.clear();
+        self.positions.clear();
+        self.logit_rows.clear();
+        self.sequences.clear();
+        self.tables.clear();
+        self.table_of_row.clear();
     }
 
     fn push(&mut self, sequence: &SequenceStep<'_>) {
         let first_row = self.tokens.len();
         let n_tokens = sequence.tokens.len();
+        let table = self.tables.len()..self.tables.len() + sequence.blocks.len();
         self.tokens.extend(sequence.tokens.iter().map(|t| t.0));
         self.positions.extend(sequence.start..sequence.start + n_tokens);
-        self.table_of_row.extend(std::iter::repeat_n(self.tables.len(), n_tokens));
-        self.tables.push(sequence.blocks.iter().map(|b| b.0).collect());
+        self.table_of_row.extend(std::iter::repeat_n(table, n_tokens));
+        self.tables.extend(sequence.blocks.iter().map(|b| b.0));
+        self.sequences.push(first_row..first_row + n_tokens);
         self.logit_rows.extend(match sequence.logits {
             LogitRows::None => first_row..first_row,
             LogitRows::Last => first_row + n_tokens - 1..first_row + n_tokens,
@@ -52,31 +66,13 @@ impl StepPlan {
 
     /// The block table of a row's sequence.
     pub(crate) fn blocks(&self, row: usize) -> &[u32] {
-        &self.tables[self.table_of_row[row]]
+        &self.tables[self.table_of_row[row].clone()]
     }
 
     /// The block and the row in it where a row's keys and values are stored.
     pub(crate) fn slot(&self, row: usize) -> (u32, usize) {
         let position = self.positions[row];
         (self.blocks(row)[position / self.block_len], position % self.block_len)
-    }
-
-    /// Divides the items `(row, kv_head)`, numbered `row * n_kv_heads + kv_head`, into `n_parts` contiguous ranges of
-    /// about equal cost; an item costs as much as it sees positions.
-    pub(crate) fn attention_parts(&self, n_kv_heads: usize, n_parts: usize) -> impl Iterator<Item = Range<usize>> {
-        let total: usize = self.positions.iter().map(|p| (p + 1) * n_kv_heads).sum();
-        let n_items = self.positions.len() * n_kv_heads;
-        let (mut start, mut cost) = (0, 0);
-        (1..=n_parts).map(move |part| {
-            let mut end = start;
-            while end < n_items && (cost < total * part / n_parts || part == n_parts) {
-                cost += self.positions[end / n_kv_heads] + 1;
-                end += 1;
-            }
-            let range = start..end;
-            start = end;
-            range
-        })
     }
 }
 
@@ -119,15 +115,6 @@ mod tests {
     };
 
     #[test]
-    fn attention_parts_cover_every_item_once() {
-        let plan = StepPlan { positions: vec![0, 1, 2, 30, 4], ..StepPlan::default() };
-        for n_parts in 1..6 {
-            let items: Vec<usize> = plan.attention_parts(3, n_parts).flatten().collect();
-            assert_eq!(items, (0..15).collect::<Vec<_>>());
-        }
-    }
-
-    #[test]
     fn rows_find_their_blocks_and_logits() {
         let (a, b) = ([TokenId(1), TokenId(2)], [TokenId(3)]);
         let (blocks_a, blocks_b) = ([BlockId(5), BlockId(2)], [BlockId(7)]);
@@ -135,9 +122,11 @@ mod tests {
             SequenceStep { tokens: &a, start: 3, blocks: &blocks_a, logits: LogitRows::Last },
             SequenceStep { tokens: &b, start: 0, blocks: &blocks_b, logits: LogitRows::All },
         ];
-        let plan = StepPlan::new(&batch, &SHAPE).unwrap();
+        let mut plan = StepPlan::default();
+        plan.set(&batch, &SHAPE).unwrap();
         assert_eq!((0..3).map(|row| plan.slot(row)).collect::<Vec<_>>(), [(5, 3), (2, 0), (7, 0)]);
         assert_eq!(plan.logit_rows, [1, 2]);
+        assert_eq!(plan.sequences, [0..2, 2..3]);
     }
 
     #[test]
@@ -152,10 +141,11 @@ mod tests {
             SequenceStep { start: usize::MAX, ..good },
             SequenceStep { blocks: &[BlockId(8)], ..good },
         ];
-        assert!(StepPlan::new(&[good], &SHAPE).is_ok());
-        assert!(StepPlan::new(&[good; 3], &SHAPE).is_err());
+        let set = |batch: &[SequenceStep<'_>]| StepPlan::default().set(batch, &SHAPE);
+        assert!(set(&[good]).is_ok());
+        assert!(set(&[good; 3]).is_err());
         for step in bad {
-            assert!(StepPlan::new(&[step], &SHAPE).is_err(), "{step:?}");
+            assert!(set(&[step]).is_err(), "{step:?}");
         }
     }
 }

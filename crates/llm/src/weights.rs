@@ -1,25 +1,46 @@
-//! A llama model's weights: found by name, checked against the configuration, left in the file's mapping.
+//! A llama model's weights: found by name, checked against the configuration, and given places to be packed to.
 
 use crate::dequantize::{tensor_to_f32, weight_type_of};
 use crate::{LlamaConfig, LlmError};
 use ballast_gguf::{Gguf, TensorInfo};
-use ballast_kernels::{WeightMatrix, WeightType};
+use ballast_kernels::{ActivationFormat, PackedMatrix, WeightMatrix, WeightType};
 use std::collections::HashSet;
+use std::ops::Range;
 
-/// A matrix in the file.
+/// Packed matrices begin at multiples of this: a cache line.
+pub(crate) const ALIGNMENT: usize = 64;
+
+/// A matrix: where it is in the file, and where among the packed matrices.
 #[derive(Debug)]
 pub(crate) struct Weight {
     tensor: TensorInfo,
     weight_type: WeightType,
     n_rows: usize,
     n_cols: usize,
+    packed: Range<usize>,
 }
 
 impl Weight {
-    /// The matrix over the file's bytes.
-    pub(crate) fn matrix<'a>(&self, gguf: &'a Gguf) -> WeightMatrix<'a> {
+    /// The matrix over the file's bytes, row by row.
+    pub(crate) fn source<'a>(&self, gguf: &'a Gguf) -> WeightMatrix<'a> {
         WeightMatrix::new(self.weight_type, self.n_rows, self.n_cols, gguf.tensor_bytes(&self.tensor))
             .expect("shape and bytes were checked when the weight was found")
+    }
+
+    /// The matrix over the packed bytes of all.
+    pub(crate) fn matrix<'a>(&self, packed: &'a [u8]) -> PackedMatrix<'a> {
+        PackedMatrix::new(self.weight_type, self.n_rows, self.n_cols, &packed[self.packed.clone()])
+            .expect("the range was made for this shape")
+    }
+
+    /// Bytes among the packed matrices.
+    pub(crate) fn packed(&self) -> Range<usize> {
+        self.packed.clone()
+    }
+
+    /// The form of activations it is multiplied with.
+    pub(crate) fn activation_format(&self) -> ActivationFormat {
+        self.weight_type.activation_format()
     }
 }
 
@@ -46,6 +67,8 @@ pub(crate) struct Weights {
     /// `None`: the embedding serves as output, too.
     pub(crate) output: Option<Weight>,
     pub(crate) rope_factors: Option<Vec<f32>>,
+    /// Bytes of all matrices, packed.
+    pub(crate) n_bytes: usize,
 }
 
 impl Weights {
@@ -54,9 +77,10 @@ impl Weights {
     /// # Errors
     /// If one is missing, has another shape or a type without kernels, or the file has one that nothing would use.
     pub(crate) fn find(gguf: &Gguf, config: &LlamaConfig) -> Result<Self, LlmError> {
-        let mut finder = Finder { gguf, used: HashSet::new() };
+        let mut finder = Finder { gguf, used: HashSet::new(), n_bytes: 0 };
         let c = config;
-        let weights = Self {
+        let mut weights = Self {
+            n_bytes: 0,
             token_embd: finder.matrix("token_embd.weight", c.vocab_size, c.embed_dim)?,
             layers: (0..c.n_layers).map(|idx| finder.layer(idx, c)).collect::<Result<_, _>>()?,
             output_norm: finder.vector("output_norm.weight", c.embed_dim)?,
@@ -70,6 +94,7 @@ impl Weights {
             },
         };
         finder.refuse_unused()?;
+        weights.n_bytes = finder.n_bytes;
         Ok(weights)
     }
 
@@ -77,11 +102,20 @@ impl Weights {
     pub(crate) fn output(&self) -> &Weight {
         self.output.as_ref().unwrap_or(&self.token_embd)
     }
+
+    /// Every matrix, in the order of their places.
+    pub(crate) fn matrices(&self) -> impl Iterator<Item = &Weight> {
+        let layers = self.layers.iter();
+        let of_layers = layers.flat_map(|l| [&l.wq, &l.wo, &l.wk, &l.wv, &l.gate, &l.up, &l.down]);
+        std::iter::once(&self.token_embd).chain(of_layers).chain(&self.output)
+    }
 }
 
 struct Finder<'a> {
     gguf: &'a Gguf,
     used: HashSet<String>,
+    /// Bytes of the matrices so far, packed.
+    n_bytes: usize,
 }
 
 impl Finder<'_> {
@@ -112,7 +146,10 @@ impl Finder<'_> {
         let weight_type = weight_type_of(&tensor)?;
         WeightMatrix::new(weight_type, n_rows, n_cols, gguf.tensor_bytes(&tensor))
             .map_err(|source| LlmError::TensorBytes { name: name.to_owned(), source })?;
-        Ok(Weight { tensor, weight_type, n_rows, n_cols })
+        let start = self.n_bytes.next_multiple_of(ALIGNMENT);
+        let n_bytes = PackedMatrix::bytes_of(weight_type, n_rows, n_cols).expect("the matrix has whole blocks");
+        self.n_bytes = start.checked_add(n_bytes).ok_or(LlmError::WeightsMemory { bytes: u64::MAX })?;
+        Ok(Weight { tensor, weight_type, n_rows, n_cols, packed: start..self.n_bytes })
     }
 
     fn vector(&mut self, name: &str, len: usize) -> Result<Vec<f32>, LlmError> {

@@ -22,6 +22,10 @@ pub(super) fn matmul<S: Isa, F: Format>(isa: S, w: &PackedMatrix<'_>, x: &Activa
         2 => stream::<S, F, 2>(isa, w, x, y),
         3 => stream::<S, F, 3>(isa, w, x, y),
         4 => stream::<S, F, 4>(isa, w, x, y),
+        5 if S::ROWS >= 8 => stream::<S, F, 5>(isa, w, x, y),
+        6 if S::ROWS >= 8 => stream::<S, F, 6>(isa, w, x, y),
+        7 if S::ROWS >= 8 => stream::<S, F, 7>(isa, w, x, y),
+        8 if S::ROWS >= 8 => stream::<S, F, 8>(isa, w, x, y),
         _ => panels::<S, F>(isa, w, x, y),
     }
 }

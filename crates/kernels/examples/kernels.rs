@@ -1,5 +1,5 @@
 //! How fast each kernel set multiplies and attends on this machine, one thread:
-//! `cargo run --release -p ballast-kernels --example speed -- [SET]`. Medians of five.
+//! `cargo run --release -p ballast-kernels --example kernels -- [SET]`. Medians of five.
 
 #![expect(clippy::print_stdout, reason = "a program that prints")]
 #![expect(clippy::disallowed_methods, reason = "measuring is what this program is for")]
