@@ -61,10 +61,11 @@ fn main() {
     let wanted = std::env::args().nth(1);
     for set in available().filter(|set| wanted.as_deref().is_none_or(|name| name == set.name())) {
         println!("{}: products of 1536 x 576 weights, 10^9 multiply-adds a second", set.name());
-        println!("{:>8} {:>8} {:>8} {:>8} {:>8}", "rows", 1, 4, 8, 256);
+        println!("{:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}", "rows", 1, 4, 8, 16, 32, 256);
         for weight_type in WeightType::ALL {
             let at = |n| product(set, weight_type, (1536, 576 + 192 * usize::from(weight_type.block_len() == 256), n));
-            println!("{:>8} {:8.1} {:8.1} {:8.1} {:8.1}", format!("{weight_type:?}"), at(1), at(4), at(8), at(256));
+            let figures = [1, 4, 8, 16, 32, 256].map(|n| format!("{:8.1}", at(n)));
+            println!("{:>8} {}", format!("{weight_type:?}"), figures.join(" "));
         }
         for shape in [(1, 3, 64), (5, 3, 64), (1, 8, 128), (2, 8, 128), (16, 1, 64)] {
             println!("attention, rows, group and head {shape:?}: {:.1}", attention(set, shape));

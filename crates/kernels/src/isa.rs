@@ -19,8 +19,6 @@ pub(crate) trait Isa: Copy {
 
     /// `value` in every lane.
     fn splat(self, value: f32) -> Self::F;
-    /// Lane `i` from entry `i`.
-    fn load(self, values: &[f32; 16]) -> Self::F;
     /// Sixteen f32, little-endian.
     fn load_f32(self, bytes: &[u8; 64]) -> Self::F;
     /// Lane `i` to entry `i`.
@@ -47,8 +45,6 @@ pub(crate) trait Isa: Copy {
 
     /// Bytes as they are.
     fn load_bytes(self, bytes: &[u8; 64]) -> Self::B;
-    /// Bytes as they are.
-    fn store_bytes(self, values: Self::B, out: &mut [u8; 64]);
     /// Each byte shifted right by `shift`, below 8, and of that only `mask`, which has no bit that comes from a
     /// neighbour.
     fn byte_bits(self, values: Self::B, shift: u32, mask: u8) -> Self::B;

@@ -32,19 +32,7 @@ pub(crate) fn matmul<S: Isa>(isa: S, w: &PackedMatrix<'_>, x: &Activations, y: &
     }
 }
 
-/// The results of row `i` from weight row `j` on, as far as there are.
-#[inline(always)]
-fn load<S: Isa>(isa: S, y: &mut PanelMut<'_>, i: usize, j: usize) -> S::F {
-    let row = &y.row_mut(i)[j..];
-    if let Some(results) = row.first_chunk::<STRIP_ROWS>() {
-        return isa.load(results);
-    }
-    let mut results = [0.0; STRIP_ROWS];
-    results[..row.len()].copy_from_slice(row);
-    isa.load(&results)
-}
-
-/// Writes what [`load`] reads.
+/// Writes the results of row `i` from weight row `j` on, as far as there are.
 #[inline(always)]
 fn store<S: Isa>(isa: S, y: &mut PanelMut<'_>, i: usize, j: usize, results: S::F) {
     let row = &mut y.row_mut(i)[j..];

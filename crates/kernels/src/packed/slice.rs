@@ -7,10 +7,7 @@ use half::{bf16, f16};
 
 /// 32 columns of a strip: column `4 * u + b` of row `lane` is `quants[u][4 * lane + b] - zero` times the row's scale
 /// for its half of the columns, plus the row's minimum.
-///
-/// The same in every kernel set, because several write it and read it back.
 #[derive(Clone, Debug)]
-#[repr(C, align(64))]
 pub(crate) struct Slice {
     pub(crate) quants: [[u8; 64]; 8],
     /// Of columns 0 to 15, and of columns 16 to 31.

@@ -75,10 +75,10 @@ fn six_bits<S: Isa>(isa: S, group: &[u8], offset: usize) -> [S::B; 8] {
 
 /// Bytes that are quants as they are.
 #[inline(always)]
-pub(super) fn bytes<S: Isa>(isa: S, units: &[[u8; 64]; 8]) -> [S::B; 8] {
+fn bytes<S: Isa>(isa: S, units: &[[u8; 64]; 8]) -> [S::B; 8] {
     let mut quants = [isa.load_bytes(&units[0]); 8];
-    for (quants, unit) in quants.iter_mut().zip(units) {
-        *quants = isa.load_bytes(unit);
+    for unit in 1..8 {
+        quants[unit] = isa.load_bytes(&units[unit]);
     }
     quants
 }

@@ -1,135 +1,72 @@
 //! Quantised weights: a slice of 32 columns of a strip at a time.
 //!
-//! Few rows, as when tokens are decoded: each slice is unpacked in registers and used at once, so weights pass as a
-//! stream. Many rows: some slices are unpacked to the first cache and used by all rows of a panel.
+//! Each slice is unpacked in registers and used by as many rows as there are registers for their sums; the next rows
+//! unpack it again, from the first cache. Keeping it unpacked costs more loads and stores than that saves.
 
-use super::formats::{Format, Vectors, bytes};
-use super::{PANEL_TILES, load, store};
+use super::formats::{Format, Vectors};
+use super::{PANEL_TILES, store};
 use crate::activations::{Block, TILE_ROWS};
 use crate::isa::Isa;
-use crate::packed::{STRIP_ROWS, Slice};
+use crate::packed::STRIP_ROWS;
 use crate::{Activations, PackedMatrix, PanelMut};
-use std::ops::Range;
-
-/// Slices of a strip that are unpacked at once.
-const CHUNK: usize = 16;
 
 #[inline(always)]
 pub(super) fn matmul<S: Isa, F: Format>(isa: S, w: &PackedMatrix<'_>, x: &Activations, y: &mut PanelMut<'_>) {
-    match x.n_rows() {
-        0 => {}
-        1 => stream::<S, F, 1>(isa, w, x, y),
-        2 => stream::<S, F, 2>(isa, w, x, y),
-        3 => stream::<S, F, 3>(isa, w, x, y),
-        4 => stream::<S, F, 4>(isa, w, x, y),
-        5 if S::ROWS >= 8 => stream::<S, F, 5>(isa, w, x, y),
-        6 if S::ROWS >= 8 => stream::<S, F, 6>(isa, w, x, y),
-        7 if S::ROWS >= 8 => stream::<S, F, 7>(isa, w, x, y),
-        8 if S::ROWS >= 8 => stream::<S, F, 8>(isa, w, x, y),
-        _ => panels::<S, F>(isa, w, x, y),
-    }
-}
-
-/// `R` rows, all there are.
-#[inline(always)]
-fn stream<S: Isa, F: Format, const R: usize>(isa: S, w: &PackedMatrix<'_>, x: &Activations, y: &mut PanelMut<'_>) {
-    let blocks = x.tile_blocks(0).as_chunks::<R>().0;
-    for strip in 0..w.n_strips() {
-        let mut sums = [isa.splat(0.0); R];
-        let groups = w.strip(strip).chunks_exact(F::GROUP);
-        for (group, blocks) in groups.zip(blocks.chunks_exact(F::SLICES)) {
-            for (idx, x) in blocks.iter().enumerate() {
-                add_slice::<S, F, R>(isa, &F::load(isa, group, idx), x, &mut sums);
-            }
-        }
-        for r in 0..R {
-            store(isa, y, r, strip * STRIP_ROWS, sums[r]);
-        }
-    }
-}
-
-#[inline(always)]
-fn panels<S: Isa, F: Format>(isa: S, w: &PackedMatrix<'_>, x: &Activations, y: &mut PanelMut<'_>) {
-    let (n_tiles, n_slices) = (x.n_rows().div_ceil(TILE_ROWS), w.n_cols() / 32);
-    let mut slices = [Slice::ZERO; CHUNK];
+    let n_tiles = x.n_rows().div_ceil(TILE_ROWS);
     for panel in (0..n_tiles).step_by(PANEL_TILES) {
         for strip in 0..w.n_strips() {
-            for start in (0..n_slices).step_by(CHUNK) {
-                let chunk = start..n_slices.min(start + CHUNK);
-                for (slice, idx) in slices.iter_mut().zip(chunk.clone()) {
-                    let group = &w.strip(strip)[idx / F::SLICES * F::GROUP..][..F::GROUP];
-                    write_slice(isa, &F::load(isa, group, idx % F::SLICES), slice);
-                }
-                for tile in panel..n_tiles.min(panel + PANEL_TILES) {
-                    add_chunk::<S, F>(isa, &slices[..chunk.len()], chunk.clone(), x, y, (tile, strip));
-                }
+            for tile in panel..n_tiles.min(panel + PANEL_TILES) {
+                all_rows::<S, F>(isa, w.strip(strip), x, y, (strip, tile));
             }
         }
     }
 }
 
+/// All rows of a tile with one strip.
 #[inline(always)]
-fn write_slice<S: Isa>(isa: S, vectors: &Vectors<S>, slice: &mut Slice) {
-    for (quants, out) in vectors.quants.iter().zip(&mut slice.quants) {
-        isa.store_bytes(*quants, out);
-    }
-    isa.store(vectors.scales[0], &mut slice.scales[0]);
-    isa.store(vectors.scales[1], &mut slice.scales[1]);
-    isa.store(vectors.mins, &mut slice.mins);
-}
-
-#[inline(always)]
-fn read_slice<S: Isa>(isa: S, slice: &Slice) -> Vectors<S> {
-    Vectors {
-        quants: bytes(isa, &slice.quants),
-        scales: [isa.load(&slice.scales[0]), isa.load(&slice.scales[1])],
-        mins: isa.load(&slice.mins),
-    }
-}
-
-/// Adds the products of the slices `chunk` to the results of a tile.
-#[inline(always)]
-fn add_chunk<S: Isa, F: Format>(
+fn all_rows<S: Isa, F: Format>(
     isa: S,
-    slices: &[Slice],
-    chunk: Range<usize>,
+    weights: &[u8],
     x: &Activations,
     y: &mut PanelMut<'_>,
-    (tile, strip): (usize, usize),
+    (strip, tile): (usize, usize),
 ) {
-    let n_rows = x.tile_rows(tile);
-    let blocks = &x.tile_blocks(tile)[chunk.start * n_rows..chunk.end * n_rows];
+    let (n_rows, blocks) = (x.tile_rows(tile), x.tile_blocks(tile));
     let mut row = 0;
     while row < n_rows {
-        let at = (tile * TILE_ROWS + row, strip * STRIP_ROWS, chunk.start == 0);
+        let at = (tile * TILE_ROWS + row, strip * STRIP_ROWS);
+        let rows = (&blocks[row..], n_rows);
         match (n_rows - row).min(S::ROWS) {
-            8.. => row += add_rows::<S, F, 8>(isa, slices, (blocks, n_rows, row), y, at),
-            4..8 => row += add_rows::<S, F, 4>(isa, slices, (blocks, n_rows, row), y, at),
-            2..4 => row += add_rows::<S, F, 2>(isa, slices, (blocks, n_rows, row), y, at),
-            _ => row += add_rows::<S, F, 1>(isa, slices, (blocks, n_rows, row), y, at),
+            8.. => row += some_rows::<S, F, 8>(isa, weights, rows, y, at),
+            7 => row += some_rows::<S, F, 7>(isa, weights, rows, y, at),
+            6 => row += some_rows::<S, F, 6>(isa, weights, rows, y, at),
+            5 => row += some_rows::<S, F, 5>(isa, weights, rows, y, at),
+            4 => row += some_rows::<S, F, 4>(isa, weights, rows, y, at),
+            3 => row += some_rows::<S, F, 3>(isa, weights, rows, y, at),
+            2 => row += some_rows::<S, F, 2>(isa, weights, rows, y, at),
+            _ => row += some_rows::<S, F, 1>(isa, weights, rows, y, at),
         }
     }
 }
 
-/// Adds the products with `R` rows of a tile's `blocks`, from `row` on, to the results from `(i, j)` on, or starts them
-/// where `first`; returns `R`.
+/// `R` rows, whose blocks of a slice are the first of each `stride` of `blocks`, with one strip; writes their results
+/// from `(i, j)` on and returns `R`.
 #[inline(always)]
-fn add_rows<S: Isa, F: Format, const R: usize>(
+fn some_rows<S: Isa, F: Format, const R: usize>(
     isa: S,
-    slices: &[Slice],
-    (blocks, n_rows, row): (&[Block], usize, usize),
+    weights: &[u8],
+    (blocks, stride): (&[Block], usize),
     y: &mut PanelMut<'_>,
-    (i, j, first): (usize, usize, bool),
+    (i, j): (usize, usize),
 ) -> usize {
     let mut sums = [isa.splat(0.0); R];
-    if !first {
-        for r in 0..R {
-            sums[r] = load(isa, y, i + r, j);
+    let mut first = 0;
+    for group in weights.chunks_exact(F::GROUP) {
+        for idx in 0..F::SLICES {
+            let x = blocks[first..].first_chunk().expect("the tile has a block of these rows");
+            add_slice::<S, F, R>(isa, &F::load(isa, group, idx), x, &mut sums);
+            first += stride;
         }
-    }
-    for (slice, blocks) in slices.iter().zip(blocks.chunks_exact(n_rows)) {
-        let x = blocks[row..].first_chunk().expect("the tile has these rows");
-        add_slice::<S, F, R>(isa, &read_slice(isa, slice), x, &mut sums);
     }
     for r in 0..R {
         store(isa, y, i + r, j, sums[r]);

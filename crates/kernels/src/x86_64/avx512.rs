@@ -43,12 +43,6 @@ impl Isa for Avx512 {
     }
 
     #[inline(always)]
-    fn load(self, values: &[f32; 16]) -> __m512 {
-        // SAFETY: see the impl.
-        unsafe { _mm512_loadu_ps(values.as_ptr()) }
-    }
-
-    #[inline(always)]
     fn load_f32(self, bytes: &[u8; 64]) -> __m512 {
         // SAFETY: see the impl.
         unsafe { _mm512_loadu_ps(bytes.as_ptr().cast()) }
@@ -121,12 +115,6 @@ impl Isa for Avx512 {
     fn load_bytes(self, bytes: &[u8; 64]) -> __m512i {
         // SAFETY: see the impl.
         unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
-    }
-
-    #[inline(always)]
-    fn store_bytes(self, values: __m512i, out: &mut [u8; 64]) {
-        // SAFETY: see the impl.
-        unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), values) }
     }
 
     #[inline(always)]

@@ -57,12 +57,6 @@ impl<const VNNI: bool> Isa for Ymm<VNNI> {
     }
 
     #[inline(always)]
-    fn load(self, values: &[f32; 16]) -> [__m256; 2] {
-        // SAFETY: see the impl.
-        unsafe { [_mm256_loadu_ps(values.as_ptr()), _mm256_loadu_ps(values[8..].as_ptr())] }
-    }
-
-    #[inline(always)]
     fn load_f32(self, bytes: &[u8; 64]) -> [__m256; 2] {
         // SAFETY: see the impl.
         unsafe { [_mm256_loadu_ps(bytes.as_ptr().cast()), _mm256_loadu_ps(bytes[32..].as_ptr().cast())] }
@@ -147,15 +141,6 @@ impl<const VNNI: bool> Isa for Ymm<VNNI> {
     fn load_bytes(self, bytes: &[u8; 64]) -> [__m256i; 2] {
         // SAFETY: see the impl.
         unsafe { [_mm256_loadu_si256(bytes.as_ptr().cast()), _mm256_loadu_si256(bytes[32..].as_ptr().cast())] }
-    }
-
-    #[inline(always)]
-    fn store_bytes(self, values: [__m256i; 2], out: &mut [u8; 64]) {
-        // SAFETY: see the impl.
-        unsafe {
-            _mm256_storeu_si256(out.as_mut_ptr().cast(), values[0]);
-            _mm256_storeu_si256(out[32..].as_mut_ptr().cast(), values[1]);
-        }
     }
 
     #[inline(always)]
