@@ -144,7 +144,11 @@ pub(crate) fn join(whole: &mut Partial<'_>, span: &Partial<'_>) {
 
 /// 32 activations to int8 as ggml's reference Q8_0 does, but for the scale, which stays f32.
 #[inline(always)]
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "quotients are within -127..=127, and NaN is 0")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "quotients are within -127..=127, and NaN is 0"
+)]
 pub(crate) fn quantize_block(x: &[f32; 32]) -> Block {
     // Loops over indices, each of one kind of operation: these become vectors.
     let mut magnitudes = [0.0_f32; LANES];
