@@ -12,12 +12,12 @@ macro_rules! kernel_set {
 
             fn quantize(&self, x: &[f32], n_rows: usize, out: &mut [$crate::Block]) {
                 #[target_feature(enable = $features)]
-                fn run(x: &[f32], n_rows: usize, out: &mut [$crate::Block]) {
-                    $crate::lanes::quantize(x, n_rows, out);
+                fn run(set: $set, x: &[f32], n_rows: usize, out: &mut [$crate::Block]) {
+                    $crate::quantize::quantize(set, x, n_rows, out);
                 }
                 $crate::check::quantize(x, n_rows, out);
                 // SAFETY: `self` proves the features.
-                unsafe { run(x, n_rows, out) }
+                unsafe { run(*self, x, n_rows, out) }
             }
 
             fn matmul(&self, w: &$crate::PackedMatrix<'_>, x: &$crate::Activations, y: &mut $crate::PanelMut<'_>) {

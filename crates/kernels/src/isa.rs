@@ -19,6 +19,8 @@ pub(crate) trait Isa: Copy {
 
     /// `value` in every lane.
     fn splat(self, value: f32) -> Self::F;
+    /// Lane `i` from entry `i`.
+    fn load(self, values: &[f32; 16]) -> Self::F;
     /// Sixteen f32, little-endian.
     fn load_f32(self, bytes: &[u8; 64]) -> Self::F;
     /// Lane `i` to entry `i`.
@@ -32,6 +34,16 @@ pub(crate) trait Isa: Copy {
     /// `a * b + c`, rounded once.
     fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
 
+    /// The greater of `a` and the magnitude of `b`; `a` where `b` is NaN.
+    fn max_magnitude(self, a: Self::F, b: Self::F) -> Self::F;
+    /// To integers, half away from zero: the greatest f32 below a half is added with the value's sign, and what is
+    /// behind the point cut off. NaN is 0; values are below 2^31 in magnitude.
+    fn round(self, values: Self::F) -> Self::I;
+
+    /// The low byte of each lane.
+    fn store_i8(self, values: Self::I, out: &mut [u8; 16]);
+    /// The sum of all lanes, exact.
+    fn sum(self, values: Self::I) -> i32;
     /// Sixteen i32, little-endian.
     fn load_i32(self, bytes: &[u8; 64]) -> Self::I;
     /// Sixteen int8, widened.

@@ -142,54 +142,46 @@ pub(crate) fn join(whole: &mut Partial<'_>, span: &Partial<'_>) {
     }
 }
 
-/// 32 activations to int8 as ggml's reference Q8_0 does, but for the scale, which stays f32.
+/// What a quant counts if the greatest of these magnitudes is 127, and by what entries are multiplied: the inverse, or 0
+/// where that overflows and the block is as good as 0.
 #[inline(always)]
+pub(crate) fn scale_of(magnitudes: [f32; LANES]) -> (f32, f32) {
+    let scale = fold(magnitudes, |a, b| if b > a { b } else { a }) / 127.0;
+    let inverse = 1.0 / scale;
+    (scale, if inverse.is_finite() { inverse } else { 0.0 })
+}
+
+/// A block of these quants, whose halves have these sums.
+#[inline(always)]
+pub(crate) fn block(quants: &[u8; 32], scale: f32, sums: [i32; 2]) -> Block {
+    let mut words = [0; 8];
+    for (word, four) in words.iter_mut().zip(quants.as_chunks::<4>().0) {
+        *word = i32::from_le_bytes(*four);
+    }
+    let sum = sums[0] + sums[1];
+    Block { quants: words, scale, offset: scale * sum as f32, neg_sums: sums.map(|sum| -sum), neg_sum: -sum }
+}
+
+/// 32 activations to int8 as ggml's reference Q8_0 does, but for the scale, which stays f32.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "quotients are within -127..=127, and NaN is 0"
+    reason = "quotients are within -127..=127, NaN is 0"
 )]
-pub(crate) fn quantize_block(x: &[f32; 32]) -> Block {
-    // Loops over indices, each of one kind of operation: these become vectors.
-    let mut magnitudes = [0.0_f32; LANES];
-    for lane in 0..LANES {
-        let (a, b) = (x[lane].abs(), x[lane + LANES].abs());
-        // Of a NaN and a number, the number.
-        let a = if a > 0.0 { a } else { 0.0 };
-        magnitudes[lane] = if b > a { b } else { a };
-    }
-    let scale = fold(magnitudes, |a, b| if b > a { b } else { a }) / 127.0;
-    let inverse = 1.0 / scale;
-    // Where the inverse of a scale overflows, the block is as good as 0.
-    let inverse = if inverse.is_finite() { inverse } else { 0.0 };
-    // Adding 1.5 * 2^23 leaves an integer in the low bits, as a cast would, which compilers do not make vectors of.
-    const INTEGERS: f32 = 12_582_912.0;
-    let (mut quants, mut bytes) = ([0; 32], [0_u8; 32]);
-    for i in 0..32 {
-        let quotient = x[i] * inverse;
+fn quantize_block(x: &[f32; 32]) -> Block {
+    let greater = |a: f32, b: f32| if b.abs() > a { b.abs() } else { a };
+    let magnitudes = std::array::from_fn(|lane| greater(greater(0.0, x[lane]), x[lane + LANES]));
+    let (scale, inverse) = scale_of(magnitudes);
+    let quants = x.map(|x| {
+        let quotient = x * inverse;
         // Half away from zero: the greatest f32 below a half, with the sign of the quotient, and then cut off.
-        let rounded = (quotient + 0.499_999_97_f32.copysign(quotient)).trunc();
-        let rounded = if rounded.is_nan() { 0.0 } else { rounded };
-        quants[i] = (rounded + INTEGERS).to_bits().cast_signed() - INTEGERS.to_bits().cast_signed();
-    }
-    for i in 0..32 {
-        bytes[i] = quants[i] as u8;
-    }
-    let (mut first, mut second) = (0, 0);
-    for i in 0..16 {
-        first += quants[i];
-        second += quants[i + 16];
-    }
-    let mut words = [0; 8];
-    for (word, four) in words.iter_mut().zip(bytes.as_chunks::<4>().0) {
-        *word = i32::from_le_bytes(*four);
-    }
-    let sum = first + second;
-    Block { quants: words, scale, offset: scale * sum as f32, neg_sums: [-first, -second], neg_sum: -sum }
+        (quotient + 0.499_999_97_f32.copysign(quotient)) as i32
+    });
+    let sums = [&quants[..16], &quants[16..]].map(|half| half.iter().sum());
+    block(&quants.map(|quant| quant as u8), scale, sums)
 }
 
 /// Rows `[n_rows, n_cols]` to blocks `[n_cols / 32, n_rows]`.
-#[inline(always)]
 pub(crate) fn quantize(x: &[f32], n_rows: usize, out: &mut [Block]) {
     for (row, x) in x.chunks_exact(x.len() / n_rows).enumerate() {
         for (idx, x) in x.as_chunks::<32>().0.iter().enumerate() {

@@ -37,6 +37,7 @@ mod lanes;
 mod packed;
 mod panel;
 mod product;
+mod quantize;
 mod set;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;

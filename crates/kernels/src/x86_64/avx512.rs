@@ -43,6 +43,12 @@ impl Isa for Avx512 {
     }
 
     #[inline(always)]
+    fn load(self, values: &[f32; 16]) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_loadu_ps(values.as_ptr()) }
+    }
+
+    #[inline(always)]
     fn load_f32(self, bytes: &[u8; 64]) -> __m512 {
         // SAFETY: see the impl.
         unsafe { _mm512_loadu_ps(bytes.as_ptr().cast()) }
@@ -79,6 +85,37 @@ impl Isa for Avx512 {
     fn fma(self, a: __m512, b: __m512, c: __m512) -> __m512 {
         // SAFETY: see the impl.
         unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+
+    #[inline(always)]
+    fn max_magnitude(self, a: __m512, b: __m512) -> __m512 {
+        // Of a NaN and a number, max gives its second operand.
+        // SAFETY: see the impl.
+        unsafe { _mm512_max_ps(_mm512_abs_ps(b), a) }
+    }
+
+    #[inline(always)]
+    fn round(self, values: __m512) -> __m512i {
+        // SAFETY: see the impl.
+        unsafe {
+            let (sign, almost_half) = (_mm512_set1_epi32(i32::MIN), _mm512_set1_ps(0.499_999_97));
+            let sign = _mm512_and_si512(_mm512_castps_si512(values), sign);
+            let almost_half = _mm512_or_si512(_mm512_castps_si512(almost_half), sign);
+            let sum = _mm512_add_ps(values, _mm512_castsi512_ps(almost_half));
+            _mm512_maskz_cvttps_epi32(_mm512_cmp_ps_mask::<_CMP_ORD_Q>(values, values), sum)
+        }
+    }
+
+    #[inline(always)]
+    fn store_i8(self, values: __m512i, out: &mut [u8; 16]) {
+        // SAFETY: see the impl.
+        unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(values)) }
+    }
+
+    #[inline(always)]
+    fn sum(self, values: __m512i) -> i32 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_reduce_add_epi32(values) }
     }
 
     #[inline(always)]

@@ -57,6 +57,12 @@ impl<const VNNI: bool> Isa for Ymm<VNNI> {
     }
 
     #[inline(always)]
+    fn load(self, values: &[f32; 16]) -> [__m256; 2] {
+        // SAFETY: see the impl.
+        unsafe { [_mm256_loadu_ps(values.as_ptr()), _mm256_loadu_ps(values[8..].as_ptr())] }
+    }
+
+    #[inline(always)]
     fn load_f32(self, bytes: &[u8; 64]) -> [__m256; 2] {
         // SAFETY: see the impl.
         unsafe { [_mm256_loadu_ps(bytes.as_ptr().cast()), _mm256_loadu_ps(bytes[32..].as_ptr().cast())] }
@@ -93,6 +99,45 @@ impl<const VNNI: bool> Isa for Ymm<VNNI> {
     fn fma(self, a: [__m256; 2], b: [__m256; 2], c: [__m256; 2]) -> [__m256; 2] {
         // SAFETY: see the impl.
         unsafe { [_mm256_fmadd_ps(a[0], b[0], c[0]), _mm256_fmadd_ps(a[1], b[1], c[1])] }
+    }
+
+    #[inline(always)]
+    fn max_magnitude(self, a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
+        // Of a NaN and a number, max gives its second operand.
+        // SAFETY: see the impl.
+        unsafe {
+            let sign = _mm256_set1_ps(-0.0);
+            [_mm256_max_ps(_mm256_andnot_ps(sign, b[0]), a[0]), _mm256_max_ps(_mm256_andnot_ps(sign, b[1]), a[1])]
+        }
+    }
+
+    #[inline(always)]
+    fn round(self, values: [__m256; 2]) -> [__m256i; 2] {
+        // SAFETY: see the impl.
+        unsafe { [round_half(values[0]), round_half(values[1])] }
+    }
+
+    #[inline(always)]
+    fn store_i8(self, values: [__m256i; 2], out: &mut [u8; 16]) {
+        // SAFETY: see the impl.
+        unsafe {
+            // Packing works inside 128 bits: fours of the low and of the high register in turn.
+            let words = _mm256_packs_epi32(values[0], values[1]);
+            let bytes = _mm256_packs_epi16(words, words);
+            let fours = _mm_unpacklo_epi32(_mm256_castsi256_si128(bytes), _mm256_extracti128_si256::<1>(bytes));
+            _mm_storeu_si128(out.as_mut_ptr().cast(), fours);
+        }
+    }
+
+    #[inline(always)]
+    fn sum(self, values: [__m256i; 2]) -> i32 {
+        // SAFETY: see the impl.
+        unsafe {
+            let eight = _mm256_add_epi32(values[0], values[1]);
+            let four = _mm_add_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256::<1>(eight));
+            let two = _mm_add_epi32(four, _mm_unpackhi_epi64(four, four));
+            _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32::<1>(two)))
+        }
     }
 
     #[inline(always)]
@@ -230,6 +275,20 @@ impl<const VNNI: bool> Ymm<VNNI> {
             }
             sum
         }
+    }
+}
+
+/// Eight lanes of [`Isa::round`].
+///
+/// # Safety
+/// The CPU must have AVX2.
+#[inline(always)]
+unsafe fn round_half(values: __m256) -> __m256i {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let almost_half = _mm256_or_ps(_mm256_set1_ps(0.499_999_97), _mm256_and_ps(values, _mm256_set1_ps(-0.0)));
+        let number = _mm256_cmp_ps::<_CMP_ORD_Q>(values, values);
+        _mm256_cvttps_epi32(_mm256_and_ps(_mm256_add_ps(values, almost_half), number))
     }
 }
 
