@@ -252,9 +252,7 @@ fn chart(report: &Report, (title, x): (&str, &str), place: &dyn Fn(Figure) -> Op
     let mut lines = Vec::new();
     for setting_idx in 0..report.settings.len() {
         for column_idx in 0..report.columns.len() {
-            let point = |row: &Row| {
-                Some(Point { x: place(row.figure)? as f64, y: row.spread(column_idx)?.median })
-            };
+            let point = |row: &Row| Some(Point { x: place(row.figure)? as f64, y: row.spread(column_idx)?.median });
             let rows = report.rows.iter().filter(|row| row.setting_idx == setting_idx);
             let mut points: Vec<Point> = rows.filter_map(point).collect();
             points.sort_by(|a, b| a.x.total_cmp(&b.x));

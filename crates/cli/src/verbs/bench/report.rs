@@ -42,7 +42,8 @@ pub(super) struct Report {
 
 impl Row {
     pub(super) fn spread(&self, column_idx: usize) -> Option<Spread> {
-        let values: Vec<f64> = self.samples[column_idx].iter().filter_map(|sample| sample.as_ref().ok().copied()).collect();
+        let values: Vec<f64> =
+            self.samples[column_idx].iter().filter_map(|sample| sample.as_ref().ok().copied()).collect();
         Spread::of(&values)
     }
 
@@ -199,7 +200,8 @@ mod tests {
         }
         report.rows[0].roof = Some(Roof { tokens_per_second: 80.0, is_memory: true });
         let cells = &report.table().rows[0];
-        let expected = ["prefill 64, tokens/s", "1", "generic", "20.0 (10.0 to 30.0)", "25 %", "5.00 (4.00 to 30.0)", "4.00"];
+        let expected =
+            ["prefill 64, tokens/s", "1", "generic", "20.0 (10.0 to 30.0)", "25 %", "5.00 (4.00 to 30.0)", "4.00"];
         assert_eq!(cells[..], expected);
         let row = &report.to_json()["rows"][0];
         assert_eq!((&row["share_of_roof"], &row["programs"][1]["ratio_ours_to_it"]), (&0.25.into(), &4.0.into()));

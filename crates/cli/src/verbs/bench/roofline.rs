@@ -51,7 +51,8 @@ impl ModelCost {
     }
 
     fn of_tensors(tensors: &[TensorInfo], kv_bytes_per_position: u64) -> Self {
-        let output = if tensors.iter().any(|t| t.name == "output.weight") { "output.weight" } else { "token_embd.weight" };
+        let output =
+            if tensors.iter().any(|t| t.name == "output.weight") { "output.weight" } else { "token_embd.weight" };
         let is_read = |t: &&TensorInfo| t.name == output || t.name != "token_embd.weight";
         let is_linear = |t: &&TensorInfo| t.name.starts_with("blk.") && t.shape.len() >= 2;
         let is_float = |t: &&TensorInfo| {

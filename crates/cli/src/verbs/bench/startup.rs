@@ -23,9 +23,12 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 const PROBE_PAUSE: Duration = Duration::from_millis(1);
 
+/// What the server calls the model.
+const MODEL: &str = "bench";
+
 /// Twenty words or so.
 const PROMPT: &str = "The lighthouse keeper wrote down every ship that passed the cape that winter, and the last one \
-    in his book was";
+    in his book was called";
 
 /// The figures of a start, besides [`Figure::FirstReady`].
 const FIGURES: [Figure; 3] = [Figure::Ready, Figure::FirstToken, Figure::ServerMemory];
@@ -76,7 +79,7 @@ struct ServerCommand {
 fn ballast(path: &Path, question: &Question<'_>, home: &Path) -> Result<ServerCommand, String> {
     let address = free_address()?;
     let mut command = Command::new(path);
-    command.arg("serve").arg(question.model).args(["--no-auth", "--parallel", "1", "--port"]);
+    command.arg("serve").arg(question.model).args(["--no-auth", "--alias", MODEL, "--parallel", "1", "--port"]);
     command.args([address.port().to_string(), "--ctx-size".to_owned(), CONTEXT_LEN.to_string()]);
     command.args(["--threads".to_owned(), question.n_threads.to_string()]);
     command.args(question.kernels.into_iter().flat_map(|kernels| ["--kernels", kernels]));
@@ -154,16 +157,17 @@ impl Server {
 
     /// Time from the server's start until the first token of a short prompt is here.
     fn first_token(&mut self) -> Result<Duration, String> {
-        let body = json!({ "model": "any", "prompt": PROMPT, "max_tokens": 4, "temperature": 0, "stream": true });
+        let messages = json!([{ "role": "user", "content": PROMPT }]);
+        let body = json!({ "model": MODEL, "messages": messages, "max_tokens": 4, "temperature": 0, "stream": true });
         let body = body.to_string();
-        let head = "POST /v1/completions HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
+        let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
             content-type: application/json\r\n";
         let request = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
         let mut answer = self.send(&request, PATIENCE).map_err(|error| error.to_string())?;
-        if !first_text(&mut answer).map_err(|error| error.to_string())? {
-            return Err("the server's answer had no text".to_owned());
+        match first_text(&mut answer).map_err(|error| error.to_string())? {
+            true => Ok(self.clock.now()),
+            false => Err("the server's answer had no text".to_owned()),
         }
-        Ok(self.clock.now())
     }
 
     fn send(&self, request: &str, timeout: Duration) -> std::io::Result<BufReader<TcpStream>> {
@@ -194,7 +198,7 @@ fn first_text(answer: &mut impl BufRead) -> std::io::Result<bool> {
     for line in answer.take(1 << 20).lines() {
         let line = line?;
         let event: Option<Value> = line.strip_prefix("data: ").and_then(|data| serde_json::from_str(data).ok());
-        let text = event.as_ref().and_then(|event| event["choices"][0]["text"].as_str());
+        let text = event.as_ref().and_then(|event| event["choices"][0]["delta"]["content"].as_str());
         if text.is_some_and(|text| !text.is_empty()) {
             return Ok(true);
         }
@@ -216,10 +220,10 @@ mod tests {
 
     #[test]
     fn the_first_text_is_found_behind_empty_events() {
-        let answer = "HTTP/1.1 200 OK\r\n\r\n2c\r\ndata: {\"choices\":[{\"text\":\"\"}]}\n\n\r\n\
-            30\r\ndata: {\"choices\":[{\"text\":\" a\"}]}\n\n";
+        let answer = "HTTP/1.1 200 OK\r\n\r\n2c\r\ndata: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n\r\n\
+            30\r\ndata: {\"choices\":[{\"delta\":{\"content\":\" a\"}}]}\n\n";
         assert!(first_text(&mut answer.as_bytes()).unwrap());
-        let without = "HTTP/1.1 200 OK\r\n\r\ndata: {\"choices\":[{\"text\":\"\"}]}\n\ndata: [DONE]\n\n";
+        let without = "HTTP/1.1 200 OK\r\n\r\ndata: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\ndata: [DONE]\n\n";
         assert!(!first_text(&mut without.as_bytes()).unwrap());
     }
 }

@@ -22,7 +22,8 @@ pub(super) fn round(bench: &Path, question: &Question<'_>) -> RoundTold {
         let decode = question.phases.generate.first().copied().unwrap_or(0);
         let depths = comma_separated(&question.phases.depth);
         let args = ["-p", "0", "-n", &decode.to_string(), "-d", &depths].map(str::to_owned);
-        let outcome = process::run(command(bench, question).args(args)).and_then(|outcome| parse_bench(&outcome.stdout));
+        let outcome =
+            process::run(command(bench, question).args(args)).and_then(|outcome| parse_bench(&outcome.stdout));
         told.samples.extend(outcome.map_or_else(|why| failed(&deep, &why), |(_, samples)| only(&deep, samples)));
     }
     let batched = beside(bench, "llama-batched-bench");

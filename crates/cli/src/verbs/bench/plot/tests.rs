@@ -6,7 +6,8 @@ use crate::verbs::bench::statistics::Point;
 fn chart(names: &[&str], points: &[(f64, f64)], scale: Scale) -> Chart {
     let axis = |label: &str| Axis { label: label.to_owned(), scale };
     let points: Vec<Point> = points.iter().map(|&(x, y)| Point { x, y }).collect();
-    let series = |(idx, name): (usize, &&str)| Series { name: (*name).to_owned(), points: points.clone(), is_law: idx == 1 };
+    let series =
+        |(idx, name): (usize, &&str)| Series { name: (*name).to_owned(), points: points.clone(), is_law: idx == 1 };
     Chart {
         title: "decode & <batch>".to_owned(),
         x: axis("sequences"),
