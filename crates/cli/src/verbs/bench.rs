@@ -6,7 +6,9 @@
 
 mod compare;
 mod figure;
+mod growth;
 mod limits;
+mod make_model;
 mod meter;
 mod peer;
 mod phases;
@@ -43,6 +45,10 @@ pub(crate) struct Args {
 enum Verb {
     /// Measure what this machine can do at most: bandwidth, arithmetic, fork and join.
     Limits(limits::Args),
+    /// Measure how the time of a token grows with context, batch and model, and where it leaves its law.
+    Growth(growth::Args),
+    /// Write a model of a given shape with random weights.
+    MakeModel(make_model::Args),
     /// Run one round in this process and print it as JSON: what the other verbs start.
     #[command(hide = true)]
     Round(round::Args),
@@ -64,6 +70,8 @@ impl Args {
         match self.verb {
             None => self.compare.run(),
             Some(Verb::Limits(args)) => args.run(),
+            Some(Verb::Growth(args)) => args.run(),
+            Some(Verb::MakeModel(args)) => args.run(),
             Some(Verb::Round(args)) => args.run(),
         }
     }

@@ -136,3 +136,58 @@ fn limits_are_measured_for_every_thread_count() {
     let table = home.ballast(&[&small[..], &["--format", "markdown"]].concat());
     assert!(table.stdout.contains("| 1 thread | 2 threads |") && table.stdout.contains("not measured"), "{table:?}");
 }
+
+#[test]
+fn a_model_of_random_weights_opens_decodes_and_is_the_same_for_the_same_seed() {
+    let home = Home::new();
+    let make = |name: &str, weight_type: &str, seed: &str| {
+        let out = home.path(name).to_str().unwrap().to_owned();
+        let args = ["--shape", "tiny", "--type", weight_type, "--like", home.model(), "--seed", seed];
+        let ran = home.ballast(&[&["bench", "make-model"], &args[..], &[&out]].concat());
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), ""), "{ran:?}");
+        out
+    };
+    for weight_type in ["Q4_0", "Q4_1", "Q8_0", "F16"] {
+        let made = make(weight_type, weight_type, "1");
+        let asked = ["run", &made, "--raw", "-n", "2", "--ignore-eos", "--json", "hello"];
+        let answer = home.ballast(&asked).json();
+        assert_eq!(answer["usage"]["completion_tokens"], 2, "{weight_type}: {answer}");
+        let logits = home.ballast(&["logits", &made, "--ids", "104", "--json"]).json();
+        let row = logits["logits"][0].as_array().unwrap_or_else(|| panic!("{logits}"));
+        assert!(row.iter().all(|logit| logit.as_f64().is_some_and(f64::is_finite)), "{weight_type}");
+    }
+    let bytes = |path: &str| std::fs::read(path).unwrap();
+    assert_eq!(bytes(&make("a", "Q4_0", "1")), bytes(&make("b", "Q4_0", "1")));
+    assert_ne!(bytes(&make("a", "Q4_0", "1")), bytes(&make("c", "Q4_0", "2")));
+    let refused = ["bench", "make-model", "--shape", "tiny", "--type", "Q2_K", "--like", home.model(), "x"];
+    home.ballast(&refused).fails(2, "Q4_0, Q4_1, Q8_0 or F16");
+}
+
+#[test]
+fn growth_has_a_curve_for_contexts_batches_and_sizes() {
+    let home = Home::new();
+    let larger = home.path("larger.gguf").to_str().unwrap().to_owned();
+    let make = ["bench", "make-model", "--shape", "tiny", "--type", "F16", "--like", home.model(), &larger];
+    assert_eq!(home.ballast(&make).code, Some(0));
+    let plot = home.path("growth.svg");
+    let small = ["--contexts", "16,32,64,4096", "--batches", "1,2,4", "--generate", "2", "--rounds", "1"];
+    let args =
+        [&["bench", "growth", home.model(), larger.as_str()], &small[..], &["--plot", plot.to_str().unwrap()]].concat();
+    let found = home.ballast(&[&args[..], &["--json"]].concat()).json();
+    let curve = |name: &str| {
+        let curves = found["curves"].as_array().unwrap();
+        curves.iter().find(|curve| curve["curve"] == name).unwrap_or_else(|| panic!("{name} in {found}"))
+    };
+    let places = |name: &str| {
+        let points = curve(name)["programs"][0]["points"].as_array().unwrap();
+        assert!(points.iter().all(|point| point["seconds"]["median"].as_f64().is_some_and(|s| s > 0.0)), "{found}");
+        points.iter().map(|point| point["x"].as_f64().unwrap()).collect::<Vec<_>>()
+    };
+    // The model has 256 positions: 4096 is left out.
+    assert_eq!((places("context"), places("batch")), (vec![17.5, 33.5, 65.5], vec![1.0, 2.0, 4.0]));
+    assert_eq!((places("prefill").len(), places("size").len()), (3, 2));
+    assert!(curve("batch")["programs"][0]["law"]["slope"].is_f64(), "{found}");
+    assert_eq!(std::fs::read_to_string(&plot).unwrap().matches("<g ").count(), 4);
+    let text = home.ballast(&args);
+    assert!(text.stdout.contains("- batch, ballast: ") && text.stdout.contains("times the law"), "{text:?}");
+}

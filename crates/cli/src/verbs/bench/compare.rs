@@ -227,18 +227,11 @@ fn settings(args: &CompareArgs, machine: &Machine) -> Result<Vec<Setting>, Failu
 
 /// Prefill against the prompt's length, decode against the number of sequences and against what lies behind.
 fn charts(report: &Report) -> Vec<Chart> {
-    let prefill = |figure: Figure| match figure {
-        Figure::Prefill { depth: 0, tokens } => Some(tokens),
-        _ => None,
+    let prefill = |figure: Figure| if let Figure::Prefill { depth: 0, tokens } = figure { Some(tokens) } else { None };
+    let batched = |figure: Figure| {
+        if let Figure::Decode { sequences, depth: 0, .. } = figure { Some(sequences) } else { None }
     };
-    let batched = |figure: Figure| match figure {
-        Figure::Decode { sequences, depth: 0, .. } => Some(sequences),
-        _ => None,
-    };
-    let deep = |figure: Figure| match figure {
-        Figure::Decode { sequences: 1, depth: depth @ 1.., .. } => Some(depth),
-        _ => None,
-    };
+    let deep = |figure: Figure| if let Figure::Decode { depth: depth @ 1.., .. } = figure { Some(depth) } else { None };
     let charts = [
         chart(report, ("prefill", "tokens of the prompt"), &prefill),
         chart(report, ("decode, all sequences together", "sequences"), &batched),

@@ -13,10 +13,10 @@ use std::time::Duration;
 
 /// Most bytes that are read to measure a bandwidth: far past every cache, and no burden for a machine that holds the
 /// model.
-const READ_BYTES_MAX: u64 = 1 << 30;
+pub(super) const READ_BYTES_MAX: u64 = 1 << 30;
 
 /// How long one sample of a limit takes at least, in every round.
-const SAMPLE_MIN: Duration = Duration::from_millis(10);
+pub(super) const SAMPLE_MIN: Duration = Duration::from_millis(10);
 
 /// What a model's token costs.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -76,26 +76,17 @@ impl ModelCost {
         let per_pair = 4.0 * self.query_widths as f64;
         let (weights, kv) = (self.weights_bytes as f64, self.kv_bytes_per_position as f64);
         let (linear, output) = (2.0 * self.n_linear as f64, 2.0 * self.n_output as f64);
-        match figure {
-            Figure::Prefill { depth, tokens } => {
-                let (depth, n) = (depth as f64, tokens as f64);
-                let n_pairs = n * depth + n * (n + 1.0) / 2.0;
-                let operations = n * linear + output + n_pairs * per_pair;
-                Some(StepCost { bytes: weights + kv * (depth + n), operations, n_tokens: n })
-            }
-            Figure::Decode { sequences, depth, tokens } => {
-                let n_positions = depth as f64 + (tokens as f64 + 1.0) / 2.0;
-                let n = sequences as f64;
-                let operations = n * (linear + output + n_positions * per_pair);
-                Some(StepCost { bytes: weights + n * kv * n_positions, operations, n_tokens: n })
-            }
-            Figure::Load
-            | Figure::PeakMemory
-            | Figure::FirstReady
-            | Figure::Ready
-            | Figure::FirstToken
-            | Figure::ServerMemory => None,
+        if let Figure::Prefill { depth, tokens } = figure {
+            let (depth, n) = (depth as f64, tokens as f64);
+            let n_pairs = n * depth + n * (n + 1.0) / 2.0;
+            let operations = n * linear + output + n_pairs * per_pair;
+            return Some(StepCost { bytes: weights + kv * (depth + n), operations, n_tokens: n });
         }
+        let Figure::Decode { sequences, depth, tokens } = figure else { return None };
+        let n_positions = depth as f64 + (tokens as f64 + 1.0) / 2.0;
+        let n = sequences as f64;
+        let operations = n * (linear + output + n_positions * per_pair);
+        Some(StepCost { bytes: weights + n * kv * n_positions, operations, n_tokens: n })
     }
 }
 

@@ -57,20 +57,15 @@ fn run(path: &Path, options: &LoadOptions, phases: &Phases) -> Result<RoundTold,
 fn sized(options: &LoadOptions, phases: &Phases) -> LoadOptions {
     let (mut context_len, mut kv_len, mut n_parallel) = (1, 1, 1);
     for figure in phases.figures() {
-        let (depth, tokens, sequences) = match figure {
-            Figure::Prefill { depth, tokens } => (depth, tokens, 1),
-            Figure::Decode { sequences, depth, tokens } => (depth, tokens, sequences),
-            Figure::Load
-            | Figure::PeakMemory
-            | Figure::FirstReady
-            | Figure::Ready
-            | Figure::FirstToken
-            | Figure::ServerMemory => continue,
-        };
+        if let Figure::Prefill { depth, tokens } = figure {
+            context_len = context_len.max(depth + tokens);
+        }
+        let Figure::Decode { sequences, depth, tokens } = figure else { continue };
         context_len = context_len.max(depth + tokens);
         kv_len = kv_len.max((depth + tokens).next_multiple_of(BLOCK_LEN_MAX) * sequences);
         n_parallel = n_parallel.max(sequences);
     }
+    kv_len = kv_len.max(context_len);
     LoadOptions { context_len: Some(context_len), kv_len: Some(kv_len), n_parallel, ..options.clone() }
 }
 
@@ -84,15 +79,12 @@ struct Bench<'a> {
 impl Bench<'_> {
     /// Tokens a second of a phase. Depths come in order, each behind what the one before has filled.
     fn rate(&mut self, figure: Figure) -> Result<f64, Failure> {
-        let (n_tokens, time) = match figure {
-            Figure::Prefill { depth, tokens } => (tokens, self.prefill(depth, tokens)?),
-            Figure::Decode { sequences, depth, tokens } => (tokens * sequences, self.decode(depth, tokens, sequences)?),
-            Figure::Load
-            | Figure::PeakMemory
-            | Figure::FirstReady
-            | Figure::Ready
-            | Figure::FirstToken
-            | Figure::ServerMemory => unreachable!("no phase gives {figure:?}"),
+        let (n_tokens, time) = if let Figure::Decode { sequences, depth, tokens } = figure {
+            (tokens * sequences, self.decode(depth, tokens, sequences)?)
+        } else if let Figure::Prefill { depth, tokens } = figure {
+            (tokens, self.prefill(depth, tokens)?)
+        } else {
+            unreachable!("no phase gives {figure:?}")
         };
         Ok(n_tokens as f64 / time.as_secs_f64())
     }

@@ -11,6 +11,9 @@ use std::process::Command;
 /// Positions to which llama.cpp rounds a sequence's context up.
 const CONTEXT_STEP: usize = 256;
 
+/// Tokens a second of some figures.
+type Rates = Vec<(Figure, f64)>;
+
 /// One round. Its three programs fail apart from each other.
 pub(super) fn round(bench: &Path, question: &Question<'_>) -> RoundTold {
     let mut told = RoundTold::default();
@@ -91,14 +94,14 @@ fn failed(figures: &[Figure], why: &str) -> Vec<Sample> {
 }
 
 /// The samples that were asked for; one that is missing has failed.
-fn only(figures: &[Figure], samples: Vec<(Figure, f64)>) -> Vec<Sample> {
+fn only(figures: &[Figure], samples: Rates) -> Vec<Sample> {
     let value = |figure: &Figure| samples.iter().find(|(found, _)| found == figure).map(|(_, value)| *value);
     let missing = || "the program said nothing of it".to_owned();
     figures.iter().map(|figure| (*figure, value(figure).ok_or_else(missing))).collect()
 }
 
 /// `llama-bench -o json`: the version, and tokens a second of every test.
-fn parse_bench(stdout: &str) -> Result<(Option<String>, Vec<(Figure, f64)>), String> {
+fn parse_bench(stdout: &str) -> Result<(Option<String>, Rates), String> {
     let tests: Vec<Value> = serde_json::from_str(stdout).map_err(|error| format!("its output is not JSON: {error}"))?;
     let sample = |test: &Value| {
         let count = |key: &str| test[key].as_u64().and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
@@ -114,7 +117,7 @@ fn parse_bench(stdout: &str) -> Result<(Option<String>, Vec<(Figure, f64)>), Str
 }
 
 /// `llama-batched-bench --output-format jsonl`: lines of JSON among others.
-fn parse_batched(stdout: &str) -> Vec<(Figure, f64)> {
+fn parse_batched(stdout: &str) -> Rates {
     let sample = |line: &str| {
         let test: Value = serde_json::from_str(line).ok()?;
         let count = |key: &str| test[key].as_u64().and_then(|n| usize::try_from(n).ok());
