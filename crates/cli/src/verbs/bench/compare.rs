@@ -237,7 +237,7 @@ fn charts(report: &Report) -> Vec<Chart> {
         chart(report, ("decode, all sequences together", "sequences"), &batched),
         chart(report, ("decode of one sequence", "tokens of context"), &deep),
     ];
-    charts.into_iter().filter(|chart| chart.series.iter().any(|series| !series.points.is_empty())).collect()
+    charts.into_iter().filter(|chart| !chart.series.is_empty()).collect()
 }
 
 fn chart(report: &Report, (title, x): (&str, &str), place: &dyn Fn(Figure) -> Option<usize>) -> Chart {
@@ -249,6 +249,10 @@ fn chart(report: &Report, (title, x): (&str, &str), place: &dyn Fn(Figure) -> Op
             let rows = report.rows.iter().filter(|row| row.setting_idx == setting_idx);
             let mut points: Vec<Point> = rows.filter_map(point).collect();
             points.sort_by(|a, b| a.x.total_cmp(&b.x));
+            // A program that measured nothing here has no place in the legend.
+            if points.is_empty() {
+                continue;
+            }
             lines.push(Series { name: series_name(report, setting_idx, column_idx), points, is_law: false });
         }
     }
