@@ -15,6 +15,7 @@ use ballast::LoadOptions;
 use ballast::machine::Machine;
 use clap::Args as ClapArgs;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
@@ -67,13 +68,16 @@ impl CompareArgs {
         }
         let mut json = report.to_json();
         json["setting"] = comparison.to_json();
-        json["limits"] = rooflines.iter().map(Roofline::to_json).collect();
+        json["limits"] = rooflines.iter().map(|(&n_threads, roofline)| roofline.to_json(n_threads)).collect();
         let caption = comparison.caption(&report, &rooflines);
         print(self.format.or_json(self.json), &json, &caption, &report.table())?;
         // The table tells it, too, but a program reads the exit code.
         report.our_failure().map_or(Ok(()), |why| Err(Failure::failed("a round of ours failed").because(why)))
     }
 }
+
+/// The limits by number of threads.
+type Rooflines = BTreeMap<usize, Roofline>;
 
 /// What is compared, and with what.
 #[derive(Debug)]
@@ -113,16 +117,18 @@ impl Comparison {
     }
 
     /// The rounds: within each, every setting, and within that every program in turn.
-    fn run(&self, n_rounds: usize, starts: bool) -> (Report, Vec<Roofline>) {
+    fn run(&self, n_rounds: usize, starts: bool) -> (Report, Rooflines) {
         let columns = self.programs.iter().enumerate().map(|(idx, program)| self.column(idx, program)).collect();
         let mut report = Report::new(self.settings.clone(), columns);
-        let n_threads = |setting: &Setting| NonZeroUsize::new(setting.n_threads).unwrap_or(NonZeroUsize::MIN);
-        let new = |setting: &Setting| Roofline::new(&self.cost, n_threads(setting));
-        let mut rooflines: Vec<Roofline> = self.settings.iter().map(new).collect();
+        let new = |setting: &Setting| {
+            let n_threads = NonZeroUsize::new(setting.n_threads).unwrap_or(NonZeroUsize::MIN);
+            (setting.n_threads, Roofline::new(&self.cost, n_threads))
+        };
+        let mut rooflines: Rooflines = self.settings.iter().map(new).collect();
         let bar = progress::steps("bench", n_rounds * self.settings.len() * self.programs.len());
         for _ in 0..n_rounds {
             for (setting_idx, setting) in self.settings.iter().enumerate() {
-                rooflines[setting_idx].measure();
+                rooflines.entry(setting.n_threads).and_modify(Roofline::measure);
                 for (column_idx, program) in self.programs.iter().enumerate() {
                     let question = self.question(setting);
                     report.add(setting_idx, column_idx, program.round(&question));
@@ -136,7 +142,8 @@ impl Comparison {
         bar.finish_and_clear();
         report.n_rounds = n_rounds;
         for row in &mut report.rows {
-            row.roof = self.cost.step(row.figure).and_then(|step| rooflines[row.setting_idx].roof(step));
+            let roofline = rooflines.get(&self.settings[row.setting_idx].n_threads);
+            row.roof = self.cost.step(row.figure).and_then(|step| roofline?.roof(step));
         }
         (report, rooflines)
     }
@@ -162,7 +169,7 @@ impl Comparison {
         self.model.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
-    fn caption(&self, report: &Report, rooflines: &[Roofline]) -> String {
+    fn caption(&self, report: &Report, rooflines: &Rooflines) -> String {
         let machine = self.machine.cpu_model.as_deref().unwrap_or("unknown processor");
         let setting = |setting: &Setting| format!("{} threads, kernels {}", setting.n_threads, setting.kernels);
         let setting = match self.settings.as_slice() {
@@ -171,9 +178,13 @@ impl Comparison {
         };
         let program = |c: &Column| format!("{} {}", c.name, c.version.as_deref().unwrap_or("of unknown version"));
         let programs = report.columns.iter().map(program).collect::<Vec<_>>().join(", ");
-        let limits = rooflines.first().and_then(Roofline::words).unwrap_or_else(|| "roof not measured".to_owned());
+        let limit = |(n_threads, roofline): (&usize, &Roofline)| {
+            let limits = roofline.words().unwrap_or_else(|| "nothing measured".to_owned());
+            format!("roof of {n_threads} threads from {limits}")
+        };
+        let limits = rooflines.iter().map(limit).collect::<Vec<_>>().join(", ");
         format!(
-            "{} on {machine}, {setting}; {programs}; roof from {limits}; median (least to most) of {} interleaved rounds",
+            "{} on {machine}, {setting}; {programs}; {limits}; median (least to most) of {} interleaved rounds",
             self.model_name(),
             report.n_rounds,
         )
@@ -237,7 +248,7 @@ fn charts(report: &Report) -> Vec<Chart> {
         chart(report, ("decode, all sequences together", "sequences"), &batched),
         chart(report, ("decode of one sequence", "tokens of context"), &deep),
     ];
-    charts.into_iter().filter(|chart| !chart.series.is_empty()).collect()
+    charts.into_iter().filter(|chart| chart.series.iter().any(|series| !series.points.is_empty())).collect()
 }
 
 fn chart(report: &Report, (title, x): (&str, &str), place: &dyn Fn(Figure) -> Option<usize>) -> Chart {
@@ -249,10 +260,6 @@ fn chart(report: &Report, (title, x): (&str, &str), place: &dyn Fn(Figure) -> Op
             let rows = report.rows.iter().filter(|row| row.setting_idx == setting_idx);
             let mut points: Vec<Point> = rows.filter_map(point).collect();
             points.sort_by(|a, b| a.x.total_cmp(&b.x));
-            // A program that measured nothing here has no place in the legend.
-            if points.is_empty() {
-                continue;
-            }
             lines.push(Series { name: series_name(report, setting_idx, column_idx), points, is_law: false });
         }
     }

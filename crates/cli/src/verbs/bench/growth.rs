@@ -96,9 +96,9 @@ impl Args {
             "curves": curves.iter().map(Curve::to_json).collect::<Vec<_>>(),
         });
         let cpu = machine.cpu_model.as_deref().unwrap_or("unknown processor");
-        let laws: String = curves.iter().flat_map(Curve::laws_in_words).map(|law| format!("- {law}\n")).collect();
+        let laws: String = curves.iter().flat_map(Curve::laws_in_words).map(|law| format!("\n- {law}")).collect();
         let caption = format!(
-            "growth of {model} on {cpu}, {} threads, kernels {}; {} tokens at every point, median of {} rounds\n\n{laws}",
+            "growth of {model} on {cpu}, {} threads, kernels {}; {} tokens at every point, median of {} rounds\n{laws}",
             setting.n_threads, setting.kernels, self.generate, self.rounds
         );
         print(self.format.or_json(self.json), &json, &caption, &curve::table(&curves))

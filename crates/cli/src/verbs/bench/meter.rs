@@ -93,7 +93,8 @@ impl Meter {
     /// `amount` per round divided by the time of a round. How many rounds make a sample is found by doubling.
     fn samples(&mut self, amount: f64, mut work: impl FnMut(&mut ComputePool, u64)) -> [f64; N_SAMPLES] {
         let mut n_rounds = 1;
-        while self.time(&mut work, n_rounds) < self.sample_min {
+        // One sample may be long because the CPU was taken away. Only where all are, the rounds are enough.
+        while (0..N_SAMPLES).any(|_| self.time(&mut work, n_rounds) < self.sample_min) {
             n_rounds *= 2;
         }
         std::array::from_fn(|_| amount * n_rounds as f64 / self.time(&mut work, n_rounds).as_secs_f64().max(1e-9))

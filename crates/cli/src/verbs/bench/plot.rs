@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 /// Ends of a chart in user units: the page, and the field inside of the axes.
 const WIDTH: f64 = 720.0;
-const HEIGHT: f64 = 400.0;
+const HEIGHT: f64 = 440.0;
 const LEFT: f64 = 84.0;
 const RIGHT: f64 = 700.0;
 const TOP: f64 = 44.0;
@@ -45,7 +45,7 @@ pub(super) struct Axis {
 pub(super) struct Series {
     pub(super) name: String,
     pub(super) points: Vec<Point>,
-    /// A law instead of a measurement: dashed, without marks.
+    /// A law instead of a measurement: dashed, without marks, in the colour of the program before it.
     pub(super) is_law: bool,
 }
 
@@ -102,9 +102,13 @@ impl Chart {
         *svg += &line("axis", (LEFT, TOP), (LEFT, BOTTOM));
         *svg += &text(((LEFT + RIGHT) / 2.0, BOTTOM + 36.0), "middle", "label", &self.x.label);
         *svg += &text((LEFT - 70.0, TOP - 8.0), "start", "label", &self.y.label);
-        for (idx, series) in self.series.iter().enumerate() {
-            series.draw(COLOURS[idx % COLOURS.len()], (&x, &y), svg);
-            legend(idx, series, svg);
+        let mut n_programs = 0;
+        for (idx, series) in self.series.iter().filter(|series| !series.points.is_empty()).enumerate() {
+            n_programs += usize::from(!series.is_law);
+            // A law has the colour of the program before it.
+            let colour = COLOURS[n_programs.saturating_sub(1) % COLOURS.len()];
+            series.draw(colour, (&x, &y), svg);
+            legend(idx, series, colour, svg);
         }
     }
 }
@@ -130,10 +134,10 @@ impl Series {
     }
 }
 
-fn legend(idx: usize, series: &Series, svg: &mut String) {
+fn legend(idx: usize, series: &Series, colour: &str, svg: &mut String) {
     let left = LEFT + LEGEND_WIDTH * (idx % LEGEND_PER_ROW) as f64;
     let y = BOTTOM + 52.0 + LEGEND_ROW_HEIGHT * (idx / LEGEND_PER_ROW) as f64;
-    let stroke = series.stroke(COLOURS[idx % COLOURS.len()]);
+    let stroke = series.stroke(colour);
     let right = left + 24.0;
     *svg += &format!("<line class=\"line\" {stroke} x1=\"{left}\" y1=\"{y}\" x2=\"{right}\" y2=\"{y}\"/>\n");
     *svg += &text((right + 6.0, y + 4.0), "start", "key", &series.name);
@@ -167,8 +171,11 @@ impl Ruler {
         }
         match scale {
             Scale::Linear => (min, max) = (0.0, if max > 0.0 { max * 1.05 } else { 1.0 }),
-            Scale::Log if min == max => (min, max) = (min / 2.0, max * 2.0),
-            Scale::Log => {}
+            // Whole powers of two, so that both ends have a tick.
+            Scale::Log => {
+                (min, max) = (min.log2().floor().exp2(), max.log2().ceil().exp2());
+                max = max.max(2.0 * min);
+            }
         }
         Self { scale, min, max, from, to }
     }

@@ -140,8 +140,9 @@ impl Roofline {
         Some(format!("{gigabytes:.1} GB/s read from {mib} MiB, {giga:.0} GOP/s of {instruction}"))
     }
 
-    pub(super) fn to_json(&self) -> Value {
+    pub(super) fn to_json(&self, n_threads: usize) -> Value {
         json!({
+            "threads": n_threads,
             "read_bytes": size_of_val(self.data.as_slice()),
             "bytes_per_second": self.bandwidth.map(Limit::to_json),
             "instruction": self.peak.map(|(instruction, _)| instruction),

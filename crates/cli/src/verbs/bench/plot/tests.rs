@@ -53,6 +53,17 @@ fn charts_are_well_formed_and_show_every_point() {
 }
 
 #[test]
+fn a_law_has_the_colour_of_its_program_and_who_has_no_points_no_place() {
+    let mut two = chart(&["ours", "law", "theirs", "absent"], &[(1.0, 2.0), (2.0, 3.0)], Scale::Log);
+    two.series[3].points.clear();
+    let drawn = svg(&[two]);
+    let colours: Vec<_> = drawn.lines().filter(|line| line.starts_with("<polyline")).collect();
+    assert_eq!(colours.len(), 3);
+    assert!(colours[0].contains("#0072b2") && colours[1].contains("#0072b2") && colours[2].contains("#d55e00"));
+    assert!(colours[1].contains("stroke-dasharray") && !drawn.contains("absent"), "{drawn}");
+}
+
+#[test]
 fn no_number_breaks_a_chart() {
     let cases: [&[(f64, f64)]; 5] =
         [&[], &[(0.0, 0.0)], &[(5.0, 5.0)], &[(f64::NAN, f64::INFINITY), (1.0, 2.0)], &[(1e-9, 1e12), (1e9, 1e-12)]];
@@ -80,6 +91,7 @@ fn places_lie_inside_of_the_axes_in_order() {
 fn ticks_are_round_and_few() {
     let ticks = |scale, min, max| Ruler::new(scale, [min, max].into_iter(), (0.0, 1.0)).ticks();
     assert_eq!(ticks(Scale::Log, 1.0, 64.0), [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0]);
+    assert_eq!(ticks(Scale::Log, 17.0, 30.0), [16.0, 32.0]);
     assert_eq!(ticks(Scale::Linear, 3.0, 10.0), [0.0, 5.0, 10.0]);
     for (min, max) in [(1.0, 1e9), (0.001, 0.002), (100.0, 32_768.0)] {
         for scale in [Scale::Linear, Scale::Log] {

@@ -16,6 +16,14 @@ const BENCH: &str = r#"[
     "n_depth": 64, "avg_ns": 34116926, "avg_ts": 100.5, "samples_ts": [ 100.5 ] }
 ]"#;
 
+/// `llama-batched-bench -npp 1 -ntg 4 -npl 2,4 -c 1024 --output-format jsonl` of the same build, a model of random
+/// weights; a line of another kind added.
+const BATCHED: &str = r#"{"n_kv_max": 1024, "n_batch": 2048, "n_ubatch": 512, "flash_attn": -1, "is_pp_shared": 0, "n_gpu_layers": -1, "n_threads": 2, "n_threads_batch": 2, "pp": 1, "tg": 4, "pl": 2, "n_kv": 10, "t_pp": 0.049281, "speed_pp": 40.583591, "t_tg": 0.019004, "speed_tg": 420.963989, "t": 0.068285, "speed": 146.445038}
+{"n_kv_max": 1024, "n_batch": 2048, "n_ubatch": 512, "flash_attn": -1, "is_pp_shared": 0, "n_gpu_layers": -1, "n_threads": 2, "n_threads_batch": 2, "pp": 1, "tg": 4, "pl": 4, "n_kv": 20, "t_pp": 0.017797, "speed_pp": 224.756973, "t_tg": 0.001840, "speed_tg": 8695.652344, "t": 0.019637, "speed": 1018.485535}
+
+llama_perf_context_print: load time = 1 ms
+"#;
+
 const PREFILL_16: Figure = Figure::Prefill { depth: 0, tokens: 16 };
 const DECODE_4: Figure = Figure::Decode { sequences: 1, depth: 0, tokens: 4 };
 
@@ -51,8 +59,8 @@ fn each_of_its_programs_is_asked_what_it_can_do() {
 
 #[test]
 fn lines_of_the_batched_bench_are_found_among_others() {
-    let line = r#"{"n_kv_max": 2048, "n_batch": 2048, "n_ubatch": 512, "flash_attn": -1, "is_pp_shared": 0, "n_gpu_layers": -1, "n_threads": 2, "n_threads_batch": 2, "pp": 1, "tg": 4, "pl": 8, "n_kv": 40, "t_pp": 0.012, "speed_pp": 610.1, "t_tg": 0.25, "speed_tg": 128.5, "t": 0.262, "speed": 152.6}"#;
-    let samples = parse_batched(&format!("\n{line}\n\nllama_perf_context_print: load time = 1 ms\n"));
-    assert_eq!(samples, [(Figure::Decode { sequences: 8, depth: 0, tokens: 4 }, 128.5)]);
+    let samples = parse_batched(BATCHED);
+    let decode = |sequences| Figure::Decode { sequences, depth: 0, tokens: 4 };
+    assert_eq!(samples, [(decode(2), 420.963989), (decode(4), 8695.652344)]);
     assert_eq!(parse_batched("nothing"), []);
 }
