@@ -103,6 +103,8 @@ sweeps() {
     shown "$first" --rounds "$rounds" --prompt "$prompts" --batch "$batches" --plot "$out/benchmarks-sweep.svg" "${peers[@]}"
     printf '### Threads\n\n'
     shown "$first" --rounds "$rounds" --threads "1,$(nproc)" --batch 1,8 "${peers[@]}"
+    printf '### One foreign busy thread\n\n'
+    shown "$first" --rounds "$rounds" --foreign 0,1 --batch 1 "${peers[@]}"
 }
 
 sets() {

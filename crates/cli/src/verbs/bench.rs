@@ -6,6 +6,7 @@
 
 mod compare;
 mod figure;
+mod foreign;
 mod growth;
 mod limits;
 mod make_model;

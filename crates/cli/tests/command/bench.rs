@@ -55,7 +55,8 @@ fn bench_measures_what_it_says() {
 fn every_setting_of_a_sweep_has_its_rows_and_its_line_in_the_plot() {
     let home = Home::new();
     let plot = home.path("sweep.svg");
-    let sweep = ["--threads", "1,2", "--kernels", "generic", "--plot", plot.to_str().unwrap(), "--json"];
+    let sweep =
+        ["--threads", "1,2", "--kernels", "generic", "--foreign", "0,1", "--plot", plot.to_str().unwrap(), "--json"];
     let args =
         [&["bench", home.model(), "--rounds", "2", "--prompt", "4,8", "--generate", "2", "--depth", "16"], &sweep[..]];
     let report = home.ballast(&args.concat()).json();
@@ -65,11 +66,14 @@ fn every_setting_of_a_sweep_has_its_rows_and_its_line_in_the_plot() {
             let row = row(&report, &fields);
             assert_eq!(row["programs"][0]["samples"].as_array().unwrap().len(), 2, "{row}");
         }
-        median(row(&report, &json!({ "figure": "decode", "depth": 16, "threads": threads })), 0);
+        for foreign in [0, 1] {
+            let fields = json!({ "figure": "decode", "depth": 16, "threads": threads, "foreign_threads": foreign });
+            median(row(&report, &fields), 0);
+        }
     }
     let svg = std::fs::read_to_string(plot).unwrap();
     assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"), "{svg}");
-    assert!(svg.contains("ballast, 1 t, generic") && svg.contains("ballast, 2 t, generic"), "{svg}");
+    assert!(svg.contains("ballast, 1 t, generic") && svg.contains("ballast, 2 t, generic, 1 foreign"), "{svg}");
 }
 
 #[test]

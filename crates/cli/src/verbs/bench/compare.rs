@@ -1,6 +1,7 @@
 //! `ballast bench MODEL`: rounds of ours and of peers in turn, over a sweep of settings.
 
 use super::figure::Figure;
+use super::foreign::Foreign;
 use super::peer::{Program, Question};
 use super::phases::Phases;
 use super::plot::{self, Axis, Chart, Scale, Series};
@@ -19,8 +20,11 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-/// Most settings of one run: threads times kernel sets.
+/// Most settings of one run: threads times kernel sets times foreign threads.
 const SETTINGS_MAX: usize = 64;
+
+/// Most foreign threads: more than that is no shared machine.
+const FOREIGN_MAX: usize = 1_024;
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct CompareArgs {
@@ -35,6 +39,9 @@ pub(super) struct CompareArgs {
     /// Our kernel sets [default: the best this CPU has; `ballast info` lists them].
     #[arg(long, value_name = "NAME,NAME..", value_delimiter = ',')]
     kernels: Vec<String>,
+    /// Busy threads of another program on the same cores: what a shared machine does to each program.
+    #[arg(long, value_name = "N,N..", value_delimiter = ',', default_value = "0")]
+    foreign: Vec<usize>,
     /// Rounds; figures are medians over them.
     #[arg(long, value_name = "N", default_value_t = NonZeroUsize::new(5).expect("five is not zero"))]
     rounds: NonZeroUsize,
@@ -126,17 +133,21 @@ impl Comparison {
         };
         let mut rooflines: Rooflines = self.settings.iter().map(new).collect();
         let bar = progress::steps("bench", n_rounds * self.settings.len() * self.programs.len());
-        for _ in 0..n_rounds {
+        for round_idx in 0..n_rounds {
             for (setting_idx, setting) in self.settings.iter().enumerate() {
                 rooflines.entry(setting.n_threads).and_modify(Roofline::measure);
-                for (column_idx, program) in self.programs.iter().enumerate() {
-                    let question = self.question(setting);
+                let foreign = Foreign::start(setting.n_foreign);
+                for turn in 0..self.programs.len() {
+                    // Another program begins each time: the first of a round may find caches that another left.
+                    let column_idx = (turn + round_idx) % self.programs.len();
+                    let (program, question) = (&self.programs[column_idx], self.question(setting));
                     report.add(setting_idx, column_idx, program.round(&question));
                     if starts {
                         report.add(setting_idx, column_idx, startup::round(program, &question));
                     }
                     bar.inc(1);
                 }
+                drop(foreign);
             }
         }
         bar.finish_and_clear();
@@ -203,6 +214,7 @@ impl Comparison {
             "depth": self.phases.depth,
             "threads": self.settings.iter().map(|setting| setting.n_threads).collect::<Vec<_>>(),
             "kernels": self.settings.iter().map(|setting| setting.kernels.clone()).collect::<Vec<_>>(),
+            "foreign_threads": self.settings.iter().map(|setting| setting.n_foreign).collect::<Vec<_>>(),
             "load_options": self.load,
             "weights_bytes_per_token": self.cost.weights_bytes,
             "peers": self.programs[1..].iter().map(|program| file_name(program.path())).collect::<Vec<_>>(),
@@ -224,14 +236,21 @@ fn settings(args: &CompareArgs, machine: &Machine) -> Result<Vec<Setting>, Failu
         [] => machine.kernel_sets.first().map(|&name| name.to_owned()).into_iter().collect(),
         given => given.to_vec(),
     };
-    let with_threads = |&n_threads: &usize| {
-        let setting = move |kernels: &String| Setting { n_threads, kernels: kernels.clone() };
-        kernels.iter().map(setting).collect::<Vec<_>>()
-    };
-    let settings: Vec<Setting> = threads.iter().flat_map(with_threads).collect();
+    if let Some(got) = args.foreign.iter().find(|&&n| n > FOREIGN_MAX) {
+        return Err(Failure::usage(format!("--foreign: expected at most {FOREIGN_MAX}, got {got}")));
+    }
+    let mut settings = Vec::new();
+    for &n_threads in &threads {
+        for kernels in &kernels {
+            let setting = |&n_foreign: &usize| Setting { n_threads, kernels: kernels.clone(), n_foreign };
+            settings.extend(args.foreign.iter().map(setting));
+        }
+    }
     if settings.len() > SETTINGS_MAX {
         let got = settings.len();
-        return Err(Failure::usage(format!("--threads, --kernels: expected at most {SETTINGS_MAX} pairs, got {got}")));
+        return Err(Failure::usage(format!(
+            "--threads, --kernels, --foreign: expected at most {SETTINGS_MAX} settings, got {got}"
+        )));
     }
     Ok(settings)
 }
@@ -269,10 +288,11 @@ fn chart(report: &Report, (title, x): (&str, &str), place: &dyn Fn(Figure) -> Op
 
 fn series_name(report: &Report, setting_idx: usize, column_idx: usize) -> String {
     let name = &report.columns[column_idx].name;
-    let Setting { n_threads, kernels } = &report.settings[setting_idx];
+    let Setting { n_threads, kernels, n_foreign } = &report.settings[setting_idx];
+    let foreign = if *n_foreign > 0 { format!(", {n_foreign} foreign") } else { String::new() };
     match (report.settings.len(), column_idx) {
         (1, _) => name.clone(),
-        (_, 0) => format!("{name}, {n_threads} t, {kernels}"),
-        (_, _) => format!("{name}, {n_threads} t"),
+        (_, 0) => format!("{name}, {n_threads} t, {kernels}{foreign}"),
+        (_, _) => format!("{name}, {n_threads} t{foreign}"),
     }
 }

@@ -110,7 +110,7 @@ impl Args {
         if self.generate == 0 {
             return Err(Failure::usage("--generate: expected at least 1, got 0"));
         }
-        Ok(Setting { n_threads: self.threads.map_or(machine.usable_cpus, NonZeroUsize::get), kernels })
+        Ok(Setting { n_threads: self.threads.map_or(machine.usable_cpus, NonZeroUsize::get), kernels, n_foreign: 0 })
     }
 
     /// Runs every curve's rounds, the programs in turn.

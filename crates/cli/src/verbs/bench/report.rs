@@ -12,7 +12,19 @@ pub(super) struct Setting {
     pub(super) n_threads: usize,
     /// Our kernel set; peers choose theirs.
     pub(super) kernels: String,
+    /// Busy threads of another program on the same cores.
+    pub(super) n_foreign: usize,
 }
+
+/// A part of a setting, as tables show it.
+type Part = fn(&Setting) -> String;
+
+/// The parts of a setting, with their headings.
+const PARTS: [(&str, Part); 3] = [
+    ("threads", |setting| setting.n_threads.to_string()),
+    ("kernels", |setting| setting.kernels.clone()),
+    ("foreign threads", |setting| setting.n_foreign.to_string()),
+];
 
 /// A program and what it said of itself.
 #[derive(Clone, Debug)]
@@ -105,8 +117,12 @@ impl Report {
     }
 
     pub(super) fn table(&self) -> Table {
-        let has_settings = self.settings.len() > 1;
-        let mut table = Table::new(if has_settings { &["", "threads", "kernels"] } else { &[""] });
+        // What is the same in every row is in the caption.
+        let differs =
+            |value: fn(&Setting) -> String| self.settings.iter().any(|s| value(s) != value(&self.settings[0]));
+        let parts: Vec<_> = PARTS.into_iter().filter(|(_, value)| differs(*value)).collect();
+        let mut table = Table::new(&[""]);
+        table.heading.extend(parts.iter().map(|(name, _)| (*name).to_owned()));
         table.heading.extend([self.columns[0].name.clone(), "share of roof".to_owned()]);
         for column in &self.columns[1..] {
             table.heading.extend([column.name.clone(), format!("{} / {}", self.columns[0].name, column.name)]);
@@ -114,9 +130,7 @@ impl Report {
         for row in &self.rows {
             let setting = &self.settings[row.setting_idx];
             let mut cells = vec![row.figure.words()];
-            if has_settings {
-                cells.extend([setting.n_threads.to_string(), setting.kernels.clone()]);
-            }
+            cells.extend(parts.iter().map(|(_, value)| value(setting)));
             cells.extend([row.cell(0), row.share().map_or(String::new(), |share| format!("{:.0} %", share * 100.0))]);
             for column_idx in 1..self.columns.len() {
                 let ratio = row.ratio(column_idx).map_or(String::new(), |ratio| format!("{ratio:.2}"));
@@ -153,6 +167,7 @@ impl Report {
         fields["unit"] = json!(row.figure.unit().name());
         fields["threads"] = json!(setting.n_threads);
         fields["kernels"] = json!(setting.kernels);
+        fields["foreign_threads"] = json!(setting.n_foreign);
         fields["roof_tokens_per_second"] = json!(row.roof.map(|roof| roof.tokens_per_second));
         fields["roof_is_memory"] = json!(row.roof.map(|roof| roof.is_memory));
         fields["share_of_roof"] = json!(row.share());
@@ -171,7 +186,7 @@ mod tests {
     const PREFILL: Figure = Figure::Prefill { depth: 0, tokens: 64 };
 
     fn report() -> Report {
-        let setting = |n_threads| Setting { n_threads, kernels: "generic".to_owned() };
+        let setting = |n_threads| Setting { n_threads, kernels: "generic".to_owned(), n_foreign: 0 };
         let column = |name: &str| Column { name: name.to_owned(), version: None };
         Report::new(vec![setting(1), setting(2)], vec![column("ballast"), column("llama.cpp")])
     }
@@ -200,8 +215,7 @@ mod tests {
         }
         report.rows[0].roof = Some(Roof { tokens_per_second: 80.0, is_memory: true });
         let cells = &report.table().rows[0];
-        let expected =
-            ["prefill 64, tokens/s", "1", "generic", "20.0 (10.0 to 30.0)", "25 %", "5.00 (4.00 to 30.0)", "4.00"];
+        let expected = ["prefill 64, tokens/s", "1", "20.0 (10.0 to 30.0)", "25 %", "5.00 (4.00 to 30.0)", "4.00"];
         assert_eq!(cells[..], expected);
         let row = &report.to_json()["rows"][0];
         assert_eq!((&row["share_of_roof"], &row["programs"][1]["ratio_ours_to_it"]), (&0.25.into(), &4.0.into()));
@@ -213,10 +227,10 @@ mod tests {
         let mut report = report();
         report.add(0, 0, told(&[(PREFILL, Ok(10.0))]));
         report.add(0, 1, RoundTold::failed(&[PREFILL], "crashed"));
-        assert_eq!(report.table().rows[0][5..], ["failed: crashed", ""]);
+        assert_eq!(report.table().rows[0][4..], ["failed: crashed", ""]);
         assert_eq!(report.our_failure(), None);
         report.add(0, 1, told(&[(PREFILL, Ok(5.0))]));
-        assert_eq!(report.table().rows[0][5..], ["5.00 (5.00 to 5.00), 1 of 2 failed: crashed", "2.00"]);
+        assert_eq!(report.table().rows[0][4..], ["5.00 (5.00 to 5.00), 1 of 2 failed: crashed", "2.00"]);
         report.add(0, 0, RoundTold::failed(&[PREFILL], "no"));
         assert_eq!(report.our_failure(), Some("no"));
     }
@@ -225,6 +239,6 @@ mod tests {
     fn what_a_program_does_not_tell_is_not_measured() {
         let mut report = report();
         report.add(0, 0, told(&[(LOAD, Ok(1.0))]));
-        assert_eq!(report.table().rows[0][4..], ["", "not measured", ""]);
+        assert_eq!(report.table().rows[0][3..], ["", "not measured", ""]);
     }
 }

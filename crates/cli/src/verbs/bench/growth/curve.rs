@@ -176,7 +176,7 @@ mod tests {
     /// A report of decoding at these batches, at these seconds a step.
     fn report(times: &[(usize, f64)]) -> Report {
         let column = Column { name: "ballast".to_owned(), version: None };
-        let setting = Setting { n_threads: 1, kernels: "generic".to_owned() };
+        let setting = Setting { n_threads: 1, kernels: "generic".to_owned(), n_foreign: 0 };
         let mut report = Report::new(vec![setting], vec![column]);
         for &(sequences, seconds) in times {
             let figure = Figure::Decode { sequences, depth: 0, tokens: 4 };
