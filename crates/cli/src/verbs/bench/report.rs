@@ -54,21 +54,29 @@ pub(super) struct Report {
 
 impl Row {
     pub(super) fn spread(&self, column_idx: usize) -> Option<Spread> {
-        let values: Vec<f64> =
-            self.samples[column_idx].iter().filter_map(|sample| sample.as_ref().ok().copied()).collect();
-        Spread::of(&values)
+        Spread::of(&self.values(column_idx))
+    }
+
+    /// The values of a column, in the order of the rounds.
+    pub(super) fn values(&self, column_idx: usize) -> Vec<f64> {
+        self.samples[column_idx].iter().filter_map(|sample| sample.as_ref().ok().copied()).collect()
+    }
+
+    /// Why a column lacks a value.
+    pub(super) fn reason(&self, column_idx: usize) -> Option<&str> {
+        self.samples[column_idx].iter().find_map(|sample| sample.as_ref().err()).map(String::as_str)
     }
 
     fn cell(&self, column_idx: usize) -> String {
-        let samples = &self.samples[column_idx];
-        let reasons: Vec<&String> = samples.iter().filter_map(|sample| sample.as_ref().err()).collect();
-        match (self.spread(column_idx), reasons.first()) {
+        let unit = self.figure.unit();
+        match (self.spread(column_idx), self.reason(column_idx)) {
             (None, None) => "not measured".to_owned(),
             (None, Some(why)) => format!("failed: {why}"),
-            (Some(spread), None) => self.figure.unit().show(spread),
+            (Some(spread), None) => unit.show(spread),
             (Some(spread), Some(why)) => {
-                let shown = self.figure.unit().show(spread);
-                format!("{shown}, {} of {} failed: {why}", reasons.len(), samples.len())
+                let n_rounds = self.samples[column_idx].len();
+                let n_failed = n_rounds - self.values(column_idx).len();
+                format!("{}, {n_failed} of {n_rounds} failed: {why}", unit.show(spread))
             }
         }
     }
@@ -113,7 +121,7 @@ impl Report {
 
     /// Whether a program of ours has failed at anything.
     pub(super) fn our_failure(&self) -> Option<&str> {
-        self.rows.iter().flat_map(|row| &row.samples[0]).find_map(|sample| sample.as_ref().err()).map(String::as_str)
+        self.rows.iter().find_map(|row| row.reason(0))
     }
 
     pub(super) fn table(&self) -> Table {

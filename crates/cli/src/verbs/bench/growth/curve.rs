@@ -30,28 +30,43 @@ pub(super) struct Curve {
 #[derive(Debug)]
 struct ProgramCurve {
     program: String,
-    /// Seconds of a step, by place.
-    times: Vec<(f64, Spread)>,
+    /// By place.
+    times: Vec<Time>,
+    /// Places without a time, and why.
+    failed: Vec<(f64, String)>,
     fit: Option<Line>,
+}
+
+/// Seconds of a step at a place.
+#[derive(Debug)]
+struct Time {
+    x: f64,
+    samples: Vec<f64>,
+    spread: Spread,
 }
 
 impl Curve {
     pub(super) fn of(name: &'static str, law: Law, parts: &[(&Report, Place<'_>)]) -> Self {
         let columns = parts.first().map(|(report, _)| report.columns.as_slice()).unwrap_or_default();
         let line = |(column_idx, program): (usize, String)| {
-            let mut times = Vec::new();
+            let (mut times, mut failed) = (Vec::new(), Vec::new());
             for (report, place) in parts {
                 for row in &report.rows {
-                    let (Some((x, n_tokens)), Some(rate)) = (place(row.figure), row.spread(column_idx)) else {
-                        continue;
-                    };
-                    let seconds = |rate: f64| n_tokens / rate;
-                    let (median, min, max) = (seconds(rate.median), seconds(rate.max), seconds(rate.min));
-                    times.push((x, Spread { median, min, max }));
+                    let Some((x, n_tokens)) = place(row.figure) else { continue };
+                    let samples: Vec<f64> = row.values(column_idx).iter().map(|rate| n_tokens / rate).collect();
+                    match Spread::of(&samples) {
+                        Some(spread) => times.push(Time { x, samples, spread }),
+                        None => failed.extend(row.reason(column_idx).map(|why| (x, why.to_owned()))),
+                    }
                 }
             }
-            times.sort_by(|a, b| a.0.total_cmp(&b.0));
-            ProgramCurve::new(program, times, law)
+            times.sort_by(|a, b| a.x.total_cmp(&b.x));
+            let points: Vec<Point> = times.iter().map(Time::point).collect();
+            let fit = match law {
+                Law::Linear => Line::fit(&points),
+                Law::Proportional => Line::fit_through_origin(&points),
+            };
+            ProgramCurve { program, times, failed, fit }
         };
         let names = columns.iter().map(|column| column.name.clone()).enumerate();
         Self { name, law, lines: names.map(line).collect() }
@@ -97,13 +112,14 @@ impl Curve {
     }
 
     pub(super) fn to_json(&self) -> Value {
+        let time = |time: &Time| json!({ "x": time.x, "seconds": time.spread.to_json(), "samples": time.samples });
         let program = |line: &ProgramCurve| {
-            let time = |(x, time): &(f64, Spread)| json!({ "x": x, "seconds": time.to_json() });
             let law = line.fit.map(|fit| json!({ "intercept": fit.intercept, "slope": fit.slope }));
             let bend = line.fit.and_then(|fit| fit.bend(&line.points()));
             json!({
                 "program": line.program,
                 "points": line.times.iter().map(time).collect::<Vec<_>>(),
+                "failed": line.failed.iter().map(|(x, why)| json!({ "x": x, "why": why })).collect::<Vec<_>>(),
                 "law": law,
                 "bend": bend.map(|(at, ratio)| json!({ "x": at.x, "times_the_law": ratio })),
             })
@@ -129,18 +145,15 @@ impl Curve {
     }
 }
 
-impl ProgramCurve {
-    fn new(program: String, times: Vec<(f64, Spread)>, law: Law) -> Self {
-        let mut line = Self { program, times, fit: None };
-        line.fit = match law {
-            Law::Linear => Line::fit(&line.points()),
-            Law::Proportional => Line::fit_through_origin(&line.points()),
-        };
-        line
+impl Time {
+    fn point(&self) -> Point {
+        Point { x: self.x, y: self.spread.median }
     }
+}
 
+impl ProgramCurve {
     fn points(&self) -> Vec<Point> {
-        self.times.iter().map(|&(x, time)| Point { x, y: time.median }).collect()
+        self.times.iter().map(Time::point).collect()
     }
 }
 
@@ -149,18 +162,23 @@ pub(super) fn table(curves: &[Curve]) -> Table {
     let mut table = Table::new(&["curve", "at", "program", "ms (least to most)", "law, ms", "times the law"]);
     for curve in curves {
         for line in &curve.lines {
-            for (x, time) in &line.times {
+            let start = |x: f64| {
+                let axis = format!("{}, {}", curve.name, curve.unit());
+                vec![axis, significant(curve.place(x)), line.program.clone()]
+            };
+            for Time { x, spread, .. } in &line.times {
                 let ms = |seconds: f64| significant(seconds * 1e3);
-                let shown = format!("{} ({} to {})", ms(time.median), ms(time.min), ms(time.max));
+                let shown = format!("{} ({} to {})", ms(spread.median), ms(spread.min), ms(spread.max));
                 let law = line.fit.map(|fit| fit.at(*x));
-                table.rows.push(vec![
-                    format!("{}, {}", curve.name, curve.unit()),
-                    significant(curve.place(*x)),
-                    line.program.clone(),
-                    shown,
-                    law.map_or(String::new(), ms),
-                    law.map_or(String::new(), |law| format!("{:.2}", time.median / law)),
-                ]);
+                let ratio = law.map_or(String::new(), |law| format!("{:.2}", spread.median / law));
+                let mut row = start(*x);
+                row.extend([shown, law.map_or(String::new(), ms), ratio]);
+                table.rows.push(row);
+            }
+            for (x, why) in &line.failed {
+                let mut row = start(*x);
+                row.extend([format!("failed: {why}"), String::new(), String::new()]);
+                table.rows.push(row);
             }
         }
     }
@@ -224,6 +242,16 @@ mod tests {
         assert_eq!(words, ["size, ballast: 2.00 times the ms to read the weights at measured bandwidth; no bend"]);
         let chart = curve.chart();
         assert_eq!((chart.series.len(), chart.series[1].is_law), (2, true));
+    }
+
+    #[test]
+    fn a_place_that_failed_tells_why() {
+        let mut failing = report(&[(1, 0.002)]);
+        failing.add(0, 0, RoundTold::failed(&[Figure::Decode { sequences: 2, depth: 0, tokens: 4 }], "no memory"));
+        let curve = Curve::of("size", Law::Linear, &[(&failing, &|_| Some((1.0, 1.0)))]);
+        let cells: Vec<_> = table(std::slice::from_ref(&curve)).rows.into_iter().map(|mut row| row.remove(3)).collect();
+        assert_eq!(cells, ["2.00 (2.00 to 2.00)", "failed: no memory"]);
+        assert_eq!(curve.to_json()["programs"][0]["failed"][0]["why"], "no memory");
     }
 
     #[test]
