@@ -55,8 +55,7 @@ fn bench_measures_what_it_says() {
 fn every_setting_of_a_sweep_has_its_rows_and_its_line_in_the_plot() {
     let home = Home::new();
     let plot = home.path("sweep.svg");
-    let sweep =
-        ["--threads", "1,2", "--kernels", "generic", "--foreign", "0,1", "--plot", plot.to_str().unwrap(), "--json"];
+    let sweep = ["--threads", "1,2", "--kernels", "generic", "--plot", plot.to_str().unwrap(), "--json"];
     let args =
         [&["bench", home.model(), "--rounds", "2", "--prompt", "4,8", "--generate", "2", "--depth", "16"], &sweep[..]];
     let report = home.ballast(&args.concat()).json();
@@ -66,14 +65,21 @@ fn every_setting_of_a_sweep_has_its_rows_and_its_line_in_the_plot() {
             let row = row(&report, &fields);
             assert_eq!(row["programs"][0]["samples"].as_array().unwrap().len(), 2, "{row}");
         }
-        for foreign in [0, 1] {
-            let fields = json!({ "figure": "decode", "depth": 16, "threads": threads, "foreign_threads": foreign });
-            median(row(&report, &fields), 0);
-        }
+        median(row(&report, &json!({ "figure": "decode", "depth": 16, "threads": threads })), 0);
     }
     let svg = std::fs::read_to_string(plot).unwrap();
     assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"), "{svg}");
-    assert!(svg.contains("ballast, 1 t, generic") && svg.contains("ballast, 2 t, generic, 1 foreign"), "{svg}");
+    assert!(svg.contains("ballast, 1 t, generic") && svg.contains("ballast, 2 t, generic"), "{svg}");
+}
+
+#[test]
+fn foreign_threads_are_a_setting_of_their_own() {
+    let home = Home::new();
+    let small = ["--rounds", "1", "--prompt", "4", "--generate", "0", "--threads", "1"];
+    let ran = home.ballast(&[&["bench", home.model()], &small[..], &["--foreign", "0,1"]].concat());
+    assert!(ran.stdout.contains("foreign threads") && !ran.stdout.contains("  kernels  "), "{ran:?}");
+    assert_eq!(ran.stdout.matches("prefill 4, tokens/s").count(), 2, "{ran:?}");
+    home.ballast(&["bench", home.model(), "--foreign", "100000"]).fails(2, "--foreign");
 }
 
 #[test]
