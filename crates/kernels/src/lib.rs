@@ -34,6 +34,7 @@ mod generic;
 mod isa;
 mod kv;
 mod lanes;
+pub mod limits;
 mod packed;
 mod panel;
 mod product;
