@@ -39,6 +39,7 @@ pub(crate) fn attend<S: Isa>(
     let mut idx = 0;
     while idx < n_queries {
         match n_queries - idx {
+            8.. if S::ROWS >= 8 => idx += score::<S, 8>(isa, &work, idx, scores),
             4.. => idx += score::<S, 4>(isa, &work, idx, scores),
             3 => idx += score::<S, 3>(isa, &work, idx, scores),
             2 => idx += score::<S, 2>(isa, &work, idx, scores),
