@@ -30,6 +30,7 @@ mod generic;
 mod kv;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod lanes;
+pub mod limits;
 mod panel;
 mod set;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
