@@ -3,7 +3,7 @@
 //! - [`Gguf`]: an opened model, one file or several, mapped into memory; [`Gguf::parse`] is the parser alone.
 //! - [`Metadata`], [`Value`]: what the file says about itself. Strings stay bytes until they are asked for as text.
 //! - [`TensorInfo`], [`TensorType`]: what tensors there are, how they are stored and where.
-//! - [`Writer`]: makes version 3 files.
+//! - [`Writer`]: makes version 3 files; [`StreamWriter`] makes those that are larger than memory.
 //! - [`limits`]: every bound on what a file may claim.
 //!
 //! Whatever the bytes, the answer is a checked header or a [`GgufError`]. A file truncated by another process while it
@@ -31,6 +31,7 @@ mod mapped;
 mod metadata;
 mod name_index;
 mod reader;
+mod stream_writer;
 mod tensor;
 mod tensor_type;
 mod value;
@@ -40,6 +41,7 @@ pub use error::GgufError;
 pub use file::Gguf;
 pub use header::Header;
 pub use metadata::Metadata;
+pub use stream_writer::{PlannedTensor, StreamWriter};
 pub use tensor::TensorInfo;
 pub use tensor_type::TensorType;
 pub use value::{Array, StringArray, Text, Value, ValueType};

@@ -7,7 +7,8 @@ use crate::limits::{
 };
 use crate::name_index::NameIndex;
 use crate::reader::{Field, Of};
-use crate::{Array, GgufError, Metadata, TensorType, Value, encode, tensor};
+use crate::stream_writer::PlannedTensor;
+use crate::{Array, GgufError, Metadata, TensorType, Value, encode};
 use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -19,15 +20,9 @@ const VERSION: u32 = 3;
 #[derive(Clone, Debug, Default)]
 pub struct Writer<'a> {
     entries: Vec<(String, Value)>,
-    tensors: Vec<Tensor<'a>>,
-}
-
-#[derive(Clone, Debug)]
-struct Tensor<'a> {
-    name: String,
-    shape: Vec<u64>,
-    tensor_type: TensorType,
-    data: Cow<'a, [u8]>,
+    tensors: Vec<PlannedTensor>,
+    /// The bytes of each tensor.
+    data: Vec<Cow<'a, [u8]>>,
 }
 
 impl<'a> Writer<'a> {
@@ -51,7 +46,8 @@ impl<'a> Writer<'a> {
         tensor_type: TensorType,
         data: impl Into<Cow<'a, [u8]>>,
     ) -> &mut Self {
-        self.tensors.push(Tensor { name: name.to_owned(), shape: shape.to_vec(), tensor_type, data: data.into() });
+        self.tensors.push(PlannedTensor { name: name.to_owned(), shape: shape.to_vec(), tensor_type });
+        self.data.push(data.into());
         self
     }
 
@@ -81,57 +77,70 @@ impl<'a> Writer<'a> {
     /// # Errors
     /// As [`Writer::to_bytes`], or if `out` fails.
     pub fn write_to(&self, out: &mut impl Write) -> Result<(), GgufError> {
-        let alignment = self.check()?;
-        let header = self.header(alignment);
+        let alignment = check(&self.entries, &self.tensors)?;
+        for (tensor, data) in self.tensors.iter().zip(&self.data) {
+            let (expected, got) = (tensor.n_bytes()?, data.len() as u64);
+            if expected != got {
+                return Err(GgufError::WrongDataLen { name: tensor.name.clone(), expected, got });
+            }
+        }
+        let header = header(&self.entries, &self.tensors, alignment)?;
         self.write_parts(&header, alignment, out).map_err(|source| GgufError::Write { source })
-    }
-
-    fn header(&self, alignment: u64) -> Vec<u8> {
-        let mut out = MAGIC.to_vec();
-        out.extend(VERSION.to_le_bytes());
-        out.extend((self.tensors.len() as u64).to_le_bytes());
-        out.extend((self.entries.len() as u64).to_le_bytes());
-        for (key, value) in &self.entries {
-            encode::string(key.as_bytes(), &mut out);
-            encode::value(value, &mut out);
-        }
-        let mut offset = 0u64;
-        for tensor in &self.tensors {
-            encode::string(tensor.name.as_bytes(), &mut out);
-            out.extend(u32::try_from(tensor.shape.len()).expect("at most DIMS_MAX").to_le_bytes());
-            out.extend(tensor.shape.iter().flat_map(|dim| dim.to_le_bytes()));
-            out.extend(tensor.tensor_type.id().to_le_bytes());
-            out.extend(offset.to_le_bytes());
-            offset += (tensor.data.len() as u64).next_multiple_of(alignment);
-        }
-        out
     }
 
     fn write_parts(&self, header: &[u8], alignment: u64, out: &mut impl Write) -> io::Result<()> {
         write_padded(header, alignment, out)?;
-        self.tensors.iter().try_for_each(|tensor| write_padded(&tensor.data, alignment, out))
-    }
-
-    fn check(&self) -> Result<u64, GgufError> {
-        at_most(METADATA_ENTRIES_MAX, self.entries.len(), Field { what: "metadata count", of: Of::File })?;
-        at_most(TENSORS_MAX, self.tensors.len(), Field { what: "tensor count", of: Of::File })?;
-        for (key, value) in &self.entries {
-            check_name(KEY_BYTES_MAX, key, Field { what: "key", of: Of::Key(key) })?;
-            check_value(value, Field { what: "value", of: Of::Key(key) })?;
-        }
-        self.tensors.iter().try_for_each(check_tensor)?;
-        let name = |idx: usize| self.tensors[idx].name.as_str();
-        NameIndex::new(self.tensors.len(), name)
-            .map_err(|idx| GgufError::DuplicateTensor { name: name(idx).to_owned(), offset: 0 })?;
-        let key = |idx: usize| self.entries[idx].0.as_str();
-        NameIndex::new(self.entries.len(), key)
-            .map_err(|idx| GgufError::DuplicateKey { key: key(idx).to_owned(), offset: 0 })?;
-        let alignment = self.entries.iter().filter(|(key, _)| key == ALIGNMENT_KEY).cloned().collect();
-        alignment_of(&Metadata::new(alignment)?).map(u64::from)
+        self.data.iter().try_for_each(|data| write_padded(data, alignment, out))
     }
 }
 
-fn write_padded(bytes: &[u8], alignment: u64, out: &mut impl Write) -> io::Result<()> {
+/// Everything before the data, without padding behind it. The parts have been checked.
+pub(crate) fn header(
+    entries: &[(String, Value)],
+    tensors: &[PlannedTensor],
+    alignment: u64,
+) -> Result<Vec<u8>, GgufError> {
+    let mut out = MAGIC.to_vec();
+    out.extend(VERSION.to_le_bytes());
+    out.extend((tensors.len() as u64).to_le_bytes());
+    out.extend((entries.len() as u64).to_le_bytes());
+    for (key, value) in entries {
+        encode::string(key.as_bytes(), &mut out);
+        encode::value(value, &mut out);
+    }
+    let mut offset = 0u64;
+    for tensor in tensors {
+        encode::string(tensor.name.as_bytes(), &mut out);
+        out.extend(u32::try_from(tensor.shape.len()).expect("at most DIMS_MAX").to_le_bytes());
+        out.extend(tensor.shape.iter().flat_map(|dim| dim.to_le_bytes()));
+        out.extend(tensor.tensor_type.id().to_le_bytes());
+        out.extend(offset.to_le_bytes());
+        offset += tensor.n_bytes()?.next_multiple_of(alignment);
+    }
+    Ok(out)
+}
+
+/// The alignment of a file of these parts, if it would be well-formed.
+pub(crate) fn check(entries: &[(String, Value)], tensors: &[PlannedTensor]) -> Result<u64, GgufError> {
+    at_most(METADATA_ENTRIES_MAX, entries.len(), Field { what: "metadata count", of: Of::File })?;
+    at_most(TENSORS_MAX, tensors.len(), Field { what: "tensor count", of: Of::File })?;
+    for (key, value) in entries {
+        check_name(KEY_BYTES_MAX, key, Field { what: "key", of: Of::Key(key) })?;
+        check_value(value, Field { what: "value", of: Of::Key(key) })?;
+    }
+    tensors.iter().try_for_each(check_tensor)?;
+    let name = |idx: usize| tensors[idx].name.as_str();
+    NameIndex::new(tensors.len(), name)
+        .map_err(|idx| GgufError::DuplicateTensor { name: name(idx).to_owned(), offset: 0 })?;
+    let key = |idx: usize| entries[idx].0.as_str();
+    NameIndex::new(entries.len(), key)
+        .map_err(|idx| GgufError::DuplicateKey { key: key(idx).to_owned(), offset: 0 })?;
+    let alignment = entries.iter().filter(|(key, _)| key == ALIGNMENT_KEY).cloned().collect();
+    alignment_of(&Metadata::new(alignment)?).map(u64::from)
+}
+
+/// Writes bytes, and zeros behind them up to a multiple of the alignment.
+pub(crate) fn write_padded(bytes: &[u8], alignment: u64, out: &mut impl Write) -> io::Result<()> {
     let n_bytes = bytes.len() as u64;
     let padding = n_bytes.next_multiple_of(alignment) - n_bytes;
     out.write_all(bytes)?;
@@ -175,13 +184,12 @@ fn check_array(array: &Array, field: Field<'_>, depth: usize) -> Result<(), Gguf
     Ok(())
 }
 
-fn check_tensor(tensor: &Tensor<'_>) -> Result<(), GgufError> {
-    let Tensor { name, shape, tensor_type, data } = tensor;
+fn check_tensor(tensor: &PlannedTensor) -> Result<(), GgufError> {
+    let PlannedTensor { name, shape, .. } = tensor;
     check_name(TENSOR_NAME_BYTES_MAX, name, Field { what: "name", of: Of::Tensor(name) })?;
     if shape.is_empty() || shape.len() > DIMS_MAX {
         let got = u32::try_from(shape.len()).unwrap_or(u32::MAX);
         return Err(GgufError::BadDimCount { name: name.clone(), offset: 0, max: DIMS_MAX, got });
     }
-    let (expected, got) = (tensor::tensor_bytes(name, shape, *tensor_type, 0)?, data.len() as u64);
-    if expected == got { Ok(()) } else { Err(GgufError::WrongDataLen { name: name.clone(), expected, got }) }
+    tensor.n_bytes().map(|_| ())
 }
