@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "in tests an unwrap is an assertion")]
 
+#[path = "command/bench.rs"]
+mod bench;
 #[path = "command/chat.rs"]
 mod chat;
 #[path = "command/exits.rs"]

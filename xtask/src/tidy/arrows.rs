@@ -7,7 +7,18 @@ use toml::Table;
 
 /// The only arrows there are: a crate, and our crates that it may depend on.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("ballast-cli", &["ballast", "ballast-backend", "ballast-gguf", "ballast-server", "ballast-store"]),
+    (
+        "ballast-cli",
+        &[
+            "ballast",
+            "ballast-backend",
+            "ballast-gguf",
+            "ballast-kernels",
+            "ballast-server",
+            "ballast-store",
+            "ballast-threads",
+        ],
+    ),
     (
         "ballast",
         &[

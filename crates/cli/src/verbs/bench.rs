@@ -1,100 +1,99 @@
-//! `ballast bench`: how fast a model runs here, and how fast a peer runs it in the same rounds.
+//! `ballast bench`: how fast a model runs here, how fast a peer runs it in the same rounds, and what this machine could
+//! do at most.
 //!
-//! Every round is a fresh process, ours and the peer's in turn, so that both see the same machine in the same minutes
+//! Every round is a fresh process, ours and the peers' in turn, so that all see the same machine in the same minutes
 //! and peak memory is a whole process's. What is printed are medians over the rounds, with the spread.
 
+mod compare;
+mod figure;
+mod foreign;
+mod growth;
+mod limits;
+mod make_model;
+mod meter;
 mod peer;
+mod phases;
+mod plot;
 mod process;
 mod report;
+mod roofline;
 mod round;
+mod startup;
+mod statistics;
+mod table;
 
 use crate::failure::Failure;
-use crate::options::{LoadArgs, ModelArg};
-use crate::{output, progress};
-use clap::{Args as ClapArgs, ValueEnum};
-use report::Report;
-use std::path::PathBuf;
+use crate::output;
+use clap::{Args as ClapArgs, Subcommand, ValueEnum};
+use serde_json::Value;
+use std::path::Path;
+use table::Table;
 
 #[derive(Debug, ClapArgs)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(after_help = "Examples, a sweep beside a peer and the same against another build:\n  \
+    ballast bench default --prompt 64,512,4096 --batch 1,8,32 --peer llama-bench --plot sweep.svg\n  \
+    ballast bench default --threads 1,2 --peer ballast:old/ballast --json\n\
+    A model called like one of the commands is told by its path: ./limits")]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    verb: Option<Verb>,
     #[command(flatten)]
-    model: ModelArg,
-    /// Tokens of the prompt in the prefill phase.
-    #[arg(long, value_name = "TOKENS", default_value_t = 512)]
-    prompt_tokens: usize,
-    /// Tokens generated in the decode phases.
-    #[arg(long, value_name = "TOKENS", default_value_t = 128)]
-    decode_tokens: usize,
-    /// Sequences of the batched decode phase.
-    #[arg(long, value_name = "N", default_value_t = 8)]
-    sequences: usize,
-    /// Rounds; figures are medians over them.
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    rounds: usize,
-    /// llama.cpp's `llama-bench`, to measure side by side.
-    #[arg(long, value_name = "PATH")]
-    peer: Option<PathBuf>,
-    /// How to print the result.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
-    /// Print one JSON object; the same as --format json.
-    #[arg(long)]
-    json: bool,
-    /// Run one round in this process and print it as JSON: what the parent process calls.
-    #[arg(long, hide = true)]
-    one_round: bool,
-    #[command(flatten)]
-    load: LoadArgs,
+    compare: compare::CompareArgs,
 }
 
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Measure what this machine can do at most: bandwidth, arithmetic, fork and join.
+    Limits(limits::Args),
+    /// Measure how the time of a token grows with context, batch and model, and where it leaves its law.
+    Growth(growth::Args),
+    /// Write a model of a given shape with random weights.
+    MakeModel(make_model::Args),
+    /// Run one round in this process and print it as JSON: what the other verbs start.
+    #[command(hide = true)]
+    Round(round::Args),
+}
+
+/// How a result is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
+    /// Columns for a terminal.
     Text,
+    /// One JSON object with every sample.
     Json,
+    /// A table for a document.
     Markdown,
 }
 
 impl Args {
     pub(crate) fn run(self) -> Result<(), Failure> {
-        self.check()?;
-        let located = self.model.locate()?;
-        let options = self.load.options()?;
-        let phases = round::Phases {
-            prompt_tokens: self.prompt_tokens,
-            decode_tokens: self.decode_tokens,
-            n_sequences: self.sequences,
-        };
-        if self.one_round {
-            return output::json(&round::run(located.path(), &options, phases)?);
-        }
-        let mut report = Report::new(located.path(), &options, phases)?;
-        let bar = progress::steps("bench", self.rounds);
-        for _ in 0..self.rounds {
-            report.add_ours(process::run_ourselves()?)?;
-            if let Some(peer) = &self.peer {
-                report.add_peer(peer::run(peer, located.path(), report.n_threads(), phases)?);
-            }
-            bar.inc(1);
-        }
-        bar.finish_and_clear();
-        match self.format {
-            _ if self.json => output::json(&report.to_json()),
-            Format::Json => output::json(&report.to_json()),
-            Format::Markdown => output::write(&report.to_markdown()),
-            Format::Text => output::write(&report.to_text()),
+        match self.verb {
+            None => self.compare.run(),
+            Some(Verb::Limits(args)) => args.run(),
+            Some(Verb::Growth(args)) => args.run(),
+            Some(Verb::MakeModel(args)) => args.run(),
+            Some(Verb::Round(args)) => args.run(),
         }
     }
+}
 
-    fn check(&self) -> Result<(), Failure> {
-        let figures = [
-            ("--prompt-tokens", self.prompt_tokens),
-            ("--decode-tokens", self.decode_tokens),
-            ("--sequences", self.sequences),
-            ("--rounds", self.rounds),
-        ];
-        match figures.into_iter().find(|(_, value)| *value == 0) {
-            Some((name, _)) => Err(Failure::usage(format!("{name}: expected at least 1, got 0"))),
-            None => Ok(()),
-        }
+impl Format {
+    /// `--json` is short for `--format json`.
+    fn or_json(self, json: bool) -> Self {
+        if json { Self::Json } else { self }
     }
+}
+
+fn print(format: Format, json: &Value, caption: &str, table: &Table) -> Result<(), Failure> {
+    match format {
+        Format::Json => output::json(json),
+        Format::Text => output::write(&format!("{caption}\n{}", table.to_text())),
+        Format::Markdown => output::write(&format!("{caption}\n\n{}", table.to_markdown())),
+    }
+}
+
+fn write_file(path: &Path, text: &str) -> Result<(), Failure> {
+    std::fs::write(path, text)
+        .map_err(|error| Failure::failed(format!("{} cannot be written", path.display())).because(error.to_string()))
 }

@@ -1,4 +1,4 @@
-//! The verbs that look into a model: logits, gguf, perplexity, show, info, check, bench.
+//! The verbs that look into a model: logits, gguf, perplexity, show, info, check.
 
 use crate::support::{Home, comma_separated, ids};
 use ballast_gguf::TensorType;
@@ -231,35 +231,4 @@ fn check_tells_by_its_exit_code() {
     std::fs::remove_dir_all(home.data_dir()).unwrap();
     std::fs::write(home.data_dir(), "a file where the directory should be").unwrap();
     assert!(!is_ok(&check(&[]), "data directory"));
-}
-
-#[test]
-fn bench_measures_what_it_says() {
-    let home = Home::new();
-    let args = ["--rounds", "1", "--prompt-tokens", "8", "--decode-tokens", "4", "--sequences", "2"];
-    let report = home.json("bench", &[&args[..], &["--json"]].concat());
-    assert_eq!(report["n_rounds"], 1);
-    let setting = &report["setting"];
-    assert_eq!(
-        (&setting["prompt_tokens"], &setting["decode_tokens"], &setting["sequences"]),
-        (&json!(8), &json!(4), &json!(2))
-    );
-    for figure in
-        ["prefill_tokens_per_second", "decode_tokens_per_second", "batched_decode_tokens_per_second", "load_ms"]
-    {
-        let [median, min, max] = numbers(&report["ours"][figure])[..] else { panic!("{figure} in {report}") };
-        assert!(0.0 < min && min <= median && median <= max, "{figure} in {report}");
-    }
-    assert_eq!(report["peer"], Value::Null);
-    let text = home.ballast(&[&["bench", home.model()], &args[..]].concat());
-    assert!(text.stdout.contains("decode, tokens/s"), "{text:?}");
-    let table = home.ballast(&[&["bench", home.model()], &args[..], &["--format", "markdown"]].concat());
-    assert!(table.stdout.contains("|---|"), "{table:?}");
-}
-
-#[test]
-fn bench_fails_when_the_peer_cannot_be_run() {
-    let home = Home::new();
-    let args = ["bench", home.model(), "--rounds", "1", "--prompt-tokens", "8", "--decode-tokens", "4"];
-    home.ballast(&[&args[..], &["--peer", "/nowhere/llama-bench"]].concat()).fails(1, "llama-bench");
 }
