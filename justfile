@@ -63,7 +63,8 @@ peer:
 oracles:
     BALLAST_ORACLES=all .ci/run
 
-# Figures for docs/BENCHMARKS.md, beside a peer: just benchmarks PATH-TO-llama-bench MODEL..
+# Figures for docs/BENCHMARKS.md, beside peers: just benchmarks FOLDER-OF-THE-PEER MODEL..; the folder is what
+# `just peer` prints.
 benchmarks peer *models:
     scripts/benchmarks.sh {{peer}} {{models}}
 

@@ -1,28 +1,154 @@
 #!/usr/bin/env bash
-# Writes docs/BENCHMARKS.md: `ballast bench` beside a peer, in interleaved rounds, for every model file given.
+# Writes docs/BENCHMARKS.md and its plots: the machine's limits, every model beside its peers in interleaved rounds,
+# sweeps, our kernel sets beside peers built for the same instructions, and growth. No figure is typed by hand. Takes
+# hours on two cores, and wants a quiet machine.
 #
-#     scripts/benchmarks.sh PATH-TO-llama-bench MODEL.gguf..
+#     scripts/benchmarks.sh LLAMA_BIN MODEL.gguf..
+#
+# LLAMA_BIN is the folder that scripts/peer.sh prints. The first model is the one that sweeps, sets and growth are
+# shown with, and gives its tokenizer to models of random weights.
+#
+# ROUNDS             rounds of a table; default 5
+# ONLY               pieces to write, of: limits models sweeps sets growth; default all
+# OUT                folder of the document; default docs
+# WORK               folder for models of random weights and for candle; default $HOME/.cache/ballast-bench
+# SHAPES             shapes of random weights; default "135m 0.5b 1b 3b"
+# PROMPTS BATCHES    lengths and sequences of the sweeps
+# CONTEXTS           contexts of growth
+# LLAMA_BIN_AVX512   programs of `scripts/peer.sh .. avx512`; without it that set is shown alone
+# LLAMA_BIN_AVX2     programs of `scripts/peer.sh .. avx2`
+# BALLAST            the program to measure; default: built here
+# CANDLE             the program of bench/candle; default: built here. "none" leaves candle out
 set -eu -o pipefail
 cd "$(dirname "$0")/.."
-peer=$1
+llama=${1:?usage: scripts/benchmarks.sh LLAMA_BIN MODEL.gguf..}
+first=${2:?usage: scripts/benchmarks.sh LLAMA_BIN MODEL.gguf..}
 shift
-cargo build --release --quiet
-ballast=${CARGO_TARGET_DIR:-target}/release/ballast
-out=docs/BENCHMARKS.md
+rounds=${ROUNDS:-5} only=${ONLY:-limits models sweeps sets growth} out=${OUT:-docs}
+work=${WORK:-$HOME/.cache/ballast-bench}
+shapes=${SHAPES:-135m 0.5b 1b 3b}
+prompts=${PROMPTS:-64,128,512,4096} batches=${BATCHES:-1,4,8,16,32}
+contexts=${CONTEXTS:-512,1024,2048,4096,8192,16384,32768}
+mkdir -p "$work" "$out"
+
+if [ -n "${BALLAST:-}" ]; then
+    ballast=$BALLAST
+else
+    cargo build --release --quiet
+    ballast=${CARGO_TARGET_DIR:-target}/release/ballast
+fi
+candle=${CANDLE:-}
+if [ -z "$candle" ]; then
+    CARGO_TARGET_DIR=$work/candle RUSTFLAGS="-C target-cpu=native" \
+        cargo build --release --locked --quiet --manifest-path bench/candle/Cargo.toml
+    candle=$work/candle/release/bench-candle
+fi
+peers=(--peer "llama:$llama/llama-bench")
+both=("${peers[@]}")
+[ "$candle" = none ] || both+=(--peer "candle:$candle")
+
+# shown COMMAND..: the command as a person would type it, then its table. A piece that fails says so and leaves the
+# others.
+shown() {
+    local word
+    printf '    ballast bench'
+    for word in "$@"; do
+        case $word in
+            *:*/*) printf ' %s:%s' "${word%%:*}" "${word##*/}" ;;
+            */*) printf ' %s' "${word##*/}" ;;
+            *) printf ' %s' "$word" ;;
+        esac
+    done
+    printf '\n\n'
+    "$ballast" bench "$@" --format markdown || printf '\nThis run failed.\n'
+    printf '\n'
+}
+
+wants() { case " $only " in *" $1 "*) true ;; *) false ;; esac; }
+
+# random_model SHAPE TYPE: makes the file if it is not there, and prints its path.
+random_model() {
+    local path=$work/random-$1-$2.gguf
+    if [ ! -e "$path" ]; then
+        "$ballast" bench make-model --shape "$1" --type "$2" --like "$first" "$path.new" >&2
+        mv "$path.new" "$path"
+    fi
+    echo "$path"
+}
+
+limits() {
+    printf '## Limits\n\nWhat the machine can do at most, whatever the program; the roof of every table below is made of such figures.\n\n'
+    shown limits
+}
+
+models() {
+    printf '## Models\n\n'
+    local model shape type
+    for model in "$@"; do
+        printf '### %s\n\n' "$(basename "$model" .gguf)"
+        shown "$model" --rounds "$rounds" --startup "${both[@]}"
+    done
+    for shape in 1b 3b; do
+        case " $shapes " in *" $shape "*) ;; *) continue ;; esac
+        for type in Q4_0 Q8_0; do
+            model=$(random_model "$shape" "$type")
+            printf '### Random weights, %s, %s\n\n' "$shape" "$type"
+            shown "$model" --rounds "$rounds" --generate 32 --batch 1,8 "${peers[@]}"
+        done
+    done
+}
+
+sweeps() {
+    printf '## Sweeps\n\n![Sweep](benchmarks-sweep.svg)\n\n'
+    shown "$first" --rounds "$rounds" --prompt "$prompts" --batch "$batches" --plot "$out/benchmarks-sweep.svg" "${peers[@]}"
+    printf '### Threads\n\n'
+    shown "$first" --rounds "$rounds" --threads "1,$(nproc)" --batch 1,8 "${peers[@]}"
+    printf '### One foreign busy thread\n\n'
+    shown "$first" --rounds "$rounds" --foreign 0,1 --batch 1 "${peers[@]}"
+}
+
+sets() {
+    printf '## Kernel sets\n\nEach beside a peer that was built for the same instructions, where one is given.\n\n'
+    local set peer
+    for set in $("$ballast" info --json | tr ',[]' '\n\n\n' | sed -n 's/^ *"\(x86_64-[^"]*\|aarch64-[^"]*\|generic\)"$/\1/p' | sort -u); do
+        peer=""
+        case $set in
+            x86_64-avx2) peer=${LLAMA_BIN_AVX2:-} ;;
+            x86_64-avx512-vnni) peer=${LLAMA_BIN_AVX512:-} ;;
+        esac
+        printf '### %s\n\n' "$set"
+        if [ -n "$peer" ]; then
+            shown "$first" --rounds "$rounds" --kernels "$set" --batch 1,8 --peer "llama:$peer/llama-bench"
+        else
+            shown "$first" --rounds "$rounds" --kernels "$set" --batch 1,8
+        fi
+    done
+}
+
+growth() {
+    printf '## Growth\n\n![Growth](benchmarks-growth.svg)\n\n'
+    local shape models=()
+    for shape in $shapes; do
+        models+=("$(random_model "$shape" Q4_0)" "$(random_model "$shape" Q8_0)")
+    done
+    shown growth "${models[@]}" --rounds "$rounds" --contexts "$contexts" --plot "$out/benchmarks-growth.svg" "${peers[@]}"
+}
+
 {
     cat <<'TEXT'
 # Benchmarks
 
 Printed by `scripts/benchmarks.sh`; no figure here is typed by hand. Every round is a fresh process, ours and the
-peer's in turn. A ratio above 1 is more of the thing: good for tokens per second, bad for time and memory. What a
-program does not report is "not measured". The machine is shared with others: the spread shows how much.
+peers' in turn. A ratio above 1 is more of the thing: good for tokens per second, bad for time and memory. The share of
+the roof is what we reach of what this machine could do at most: bytes over measured bandwidth, or operations over
+measured peak, whichever takes longer. What a program does not report is "not measured". The machine is shared with
+others: the spread shows how much.
 
 TEXT
     echo "Commit $(git rev-parse --short HEAD), $(rustc --version | cut -d ' ' -f 1,2), $(uname -sr), $(date -u +%Y-%m-%d)."
-    for model in "$@"; do
-        printf '\n## %s\n\n' "$(basename "$model" .gguf)"
-        printf '    ballast bench MODEL --peer llama-bench --rounds 5 --format markdown\n\n'
-        "$ballast" bench "$model" --peer "$peer" --rounds 5 --format markdown
+    echo
+    for piece in limits models sweeps sets growth; do
+        if wants "$piece"; then "$piece" "$@"; fi
     done
-} > "$out.new"
-mv "$out.new" "$out"
+} > "$out/BENCHMARKS.md.new"
+mv "$out/BENCHMARKS.md.new" "$out/BENCHMARKS.md"
