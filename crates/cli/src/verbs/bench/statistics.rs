@@ -110,6 +110,14 @@ mod tests {
     }
 
     #[test]
+    fn short_places_count_as_much_as_long_ones() {
+        let found =
+            Line::fit(&points(&[(1.0, 1.0), (2.0, 2.0), (4.0, 4.0), (100.0, 130.0), (1000.0, 1300.0)])).unwrap();
+        // By absolute errors the line would be a quarter off at the first point.
+        assert!((found.at(1.0) - 1.0).abs() < 0.1, "{found:?}");
+    }
+
+    #[test]
     fn there_is_no_line_where_points_do_not_give_one() {
         for bad in [&[][..], &[(1.0, 1.0)], &[(1.0, 1.0), (1.0, 2.0)], &[(1.0, 1.0), (2.0, 0.0)]] {
             assert_eq!(Line::fit(&points(bad)), None, "{bad:?}");
