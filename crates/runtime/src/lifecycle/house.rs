@@ -67,7 +67,7 @@ pub(super) struct House<M: Send + Sync + 'static> {
 }
 
 /// Loaded models of type `M`, shared by name. Clones are the same house.
-pub struct ModelHouse<M: Send + Sync + 'static>(Arc<House<M>>);
+pub struct ModelHouse<M: Send + Sync + 'static>(pub(super) Arc<House<M>>);
 
 impl<M: Send + Sync + 'static> Clone for ModelHouse<M> {
     fn clone(&self) -> Self {
