@@ -47,12 +47,15 @@ impl<M: Send + Sync + 'static> ModelHouse<M> {
         at(&self.0.lock().machine)
     }
 
-    /// Looks at every model that there is.
-    pub(crate) fn each_loaded(&self, mut at: impl FnMut(InstanceId, &M)) {
-        for (&id, seat) in &self.0.lock().seats {
-            if let Some(Ok(model)) = seat.outcome() {
-                at(id, model);
-            }
+    /// Looks at every seat, and at the model in it, if there is one.
+    ///
+    /// # Panics
+    /// If a seat is kept whose instance has gone.
+    pub(crate) fn each_seat(&self, mut at: impl FnMut(InstanceId, Option<&M>)) {
+        let inner = self.0.lock();
+        for (&id, seat) in &inner.seats {
+            assert!(inner.machine.has(id), "{id:?} has gone, and its seat is kept");
+            at(id, seat.outcome().and_then(|outcome| outcome.as_ref().ok()).map(|model| &**model));
         }
     }
 }

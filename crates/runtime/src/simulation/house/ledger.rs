@@ -31,6 +31,8 @@ struct Inner {
     timers: Vec<Timer<Played>>,
     /// Bytes of the models that there really are.
     alive: BTreeMap<InstanceId, u64>,
+    /// Loads that were given up when the present job began.
+    given_up: BTreeSet<InstanceId>,
     /// A job is carried out: models may be dropped.
     is_at_work: bool,
     is_quiet: bool,
@@ -47,6 +49,7 @@ impl Ledger {
             jobs: Vec::new(),
             timers: Vec::new(),
             alive: BTreeMap::new(),
+            given_up: BTreeSet::new(),
             is_at_work: false,
             is_quiet: false,
             wrong: Vec::new(),
@@ -91,8 +94,10 @@ impl Ledger {
         std::mem::take(&mut self.lock().timers)
     }
 
-    pub(super) fn carry_out(&self, job: Job) {
-        self.lock().is_at_work = true;
+    pub(super) fn carry_out(&self, job: Job, given_up: BTreeSet<InstanceId>) {
+        let mut inner = self.lock();
+        (inner.is_at_work, inner.given_up) = (true, given_up);
+        drop(inner);
         job();
         self.lock().is_at_work = false;
     }
@@ -105,7 +110,10 @@ impl Ledger {
         let may_fail =
             !inner.is_quiet && !(self.loading.is_steady && (order.version == 1 || inner.good.contains(&key)));
         let (panics, fails) = (inner.dice.chance(self.loading.panics), inner.dice.chance(self.loading.fails));
-        let is_given_up = pulse.beat().is_err();
+        let is_given_up = pulse.is_abandoned();
+        if is_given_up != inner.given_up.contains(&order.instance) {
+            inner.wrong.push(format!("{order:?} was given up, and not told so"));
+        }
         if may_fail && panics {
             drop(inner);
             resume_unwind(Box::new(Scripted));

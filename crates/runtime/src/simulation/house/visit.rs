@@ -5,7 +5,9 @@ use super::played::{Loaded, Played, Scripted};
 use super::scenario::{Course, NAMES, Opening, Plan, Scenario};
 use crate::confine::Call;
 use crate::instance_pool::{AcquireError, Permit, PoolError};
-use crate::lifecycle::{InstanceId, Lease, LifecycleError, ModelHouse, ModelId, ModelPlan, ModelState, SwapMode};
+use crate::lifecycle::{
+    Glimpse, InstanceId, Job, Lease, LifecycleError, ModelHouse, ModelId, ModelPlan, ModelState, Stands, SwapMode,
+};
 use ballast_backend::{Clock, ReasonCode};
 use ballast_testkit::VirtualClock;
 use std::cell::{Cell, RefCell};
@@ -106,6 +108,13 @@ impl Around<'_> {
         let until = self.now() + time;
         self.timers.borrow_mut().push(Reverse((until, who)));
         poll_fn(|_| if self.now() >= until { Poll::Ready(()) } else { Poll::Pending }).await;
+    }
+
+    /// Carries out a load or a drop.
+    pub(super) fn carry_out(&self, job: Job) {
+        let is_given_up = |it: &Glimpse| it.stands == Stands::Abandoned;
+        let given_up = self.house.look(|machine| machine.glimpses().filter(is_given_up).map(|it| it.id).collect());
+        self.ledger.carry_out(job, given_up);
     }
 
     /// Whose sleep is over.

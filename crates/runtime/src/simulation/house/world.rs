@@ -162,7 +162,7 @@ impl<'a> World<'a> {
                 Coming::Job(idx) => {
                     let job = self.jobs[idx].take().expect("a job is carried out once");
                     self.trace.note(now, "carried out: job", idx, 0);
-                    self.around.ledger.carry_out(job);
+                    self.around.carry_out(job);
                 }
             }
         }
@@ -311,9 +311,7 @@ impl<'a> World<'a> {
 
     fn check(&self) {
         let mut pools: BTreeMap<InstanceId, PoolStats> = BTreeMap::new();
-        self.around.house.each_loaded(|id, model| {
-            pools.insert(id, model.pool.stats());
-        });
+        self.around.house.each_seat(|id, model| pools.extend(model.map(|model| (id, model.pool.stats()))));
         self.around.check_books(self.jobs.iter().flatten().count(), &pools);
     }
 
