@@ -259,8 +259,8 @@ pub(super) const TABLE: &[Mutant] = &[
     Mutant {
         name: "house: seats go with their instances",
         file: "lifecycle/errands.rs",
-        old: "        let Inner { machine, seats } = inner;\n        seats.retain(|&instance, _| machine.has(instance));\n",
-        new: "",
+        old: "        seats.retain(|&instance, _| machine.has(instance));\n",
+        new: "        drop((machine, seats));\n",
     },
     Mutant {
         name: "house: what comes late is not given out",
@@ -271,8 +271,8 @@ pub(super) const TABLE: &[Mutant] = &[
     Mutant {
         name: "house: who waits is woken",
         file: "lifecycle/errands.rs",
-        old: "        self.tell();\n        errands\n",
-        new: "        errands\n",
+        old: "        if is_news {\n",
+        new: "        if is_news && errands.len() == usize::MAX {\n",
     },
     Mutant {
         name: "house: a load without a thread has failed",
