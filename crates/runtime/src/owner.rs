@@ -12,7 +12,7 @@ use crate::telemetry::{FailureMode, Stage, Telemetry};
 use ballast_backend::{Clock, ErrorKind, GeneratorShape, LogitRows, Logits, ReasonCode};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::Duration;
 
 /// How long the last step may take to obey before its thread is left to itself.
@@ -27,6 +27,8 @@ pub(crate) enum Message {
     Opened { generation: u64, outcome: Opened },
     /// A step came back.
     Stepped { generation: u64, outcome: StepOutcome, job: StepJob },
+    /// A reader has made room for a sequence that waited for it.
+    Read,
     /// Nothing more comes: what is in flight may finish until then.
     Drain { until: Duration },
 }
@@ -83,6 +85,23 @@ impl Gauges {
 
 /// Begins to open the instance of a generation; its answer comes as [`Message::Opened`].
 pub(crate) type Opener = Box<dyn FnMut(u64) -> EngineThread + Send>;
+
+/// Wakes an owner whose reader has made room.
+#[derive(Clone, Debug)]
+pub(crate) struct Bell(SyncSender<Message>);
+
+impl Bell {
+    pub(crate) fn new(owner: SyncSender<Message>) -> Self {
+        Self(owner)
+    }
+
+    pub(crate) fn ring(&self) {
+        // An owner with a full inbox is awake, and one that has gone serves nobody.
+        if self.0.try_send(Message::Read).is_err() {
+            tracing::trace!("the owner is awake, or has gone");
+        }
+    }
+}
 
 /// The owner's state.
 pub(crate) struct Owner {
@@ -190,6 +209,8 @@ impl Owner {
             }
             Message::Opened { generation, outcome } => self.opened(generation, outcome, now),
             Message::Stepped { generation, outcome, job } => self.stepped(generation, &outcome, job, now),
+            // To be awake is enough: every turn looks at the readers.
+            Message::Read => {}
             Message::Drain { until } => self.drain_until = Some(self.drain_until.map_or(until, |at| at.min(until))),
         }
     }
@@ -343,7 +364,7 @@ impl Owner {
         loop {
             match self.inbox.recv_timeout(LAST_STEP_MAX) {
                 Ok(Message::Stepped { .. }) => return true,
-                Ok(Message::Submit(_) | Message::Opened { .. } | Message::Drain { .. }) => {}
+                Ok(Message::Submit(_) | Message::Opened { .. } | Message::Read | Message::Drain { .. }) => {}
                 Err(_) => return false,
             }
         }

@@ -4,7 +4,7 @@ use crate::breaker::{BreakerOptions, Cause, CircuitBreaker, PassGuard, Rejected,
 use crate::conductor::{Conductor, EngineState, Reopens, SupervisionOptions};
 use crate::engine_thread::{Begin, EngineThread, OpenEngine};
 use crate::events;
-use crate::owner::{Gauges, Message, Opener, Owner, usable};
+use crate::owner::{Bell, Gauges, Message, Opener, Owner, usable};
 use crate::scheduler::{SchedulerOptions, Terms};
 use crate::sequence::Sequence;
 use crate::telemetry::Telemetry;
@@ -168,6 +168,11 @@ impl Replica {
             TrySendError::Full(_) => NotTaken::Full,
             TrySendError::Disconnected(_) => NotTaken::Gone,
         })
+    }
+
+    /// What readers wake the owner with.
+    pub(crate) fn bell(&self) -> Bell {
+        Bell::new(self.outbox.clone())
     }
 
     /// Lets what is in flight finish until then, and no longer.

@@ -457,6 +457,12 @@ pub(super) const TABLE: &[Mutant] = &[
         new: "",
     },
     Mutant {
+        name: "stream: a read wakes who waits for the room",
+        file: "stream.rs",
+        old: "if self.receiver.capacity() == EVENTS_PER_STEP {",
+        new: "if self.receiver.capacity() == usize::MAX {",
+    },
+    Mutant {
         name: "pipeline: an engine whose context is too short is not asked",
         file: "pipeline.rs",
         old: " || approved.request().prompt.len() >= replica.shape.context_len {",
