@@ -511,6 +511,24 @@ pub(super) const TABLE: &[Mutant] = &[
         new: "Action::Interrupt => {}",
     },
     Mutant {
+        name: "routing: the old version answers for one that cannot be had",
+        file: "routing.rs",
+        old: "filter(|baseline| is_canary && baseline.is_up());",
+        new: "filter(|baseline| is_canary && !baseline.is_up());",
+    },
+    Mutant {
+        name: "routing: an arm is not replaced",
+        file: "routing.rs",
+        old: "matches!(self.plan, Plan::Canary(_)) && token.target_idx == CANARY_IDX;",
+        new: "token.target_idx == CANARY_IDX;",
+    },
+    Mutant {
+        name: "routing: what cannot be had has failed",
+        file: "routing.rs",
+        old: "let change = self.report(token, outcome, now);",
+        new: "self.release(token);\n        let change = None.filter(|_: &RolloutChange| (outcome, now) == (outcome, Duration::MAX));",
+    },
+    Mutant {
         name: "runtime: a drain closes the entrance",
         file: "runtime.rs",
         old: "        self.admission.close();\n",
