@@ -529,6 +529,18 @@ pub(super) const TABLE: &[Mutant] = &[
         new: "self.release(token);\n        let change = None.filter(|_: &RolloutChange| (outcome, now) == (outcome, Duration::MAX));",
     },
     Mutant {
+        name: "confine: waiting raises ranks",
+        file: "confine/jobs.rs",
+        old: "let turn_nanos = now.as_nanos() + self",
+        new: "let turn_nanos = self",
+    },
+    Mutant {
+        name: "confine: ranks count",
+        file: "confine/jobs.rs",
+        old: "let turn_nanos = now.as_nanos() + self.options.age_step.as_nanos() * u128::from(rank.0);",
+        new: "let turn_nanos = now.as_nanos().max(u128::from(rank.0));",
+    },
+    Mutant {
         name: "runtime: a drain closes the entrance",
         file: "runtime.rs",
         old: "        self.admission.close();\n",
