@@ -34,7 +34,7 @@ mod steps;
 mod words;
 
 #[cfg(test)]
-pub(crate) use books::{Glimpse, Stands};
+pub(crate) use books::{Glimpse, LockProbe, Stands};
 pub use error::{Held, LifecycleError};
 pub use house::{Job, ModelHouse, Spawn, spawn_thread};
 pub use lease::Lease;

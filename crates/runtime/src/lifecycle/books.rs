@@ -1,7 +1,9 @@
 //! What tests look at: every instance as it stands, and what must hold of all of them at any time.
 
+use super::house::House;
 use super::{InstanceId, Lifecycle, LifecycleOptions, ModelHouse, ModelId, Phase};
 use std::collections::BTreeSet;
+use std::sync::{Arc, Weak};
 
 /// An instance as it stands.
 #[derive(Clone, Debug)]
@@ -41,7 +43,20 @@ impl Glimpse {
     }
 }
 
+/// Knows of a house whether its lock is held, without keeping the house.
+pub(crate) struct LockProbe<M: Send + Sync + 'static>(Weak<House<M>>);
+
+impl<M: Send + Sync + 'static> LockProbe<M> {
+    pub(crate) fn is_locked(&self) -> bool {
+        self.0.upgrade().is_some_and(|house| house.is_locked())
+    }
+}
+
 impl<M: Send + Sync + 'static> ModelHouse<M> {
+    pub(crate) fn lock_probe(&self) -> LockProbe<M> {
+        LockProbe(Arc::downgrade(&self.0))
+    }
+
     /// Looks at the machine.
     pub(crate) fn look<T>(&self, at: impl FnOnce(&Lifecycle) -> T) -> T {
         at(&self.0.lock().machine)

@@ -320,6 +320,11 @@ impl<M: Send + Sync + 'static> House<M> {
         self.changed_async.notify_waiters();
     }
 
+    #[cfg(test)]
+    pub(super) fn is_locked(&self) -> bool {
+        self.inner.try_lock().is_err()
+    }
+
     /// A panic under the lock is a broken invariant; what is whole goes on.
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner<M>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)

@@ -4,19 +4,20 @@ use super::super::dice::Dice;
 use super::played::{Loaded, Played, Scripted};
 use super::scenario::Loading;
 use crate::instance_pool::{InstancePool, PoolOptions, Timer};
-use crate::lifecycle::{InstanceId, Job, LoadOrder, LoadPart, ModelId, ModelPlan};
+use crate::lifecycle::{InstanceId, Job, LoadOrder, LoadPart, LockProbe, ModelId, ModelPlan};
 use ballast_backend::{EngineError, ErrorKind, Pulse};
 use ballast_testkit::VirtualClock;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::panic::resume_unwind;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// The books of a house.
 pub(super) struct Ledger {
     pub(super) clock: VirtualClock,
     pub(super) pool: PoolOptions,
     loading: Loading,
+    lock: OnceLock<LockProbe<Loaded>>,
     inner: Mutex<Inner>,
 }
 
@@ -55,11 +56,16 @@ impl Ledger {
             wrong: Vec::new(),
             n_loads: 0,
         };
-        Self { clock, pool, loading, inner: Mutex::new(inner) }
+        Self { clock, pool, loading, lock: OnceLock::new(), inner: Mutex::new(inner) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on models are not to be dropped while this is locked.
+    pub(super) fn watch(&self, lock: LockProbe<Loaded>) {
+        assert!(self.lock.set(lock).is_ok(), "a ledger belongs to one house");
     }
 
     pub(super) fn note_plan(&self, model: &ModelId, plan: ModelPlan) {
@@ -138,8 +144,12 @@ impl Ledger {
 
     /// A model was dropped.
     pub(super) fn note_dropped(&self, instance: InstanceId) {
+        let is_locked = self.lock.get().is_some_and(LockProbe::is_locked);
         let mut inner = self.lock();
         inner.alive.remove(&instance);
+        if is_locked {
+            inner.wrong.push(format!("{instance:?} was dropped while the house was locked"));
+        }
         if !inner.is_at_work && !std::thread::panicking() {
             inner.wrong.push(format!("{instance:?} was dropped by a caller"));
         }

@@ -63,6 +63,7 @@ impl<'a> World<'a> {
             Box::new(move |job| spawner.spawn(job)),
             move |order, pulse| loader.load(order, pulse),
         );
+        ledger.watch(house.lock_probe());
         let ids = Around::names(scenario);
         for (id, plan) in ids.iter().zip(&scenario.models) {
             ledger.note_plan(id, *plan);
