@@ -3,6 +3,7 @@
 //! One loop: hear what has come, ask what to do, do it, sleep until something comes or time is up. The engine itself
 //! lives on a thread of its own (`engine_thread.rs`), so that one that hangs keeps neither requests nor their readers.
 
+use crate::bell::Bell;
 use crate::conductor::{Action, Conductor, End, EngineState, Heard, StepEnd};
 use crate::engine_thread::{EngineThread, Opened, OwnedShare, StepJob, StepOutcome};
 use crate::events;
@@ -12,7 +13,7 @@ use crate::telemetry::{FailureMode, Stage, Telemetry};
 use ballast_backend::{Clock, ErrorKind, GeneratorShape, LogitRows, Logits, ReasonCode};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 /// How long the last step may take to obey before its thread is left to itself.
@@ -86,23 +87,6 @@ impl Gauges {
 /// Begins to open the instance of a generation; its answer comes as [`Message::Opened`].
 pub(crate) type Opener = Box<dyn FnMut(u64) -> EngineThread + Send>;
 
-/// Wakes an owner whose reader has made room.
-#[derive(Clone, Debug)]
-pub(crate) struct Bell(SyncSender<Message>);
-
-impl Bell {
-    pub(crate) fn new(owner: SyncSender<Message>) -> Self {
-        Self(owner)
-    }
-
-    pub(crate) fn ring(&self) {
-        // An owner with a full inbox is awake, and one that has gone serves nobody.
-        if self.0.try_send(Message::Read).is_err() {
-            tracing::trace!("the owner is awake, or has gone");
-        }
-    }
-}
-
 /// The owner's state.
 pub(crate) struct Owner {
     pub(crate) conductor: Conductor<Sequence>,
@@ -113,6 +97,8 @@ pub(crate) struct Owner {
     pub(crate) opener: Option<Opener>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) inbox: Receiver<Message>,
+    /// What readers wake it with.
+    pub(crate) bell: Bell,
     pub(crate) gauges: Arc<Gauges>,
     /// Memory of the last step, to be used again.
     pub(crate) spare: Option<StepJob>,
@@ -210,7 +196,7 @@ impl Owner {
             Message::Opened { generation, outcome } => self.opened(generation, outcome, now),
             Message::Stepped { generation, outcome, job } => self.stepped(generation, &outcome, job, now),
             // To be awake is enough: every turn looks at the readers.
-            Message::Read => {}
+            Message::Read => self.bell.heard(),
             Message::Drain { until } => self.drain_until = Some(self.drain_until.map_or(until, |at| at.min(until))),
         }
     }

@@ -1,7 +1,7 @@
 //! The reader's end of a request.
 
+use crate::bell::Bell;
 use crate::governance::Approved;
-use crate::owner::Bell;
 use crate::pipeline::{self, Route};
 use crate::runtime::Inner;
 use crate::sequence::EVENTS_PER_STEP;
@@ -187,7 +187,8 @@ mod tests {
             [(2, 1, &[true]), (2, 2, &[false, true]), (4, 3, &[true, false, false]), (8, 3, &[false, false, false])];
         for (room, n_events, rings) in cases {
             let ((sender, receiver), (outbox, inbox)) = (mpsc::channel(room), sync_channel(8));
-            let mut stream = TokenStream::new((receiver, Bell::new(outbox)), Canceller::default(), 1, None);
+            let bell = Bell::new(outbox);
+            let mut stream = TokenStream::new((receiver, bell.clone()), Canceller::default(), 1, None);
             for _ in 0..n_events {
                 let token = TokenEvent { token: TokenId(7), text: String::new(), logprob: None };
                 sender.try_send(Event::Token(token)).unwrap();
@@ -195,6 +196,7 @@ mod tests {
             for (nth, &expected) in rings.iter().enumerate() {
                 assert!(stream.next_blocking().is_some());
                 let rang = matches!(inbox.try_recv(), Ok(Message::Read));
+                bell.heard();
                 assert_eq!(rang, expected, "read {nth} of {n_events} among {room}");
             }
         }
