@@ -92,13 +92,13 @@ pub(super) const TABLE: &[Mutant] = &[
         name: "pool: what comes back is handed on",
         file: "instance_pool.rs",
         old: "        let changed = change(&mut state);\n        let news = self.settle(&mut state);\n",
-        new: "        let changed = change(&mut state);\n        let news = News { told: Vec::new(), gone: Vec::new() };\n",
+        new: "        let changed = change(&mut state);\n        let news = News::<I> { told: Vec::new(), gone: Vec::new() };\n",
     },
     Mutant {
         name: "pool: what was lost is noticed before somebody asks",
         file: "instance_pool.rs",
         old: "        let news = self.settle(&mut state);\n        let asked",
-        new: "        let news = News { told: Vec::new(), gone: Vec::new() };\n        let asked",
+        new: "        let news = News::<I> { told: Vec::new(), gone: Vec::new() };\n        let asked",
     },
     Mutant {
         name: "lifecycle: one load at a time",

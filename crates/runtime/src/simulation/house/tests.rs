@@ -46,7 +46,7 @@ const ENDS: [&str; 14] = [
 #[test]
 fn two_hundred_thousand_visits_keep_every_promise() {
     // The same setting as for requests, of which there are five times as many.
-    let n_visits = setting("BALLAST_REQUESTS").map_or(VISITS, |n| (n / 5).max(PER_SEED * 16));
+    let n_visits = setting("BALLAST_REQUESTS").map_or(VISITS, |n| (n / 5).max(PER_SEED * 48));
     let mut tally = Tally::default();
     for seed in 0..n_visits.div_ceil(PER_SEED) {
         tally.add(&live(seed as u64, 0));
