@@ -4,12 +4,13 @@
 mod mutants;
 mod tidy;
 
+use mutants::Which;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
 const USAGE: &str = "\
-usage: cargo xtask tidy | mutants [--check | --only NAME]
+usage: cargo xtask tidy | mutants [--check | --only PART | --after NAME]
 
   tidy      check the rules of docs/STYLE.md that no compiler knows
   mutants   take guards out of the runtime, one at a time, and see whether a test notices
@@ -19,9 +20,10 @@ fn main() -> ExitCode {
     let verbs: Vec<String> = std::env::args().skip(1).collect();
     let (done, message) = match verbs.as_slice() {
         [verb] if verb == "tidy" => tidy_up(),
-        [verb] if verb == "mutants" => live_mutants(""),
+        [verb] if verb == "mutants" => live_mutants(Which::All),
         [verb, flag] if verb == "mutants" && flag == "--check" => check_mutants(),
-        [verb, flag, name] if verb == "mutants" && flag == "--only" => live_mutants(name),
+        [verb, flag, name] if verb == "mutants" && flag == "--only" => live_mutants(Which::Named(name)),
+        [verb, flag, name] if verb == "mutants" && flag == "--after" => live_mutants(Which::After(name)),
         _ => (false, USAGE.to_owned()),
     };
     // A closed pipe is no reason to fail: the exit code carries the answer.
@@ -39,11 +41,11 @@ fn tidy_up() -> (bool, String) {
 }
 
 /// Whether every mutant is killed, and what to say about it. Each is told of at once: they take minutes.
-fn live_mutants(only: &str) -> (bool, String) {
+fn live_mutants(which: Which<'_>) -> (bool, String) {
     let say = |line: &str| {
         let _closed = writeln!(std::io::stdout(), "{line}");
     };
-    match mutants::run(root(), only, say) {
+    match mutants::run(root(), which, say) {
         Err(error) => (false, format!("mutants: {error}")),
         Ok(true) => (true, "mutants: all were killed".to_owned()),
         Ok(false) => (false, "mutants: not all were killed".to_owned()),

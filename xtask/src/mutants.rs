@@ -2,8 +2,11 @@
 //!
 //! The table names for every guard the text that is it and what stands there instead. It works on a copy of the
 //! repository in the system's folder for temporary files, so that nothing here changes; the simulation lives a few
-//! seeds of each mutant, and the unit tests of the runtime run beside it.
+//! seeds of each mutant, and the unit tests of the runtime run beside it. Engines for tensor models, which live by
+//! their threads, are judged by their own tests.
 
+mod houses;
+mod supervised;
 mod table;
 
 use std::fs::{self, File};
@@ -12,7 +15,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::Duration;
-use table::TABLE;
 
 /// A guard and what is there without it.
 struct Mutant {
@@ -23,6 +25,24 @@ struct Mutant {
     new: &'static str,
 }
 
+impl Mutant {
+    fn judge(&self) -> &'static Judge {
+        let is_in = |places: [&str; 2]| places.iter().any(|place| self.file.starts_with(place));
+        if is_in(["supervised.rs", "supervised/"]) {
+            &OF_SUPERVISED
+        } else if is_in(["lifecycle", "instance_pool"]) {
+            &OF_HOUSES
+        } else {
+            &OF_THE_RUNTIME
+        }
+    }
+}
+
+/// Every guard.
+fn table() -> impl Iterator<Item = &'static Mutant> {
+    [table::TABLE, houses::TABLE, supervised::TABLE].into_iter().flatten()
+}
+
 /// Where the guards are.
 const SOURCES: &str = "crates/runtime/src";
 /// Simulated requests by which a mutant is judged.
@@ -30,12 +50,32 @@ const REQUESTS: &str = "16000";
 /// Mutants are built for one run: that they are built soon counts for more than that they run fast.
 const QUICK: &str = "profile.dev.package.ballast-runtime.opt-level=0";
 /// Looks at a test run before it counts as hanging, and the time between them.
-const LOOKS_MAX: u32 = 600;
+const LOOKS_MAX: u32 = 1200;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// What cargo says before the path of what it built.
-const BUILT: &str = "Executable unittests src/lib.rs (";
-/// The tests, in the order in which they are run: one that fails spares the rest.
-const PARTS: &[&[&str]] = &[&["simulation"], &["--skip", "simulation"]];
+
+/// The tests by which a mutant is judged.
+struct Judge {
+    /// What cargo is told to build.
+    target: &'static [&'static str],
+    /// What cargo says before the path of what it built.
+    built: &'static str,
+    /// The tests, in the order in which they are run: one that fails spares the rest.
+    parts: &'static [&'static [&'static str]],
+}
+
+static OF_THE_RUNTIME: Judge = Judge {
+    target: &["--lib"],
+    built: "Executable unittests src/lib.rs (",
+    parts: &[&["simulation"], &["--skip", "simulation"]],
+};
+/// The simulated house and the tests of its parts: what else there is does not see them.
+static OF_HOUSES: Judge = Judge {
+    target: &["--lib"],
+    built: "Executable unittests src/lib.rs (",
+    parts: &[&["lifecycle::", "instance_pool::", "simulation::house"]],
+};
+static OF_SUPERVISED: Judge =
+    Judge { target: &["--test", "supervised"], built: "Executable tests/supervised.rs (", parts: &[&[]] };
 /// Killers that are named.
 const KILLERS_SHOWN: usize = 3;
 
@@ -45,13 +85,13 @@ const KILLERS_SHOWN: usize = 3;
 /// If a source cannot be read.
 pub(crate) fn check(root: &Path) -> io::Result<Vec<String>> {
     let mut findings = Vec::new();
-    for mutant in TABLE {
+    for mutant in table() {
         let text = fs::read_to_string(root.join(SOURCES).join(mutant.file))?;
         let n_found = text.matches(mutant.old).count();
         if n_found != 1 {
             findings.push(format!("{}: found {n_found} times in {}, expected once", mutant.name, mutant.file));
         }
-        if TABLE.iter().filter(|other| other.name == mutant.name).count() > 1 {
+        if table().filter(|other| other.name == mutant.name).count() > 1 {
             findings.push(format!("{}: the name is taken", mutant.name));
         }
     }
@@ -60,22 +100,46 @@ pub(crate) fn check(root: &Path) -> io::Result<Vec<String>> {
 
 /// Number of guards in the table.
 pub(crate) fn n_mutants() -> usize {
-    TABLE.len()
+    table().count()
 }
 
-/// Lives the mutants whose names contain `only`, and tells `say` of each. Whether all were killed.
+/// Which mutants are lived.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Which<'a> {
+    All,
+    /// Those whose names contain this.
+    Named(&'a str),
+    /// Those after the one of this name: to go on where a run ended.
+    After(&'a str),
+}
+
+impl Which<'_> {
+    fn of(self) -> Vec<&'static Mutant> {
+        match self {
+            Self::All => table().collect(),
+            Self::Named(part) => table().filter(|mutant| mutant.name.contains(part)).collect(),
+            Self::After(name) => table().skip_while(|mutant| mutant.name != name).skip(1).collect(),
+        }
+    }
+}
+
+/// Lives mutants, and tells `say` of each. Whether all were killed.
 ///
 /// # Errors
 /// If the copy cannot be made, or cargo not be started.
-pub(crate) fn run(root: &Path, only: &str, mut say: impl FnMut(&str)) -> io::Result<bool> {
+pub(crate) fn run(root: &Path, which: Which<'_>, mut say: impl FnMut(&str)) -> io::Result<bool> {
     let copy = Copy::of(root)?;
-    let whole = copy.test()?;
-    if whole != Verdict::Survived {
-        say(&format!("the tests fail without any mutation: {}", whole.words()));
-        return Ok(false);
+    let mutants = which.of();
+    for judge in [&OF_THE_RUNTIME, &OF_HOUSES, &OF_SUPERVISED] {
+        let is_asked = mutants.iter().any(|mutant| std::ptr::eq(mutant.judge(), judge));
+        let whole = if is_asked { copy.test(judge)? } else { Verdict::Survived };
+        if whole != Verdict::Survived {
+            say(&format!("the tests fail without any mutation: {}", whole.words()));
+            return Ok(false);
+        }
     }
     let mut all_killed = true;
-    for mutant in TABLE.iter().filter(|mutant| mutant.name.contains(only)) {
+    for mutant in mutants {
         let verdict = copy.with(mutant)?;
         all_killed &= matches!(verdict, Verdict::Killed(_) | Verdict::Hung);
         say(&format!("| {} | {} | {} |", mutant.name, mutant.file, verdict.words()));
@@ -137,23 +201,23 @@ impl Copy {
             return Ok(Verdict::NotFound);
         }
         fs::write(&path, text.replace(mutant.old, mutant.new))?;
-        let verdict = self.test();
+        let verdict = self.test(mutant.judge());
         fs::write(&path, text)?;
         verdict
     }
 
-    fn test(&self) -> io::Result<Verdict> {
+    fn test(&self, judge: &Judge) -> io::Result<Verdict> {
         let log = self.0.join("mutants.log");
-        let build = ["test", "--package", "ballast-runtime", "--lib", "--no-run", "--config", QUICK];
-        let built = self.run(Command::new("cargo").args(build), &log, u32::MAX)?;
+        let build = ["test", "--package", "ballast-runtime", "--no-run", "--config", QUICK];
+        let built = self.run(Command::new("cargo").args(build).args(judge.target), &log, u32::MAX)?;
         if !built.is_some_and(|status| status.success()) {
             return Ok(Verdict::NotCompiled);
         }
         let said = fs::read_to_string(&log)?;
-        let binary = said.lines().find_map(|line| line.trim().strip_prefix(BUILT)?.strip_suffix(')'));
+        let binary = said.lines().find_map(|line| line.trim().strip_prefix(judge.built)?.strip_suffix(')'));
         let binary = binary.ok_or_else(|| io::Error::other("cargo did not say what it built"))?;
         let binary = self.0.join(binary);
-        for part in PARTS {
+        for part in judge.parts {
             let tests =
                 self.run(Command::new(&binary).args(*part).env("BALLAST_REQUESTS", REQUESTS), &log, LOOKS_MAX)?;
             let said = fs::read_to_string(&log)?;

@@ -262,10 +262,17 @@ impl Models {
     /// name. Equal keys find equal versions, as long as the route stays as it is.
     ///
     /// # Errors
-    /// As [`Models::acquire`]. A version that cannot be loaded counts as one that failed.
+    /// As [`Models::acquire`]. A version that cannot be loaded counts as one that failed; where it is the new one of a
+    /// roll-out, the old one answers instead.
     pub fn acquire_for(&self, name: &str, key: AffinityKey, patience: Option<Duration>) -> Result<RoutedLease, Error> {
-        let (id, visit) = self.0.routes.choose(name, key)?;
-        RoutedLease::new(id.clone(), visit, self.0.house.acquire(&id, self.until(patience)))
+        let until = self.until(patience);
+        let (mut id, mut visit) = self.0.routes.choose(name, key)?;
+        loop {
+            match self.0.house.acquire(&id, until) {
+                Ok(lease) => return Ok(RoutedLease::new(id, visit, lease)),
+                Err(error) => (id, visit) = RoutedLease::instead(visit, error)?,
+            }
+        }
     }
 
     /// The same in async code.
@@ -273,9 +280,13 @@ impl Models {
     /// # Errors
     /// As [`Models::acquire_for`].
     pub async fn acquire_for_async(&self, name: &str, key: AffinityKey) -> Result<RoutedLease, Error> {
-        let (id, visit) = self.0.routes.choose(name, key)?;
-        let lease = self.0.house.acquire_async(&id).await;
-        RoutedLease::new(id, visit, lease)
+        let (mut id, mut visit) = self.0.routes.choose(name, key)?;
+        loop {
+            match self.0.house.acquire_async(&id).await {
+                Ok(lease) => return Ok(RoutedLease::new(id, visit, lease)),
+                Err(error) => (id, visit) = RoutedLease::instead(visit, error)?,
+            }
+        }
     }
 
     /// Takes the new version of a route's roll-out back. `None`: there is no roll-out, or it was taken back before.

@@ -9,9 +9,13 @@
 //! out, so that stuck threads cannot pile up.
 
 mod options;
+#[cfg(test)]
+mod played;
 mod seats;
 
 pub use options::{AcquireError, PoolError, PoolOptions, PoolStats};
+#[cfg(test)]
+pub(crate) use played::Timer;
 
 use crate::confine::{Call, ModelClient, Slot};
 use ballast_backend::Clock;
@@ -97,15 +101,7 @@ impl<I: PooledInstance> InstancePool<I> {
     /// # Errors
     /// [`PoolError::ThreadRefused`] if the system refuses the thread that watches the time.
     pub fn new(options: PoolOptions, clock: Arc<dyn Clock>) -> Result<Self, PoolError> {
-        let seats = Seats::new(options);
-        let state = State {
-            instances: (0..seats.len()).map(|_| None).collect(),
-            seats,
-            waiters: BTreeMap::new(),
-            timer_sleeps: false,
-            is_closed: false,
-        };
-        let shared = Arc::new(Shared { state: Mutex::new(state), timer: Condvar::new(), clock, tick: options.tick });
+        let shared = Arc::new(Shared::new(options, clock));
         let at = Arc::clone(&shared);
         let timer = Builder::new().name("ballast-pool".to_owned()).spawn(move || at.keep_time());
         let timer = timer.map_err(|error| {
@@ -264,6 +260,18 @@ impl<I: PooledInstance> fmt::Debug for Permit<I> {
 }
 
 impl<I: PooledInstance> Shared<I> {
+    fn new(options: PoolOptions, clock: Arc<dyn Clock>) -> Self {
+        let seats = Seats::new(options);
+        let state = State {
+            instances: (0..seats.len()).map(|_| None).collect(),
+            seats,
+            waiters: BTreeMap::new(),
+            timer_sleeps: false,
+            is_closed: false,
+        };
+        Self { state: Mutex::new(state), timer: Condvar::new(), clock, tick: options.tick }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State<I>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

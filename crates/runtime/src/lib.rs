@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod admission;
+mod bell;
 pub mod breaker;
 pub mod buffer_pool;
 mod conductor;

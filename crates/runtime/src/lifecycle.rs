@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! Queued    => Loading     there is room among what is held
-//! Queued    => gone        nobody wants it any more
+//! Queued    => gone        nobody wants it any more, or no room came in time
 //! Loading   => Ready       loaded; whoever waited for it uses it
 //! Loading   => Queued      the new version of a swap failed and the old one had to go first: the old one is loaded again
 //! Loading   => Abandoned   unloaded, too slow, or nobody waits for it any more
@@ -19,8 +19,11 @@
 //!
 //! Two sums bound memory. What is *held* (everything but Queued) never exceeds the budget: a load begins when it fits.
 //! What is *committed* (Queued, Loading, Ready) never exceeds it either: a load is refused that would not fit once what
-//! is on its way out has gone. So two loads cannot both count on the same room, and no Queued one waits in vain.
+//! is on its way out has gone. So two loads cannot both count on the same room, and a Queued one begins once what is on its
+//! way out has gone; where that does not go, it waits no longer than a load may take.
 
+#[cfg(test)]
+mod books;
 mod errands;
 mod error;
 mod house;
@@ -30,6 +33,8 @@ mod room;
 mod steps;
 mod words;
 
+#[cfg(test)]
+pub(crate) use books::{Glimpse, LockProbe, Stands};
 pub use error::{Held, LifecycleError};
 pub use house::{Job, ModelHouse, Spawn, spawn_thread};
 pub use lease::Lease;
@@ -146,12 +151,12 @@ impl Lifecycle {
         }
         match instance.phase {
             Phase::Draining => self.end(claim.instance),
-            Phase::Queued | Phase::Loading { .. }
+            Phase::Queued { .. } | Phase::Loading { .. }
                 if instance.purpose == Purpose::Callers && self.options.orphans == Orphans::Cancel =>
             {
                 self.give_up(claim.instance, None);
             }
-            Phase::Queued | Phase::Loading { .. } | Phase::Ready | Phase::Abandoned | Phase::Ending => {}
+            Phase::Queued { .. } | Phase::Loading { .. } | Phase::Ready | Phase::Abandoned | Phase::Ending => {}
         }
     }
 
@@ -159,7 +164,7 @@ impl Lifecycle {
     #[must_use]
     pub fn is_ready(&self, claim: &Claim) -> Option<bool> {
         match self.instances.get(&claim.instance)?.phase {
-            Phase::Queued | Phase::Loading { .. } => Some(false),
+            Phase::Queued { .. } | Phase::Loading { .. } => Some(false),
             Phase::Ready | Phase::Draining => Some(true),
             Phase::Abandoned | Phase::Ending => None,
         }
@@ -187,7 +192,7 @@ impl Lifecycle {
                 self.stats.loads += 1;
                 self.install(id, now);
             }
-            Phase::Queued | Phase::Ready | Phase::Draining | Phase::Ending => {}
+            Phase::Queued { .. } | Phase::Ready | Phase::Draining | Phase::Ending => {}
         }
     }
 
@@ -203,7 +208,7 @@ impl Lifecycle {
                 self.stats.load_failures += 1;
                 self.fail(id, now);
             }
-            Phase::Queued | Phase::Ready | Phase::Draining | Phase::Ending => {}
+            Phase::Queued { .. } | Phase::Ready | Phase::Draining | Phase::Ending => {}
         }
     }
 
@@ -276,8 +281,8 @@ impl Lifecycle {
         Ok(())
     }
 
-    /// Does what time asks for: unloads what nobody used for its keep-alive, gives up loads that take too long, tries
-    /// again to replace provisional instances.
+    /// Does what time asks for: unloads what nobody used for its keep-alive, gives up loads that take too long or whose
+    /// room does not come, tries again to replace provisional instances.
     pub fn tick(&mut self, now: Duration) {
         let due: Vec<InstanceId> =
             self.instances.iter().filter(|(_, it)| self.is_due(it, now)).map(|(&id, _)| id).collect();
@@ -285,7 +290,7 @@ impl Lifecycle {
             let Some(instance) = self.instances.get(&id) else { continue };
             let model = instance.model.clone();
             match instance.phase {
-                Phase::Loading { .. } => {
+                Phase::Queued { .. } | Phase::Loading { .. } => {
                     let retry_after = self.note_failure(&model, now);
                     self.give_up(id, Some(LifecycleError::LoadFailed { model, retry_after }));
                 }
@@ -294,7 +299,7 @@ impl Lifecycle {
                     self.retire(id);
                 }
                 Phase::Ready => self.upgrade(&model, now),
-                Phase::Queued | Phase::Draining | Phase::Abandoned | Phase::Ending => {}
+                Phase::Draining | Phase::Abandoned | Phase::Ending => {}
             }
         }
         self.admit(now);

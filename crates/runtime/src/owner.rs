@@ -3,6 +3,7 @@
 //! One loop: hear what has come, ask what to do, do it, sleep until something comes or time is up. The engine itself
 //! lives on a thread of its own (`engine_thread.rs`), so that one that hangs keeps neither requests nor their readers.
 
+use crate::bell::Bell;
 use crate::conductor::{Action, Conductor, End, EngineState, Heard, StepEnd};
 use crate::engine_thread::{EngineThread, Opened, OwnedShare, StepJob, StepOutcome};
 use crate::events;
@@ -27,6 +28,8 @@ pub(crate) enum Message {
     Opened { generation: u64, outcome: Opened },
     /// A step came back.
     Stepped { generation: u64, outcome: StepOutcome, job: StepJob },
+    /// A reader has made room for a sequence that waited for it.
+    Read,
     /// Nothing more comes: what is in flight may finish until then.
     Drain { until: Duration },
 }
@@ -94,6 +97,8 @@ pub(crate) struct Owner {
     pub(crate) opener: Option<Opener>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) inbox: Receiver<Message>,
+    /// What readers wake it with.
+    pub(crate) bell: Bell,
     pub(crate) gauges: Arc<Gauges>,
     /// Memory of the last step, to be used again.
     pub(crate) spare: Option<StepJob>,
@@ -190,6 +195,8 @@ impl Owner {
             }
             Message::Opened { generation, outcome } => self.opened(generation, outcome, now),
             Message::Stepped { generation, outcome, job } => self.stepped(generation, &outcome, job, now),
+            // To be awake is enough: every turn looks at the readers.
+            Message::Read => self.bell.heard(),
             Message::Drain { until } => self.drain_until = Some(self.drain_until.map_or(until, |at| at.min(until))),
         }
     }
@@ -343,7 +350,7 @@ impl Owner {
         loop {
             match self.inbox.recv_timeout(LAST_STEP_MAX) {
                 Ok(Message::Stepped { .. }) => return true,
-                Ok(Message::Submit(_) | Message::Opened { .. } | Message::Drain { .. }) => {}
+                Ok(Message::Submit(_) | Message::Opened { .. } | Message::Read | Message::Drain { .. }) => {}
                 Err(_) => return false,
             }
         }

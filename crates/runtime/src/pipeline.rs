@@ -16,7 +16,8 @@ use crate::runtime::Inner;
 use crate::scheduler::Terms;
 use crate::sequence::{Reader, Sequence};
 use crate::stream::{Rescue, TokenStream};
-use crate::{Canceller, PrefixCache, Request, RuntimeError, events};
+use crate::telemetry::Ids;
+use crate::{Canceller, CorrelationId, PrefixCache, Request, RuntimeError, events};
 use ballast_backend::ReasonCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -27,14 +28,17 @@ use tokio::sync::mpsc;
 ///
 /// # Errors
 /// Where it ends before an engine sees it: it is wrong, there is no room, a policy blocks it, or no engine can be asked.
-pub(crate) fn submit(inner: &Arc<Inner>, request: Request) -> Result<TokenStream, RuntimeError> {
+pub(crate) fn submit(inner: &Arc<Inner>, mut request: Request) -> Result<TokenStream, RuntimeError> {
+    let number = || CorrelationId::from_number(inner.n_requests.fetch_add(1, Ordering::Relaxed));
+    let (correlation, tenant) = (request.correlation.get_or_insert_with(number).clone(), request.tenant.clone());
+    let ids = Ids::new(&correlation, &tenant);
     let outcome = admit(inner, request).and_then(|admitted| inner.governance.approve(admitted)).and_then(|approved| {
-        inner.telemetry.emit(&events::RequestAdmitted);
+        inner.telemetry.emit_for(ids, &events::RequestAdmitted);
         let (submitted_at, canceller) = (inner.clock.now(), Canceller::default());
         dispatch(inner, approved, Route { first: 0, submitted_at, canceller, why: ReasonCode::CircuitOpen })
     });
     if let Err(error) = &outcome {
-        inner.telemetry.emit(&events::RequestRefused { kind: error.kind(), reason: error.reason() });
+        inner.telemetry.emit_for(ids, &events::RequestRefused { kind: error.kind(), reason: error.reason() });
     }
     outcome
 }
@@ -108,19 +112,18 @@ fn dispatch(inner: &Arc<Inner>, approved: Approved, route: Route) -> Result<Toke
             submitted_at: route.submitted_at,
             degraded: if idx == 0 { Vec::new() } else { vec![ReasonCode::FallbackEngaged] },
         };
-        let number = inner.n_requests.fetch_add(1, Ordering::Relaxed);
         // Only a request that another engine could take over is kept.
         let rescue = (idx + 1 < inner.replicas.len()).then(|| {
             let route = Route { first: idx + 1, ..route.clone() };
             Box::new(Rescue { approved: approved.kept(), route, runtime: Arc::downgrade(inner) })
         });
         let (n_prompt, terms) = (approved.request().prompt.len(), terms(approved.request()));
-        let sequence = Sequence::new(approved, inner.surroundings(idx), reader, number)?;
+        let sequence = Sequence::new(approved, inner.surroundings(idx), reader)?;
         replica.submit(sequence, terms).map_err(|not_taken| lost(inner, not_taken))?;
         if idx > 0 {
             inner.telemetry.emit(&events::FallbackEngaged { engine: replica.name, reason: route.why });
         }
-        return Ok(TokenStream::new(receiver, route.canceller, n_prompt, rescue));
+        return Ok(TokenStream::new((receiver, replica.bell()), route.canceller, n_prompt, rescue));
     }
     Err(refused)
 }

@@ -1,5 +1,6 @@
 //! One engine of the chain, as the pipeline sees it: a breaker in front, a queue, and the owner thread behind.
 
+use crate::bell::Bell;
 use crate::breaker::{BreakerOptions, Cause, CircuitBreaker, PassGuard, Rejected, Transition};
 use crate::conductor::{Conductor, EngineState, Reopens, SupervisionOptions};
 use crate::engine_thread::{Begin, EngineThread, OpenEngine};
@@ -71,6 +72,7 @@ pub(crate) struct Replica {
     pub(crate) gauges: Arc<Gauges>,
     breaker: CircuitBreaker,
     outbox: SyncSender<Message>,
+    bell: Bell,
     owner: Mutex<Option<JoinHandle<()>>>,
     clock: Arc<dyn Clock>,
 }
@@ -117,7 +119,7 @@ impl Replica {
         (outbox, inbox): (SyncSender<Message>, Receiver<Message>),
     ) -> (Self, Owner) {
         let Crew { name, shape, engine, opener } = crew;
-        let gauges = Arc::new(Gauges::new());
+        let (gauges, bell) = (Arc::new(Gauges::new()), Bell::new(outbox.clone()));
         let reopens = if opener.is_some() { Reopens::Yes } else { Reopens::No };
         let owner = Owner {
             conductor: Conductor::new(shape.clone(), parts.scheduling, parts.supervision, reopens),
@@ -126,6 +128,7 @@ impl Replica {
             opener,
             clock: Arc::clone(&parts.clock),
             inbox,
+            bell: bell.clone(),
             gauges: Arc::clone(&gauges),
             spare: None,
             drain_until: None,
@@ -141,7 +144,8 @@ impl Replica {
             telemetry.emit(&events::BreakerChanged { engine: name, from, to, cause });
         };
         let breaker = CircuitBreaker::new(parts.breaker, tell);
-        let replica = Self { name, shape, gauges, breaker, outbox, owner: Mutex::new(None), clock: parts.clock };
+        let (owner_thread, clock) = (Mutex::new(None), parts.clock);
+        let replica = Self { name, shape, gauges, breaker, outbox, bell, owner: owner_thread, clock };
         (replica, owner)
     }
 
@@ -168,6 +172,11 @@ impl Replica {
             TrySendError::Full(_) => NotTaken::Full,
             TrySendError::Disconnected(_) => NotTaken::Gone,
         })
+    }
+
+    /// What readers wake the owner with.
+    pub(crate) fn bell(&self) -> Bell {
+        self.bell.clone()
     }
 
     /// Lets what is in flight finish until then, and no longer.

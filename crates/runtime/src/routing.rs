@@ -190,6 +190,10 @@ enum Plan {
     Balance(Vec<u32>),
 }
 
+/// The targets of a roll-out.
+const BASELINE_IDX: usize = 0;
+const CANARY_IDX: usize = 1;
+
 /// Chooses targets and learns from what is reported.
 #[derive(Clone, Debug)]
 pub struct Router {
@@ -262,10 +266,29 @@ impl Router {
         }
         stats.latency = Some(balance::average(stats.latency, outcome));
         match &mut self.plan {
-            Plan::Canary(rollout) if target_idx == 0 => rollout.report_baseline(outcome, now),
+            Plan::Canary(rollout) if target_idx == BASELINE_IDX => rollout.report_baseline(outcome, now),
             Plan::Canary(rollout) => rollout.report_canary(outcome, now),
             Plan::Split(_) | Plan::Affinity | Plan::Balance(_) => None,
         }
+    }
+
+    /// Takes note that the target could not be used at all, as [`Router::report`] does, and chooses who answers instead:
+    /// where a roll-out sent the request to the new version, the old one. `None`: nobody else may.
+    pub fn instead(
+        &mut self,
+        token: Token,
+        outcome: Outcome,
+        now: Duration,
+    ) -> (Option<RolloutChange>, Option<Choice>) {
+        let is_canary = matches!(self.plan, Plan::Canary(_)) && token.target_idx == CANARY_IDX;
+        let change = self.report(token, outcome, now);
+        let baseline = self.targets.first_mut().filter(|baseline| is_canary && baseline.is_up());
+        let choice = baseline.map(|baseline| {
+            baseline.outstanding += 1;
+            baseline.picks += 1;
+            Choice { target: baseline.target, token: Token { target_idx: BASELINE_IDX } }
+        });
+        (change, choice)
     }
 
     /// Takes note that a request ended without saying anything about its target.

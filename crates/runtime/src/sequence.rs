@@ -19,7 +19,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Room a sequence needs in its channel before it may run: a token and the summary.
-const EVENTS_PER_STEP: usize = 2;
+pub(crate) const EVENTS_PER_STEP: usize = 2;
 
 /// Who waits for the answer, since when, and what is given back when it ends.
 #[derive(Debug)]
@@ -73,17 +73,14 @@ pub(crate) struct Sequence {
 }
 
 impl Sequence {
-    /// A sequence for a request, which may generate at most what the context leaves. `number` names it where its caller
-    /// does not.
+    /// A sequence for a request, which may generate at most what the context leaves.
     ///
     /// # Errors
     /// If the sampling parameters or stop strings are bad.
-    pub(crate) fn new(
-        approved: Approved,
-        around: Surroundings,
-        reader: Reader,
-        number: u64,
-    ) -> Result<Self, RuntimeError> {
+    ///
+    /// # Panics
+    /// If the request has no correlation id: the pipeline gives it one.
+    pub(crate) fn new(approved: Approved, around: Surroundings, reader: Reader) -> Result<Self, RuntimeError> {
         let (request, permit) = approved.into_parts();
         let mut sampler = Sampler::new(&request.sampling, request.fallback_seed, around.shape.vocab_size)?;
         sampler.accept_prompt(&request.prompt);
@@ -99,7 +96,7 @@ impl Sequence {
             around,
             sampler,
             stop: Some(StopMatcher::new(&request.stop)?),
-            correlation: request.correlation.unwrap_or_else(|| CorrelationId::from_number(number)),
+            correlation: request.correlation.expect("the pipeline names what it takes in"),
             deadlines: request.deadlines,
             tenant: request.tenant,
             moved_at: reader.submitted_at,

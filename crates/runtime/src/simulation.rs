@@ -8,12 +8,15 @@
 //! BALLAST_SEED=7 cargo test -p ballast-runtime --lib simulation::tests::replays_a_seed -- --nocapture
 //! ```
 //!
-//! `BALLAST_REQUESTS` sets how many requests the long tests make, all together.
+//! `BALLAST_REQUESTS` sets how many requests the long tests make, all together. `house.rs` simulates the house of models and the pools of
+//! instances in the same way.
 
 mod calls;
 mod checks;
 mod dice;
 mod engine;
+mod house;
+mod lived;
 mod reader;
 mod requests;
 mod scenario;
@@ -22,4 +25,5 @@ mod story;
 mod tally;
 mod tests;
 mod trace;
+mod woken;
 mod world;

@@ -1,8 +1,10 @@
 //! The reader's end of a request.
 
+use crate::bell::Bell;
 use crate::governance::Approved;
 use crate::pipeline::{self, Route};
 use crate::runtime::Inner;
+use crate::sequence::EVENTS_PER_STEP;
 use crate::{FinishReason, Summary, Timings, TokenEvent, Usage};
 use ballast_backend::ReasonCode;
 use std::fmt;
@@ -41,6 +43,7 @@ impl Canceller {
 #[derive(Debug)]
 pub struct TokenStream {
     receiver: mpsc::Receiver<Event>,
+    bell: Bell,
     canceller: Canceller,
     n_tokens: usize,
     prompt_tokens: usize,
@@ -64,12 +67,12 @@ impl fmt::Debug for Rescue {
 
 impl TokenStream {
     pub(crate) fn new(
-        receiver: mpsc::Receiver<Event>,
+        (receiver, bell): (mpsc::Receiver<Event>, Bell),
         canceller: Canceller,
         prompt_tokens: usize,
         rescue: Option<Box<Rescue>>,
     ) -> Self {
-        Self { receiver, canceller, n_tokens: 0, prompt_tokens, done: false, rescue }
+        Self { receiver, bell, canceller, n_tokens: 0, prompt_tokens, done: false, rescue }
     }
 
     /// A handle that ends this request, for another thread or a signal handler.
@@ -111,6 +114,10 @@ impl TokenStream {
     /// Counts what passes, turns the owner's silent end into a summary of its own, and goes on at the next engine where
     /// one has failed before anything was answered.
     fn note(&mut self, event: Option<Event>) -> Noted {
+        if self.receiver.capacity() == EVENTS_PER_STEP {
+            // This event was the one too many: its sequence waits for the room that it took.
+            self.bell.ring();
+        }
         let event = event.unwrap_or_else(|| Event::Done(self.lost()));
         match &event {
             Event::Token(_) => self.n_tokens += 1,
@@ -163,4 +170,35 @@ enum Noted {
     Event(Event),
     /// The request goes on at another engine; what it says comes next.
     Rescued,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Bell, Canceller, Event, TokenStream, mpsc};
+    use crate::TokenEvent;
+    use crate::owner::Message;
+    use ballast_backend::TokenId;
+    use std::sync::mpsc::sync_channel;
+
+    #[test]
+    fn a_read_rings_where_its_sequence_waited_for_the_room() {
+        // Room for events, how many lie in it, which reads ring.
+        let cases: [(usize, usize, &[bool]); 4] =
+            [(2, 1, &[true]), (2, 2, &[false, true]), (4, 3, &[true, false, false]), (8, 3, &[false, false, false])];
+        for (room, n_events, rings) in cases {
+            let ((sender, receiver), (outbox, inbox)) = (mpsc::channel(room), sync_channel(8));
+            let bell = Bell::new(outbox);
+            let mut stream = TokenStream::new((receiver, bell.clone()), Canceller::default(), 1, None);
+            for _ in 0..n_events {
+                let token = TokenEvent { token: TokenId(7), text: String::new(), logprob: None };
+                sender.try_send(Event::Token(token)).unwrap();
+            }
+            for (nth, &expected) in rings.iter().enumerate() {
+                assert!(stream.next_blocking().is_some());
+                let rang = matches!(inbox.try_recv(), Ok(Message::Read));
+                bell.heard();
+                assert_eq!(rang, expected, "read {nth} of {n_events} among {room}");
+            }
+        }
+    }
 }

@@ -42,7 +42,7 @@ use crate::buffer_pool::{BufferPool, BufferStats};
 use crate::events::{MemoryObserved, RequestRefused};
 use crate::parity::ParityTally;
 use crate::retry::RetryBudget;
-use crate::telemetry::{CorrelationId, Metrics, MetricsSnapshot};
+use crate::telemetry::{CorrelationId, Ids, Metrics, MetricsSnapshot};
 use ballast_backend::{IoSchema, TensorMap};
 use block_on::block_on;
 use keeper::{Keeper, Woken};
@@ -118,17 +118,17 @@ impl SupervisedEngine {
     pub async fn predict(&self, inputs: TensorMap, options: PredictOptions) -> Result<Prediction, PredictError> {
         let shared = &*self.0.shared;
         let PredictOptions { deadline, correlation, tenant, priority } = options;
+        let number = shared.n_asked.fetch_add(1, Ordering::Relaxed);
+        let correlation = correlation.unwrap_or_else(|| CorrelationId::from_number(number));
         let refused = |fault: PredictFault| {
             let (kind, reason) = (fault.kind(), fault.reason());
-            shared.parts.telemetry.emit(&RequestRefused { kind, reason });
+            shared.parts.telemetry.emit_for(Ids::new(&correlation, &tenant), &RequestRefused { kind, reason });
             PredictError { engine: shared.links[0].engine(), fault, retry_after: None, retries: 0 }
         };
         let _in_progress = shared.keeper.begin().ok_or_else(|| refused(PredictFault::Draining))?;
         if let Some(schema) = shared.schema.get() {
             schema.check_inputs(&inputs).map_err(|error| refused(error.into()))?;
         }
-        let number = shared.n_asked.fetch_add(1, Ordering::Relaxed);
-        let correlation = correlation.unwrap_or_else(|| CorrelationId::from_number(number));
         let ask = Ask { number, inputs: Arc::new(inputs), rank: options::rank(priority), correlation, tenant };
         shared.answer(&ask, shared.parts.clock.now().saturating_add(deadline)).await
     }

@@ -457,6 +457,12 @@ pub(super) const TABLE: &[Mutant] = &[
         new: "",
     },
     Mutant {
+        name: "stream: a read wakes who waits for the room",
+        file: "stream.rs",
+        old: "if self.receiver.capacity() == EVENTS_PER_STEP {",
+        new: "if self.receiver.capacity() == usize::MAX {",
+    },
+    Mutant {
         name: "pipeline: an engine whose context is too short is not asked",
         file: "pipeline.rs",
         old: " || approved.request().prompt.len() >= replica.shape.context_len {",
@@ -503,6 +509,36 @@ pub(super) const TABLE: &[Mutant] = &[
         file: "owner.rs",
         old: "Action::Interrupt => self.engine.iter().for_each(|engine| engine.pulse.interrupt()),",
         new: "Action::Interrupt => {}",
+    },
+    Mutant {
+        name: "routing: the old version answers for one that cannot be had",
+        file: "routing.rs",
+        old: "filter(|baseline| is_canary && baseline.is_up());",
+        new: "filter(|baseline| is_canary && !baseline.is_up());",
+    },
+    Mutant {
+        name: "routing: an arm is not replaced",
+        file: "routing.rs",
+        old: "matches!(self.plan, Plan::Canary(_)) && token.target_idx == CANARY_IDX;",
+        new: "token.target_idx == CANARY_IDX;",
+    },
+    Mutant {
+        name: "routing: what cannot be had has failed",
+        file: "routing.rs",
+        old: "let change = self.report(token, outcome, now);",
+        new: "self.release(token);\n        let change = None.filter(|_: &RolloutChange| (outcome, now) == (outcome, Duration::MAX));",
+    },
+    Mutant {
+        name: "confine: waiting raises ranks",
+        file: "confine/jobs.rs",
+        old: "let turn_nanos = now.as_nanos() + self",
+        new: "let turn_nanos = self",
+    },
+    Mutant {
+        name: "confine: ranks count",
+        file: "confine/jobs.rs",
+        old: "let turn_nanos = now.as_nanos() + self.options.age_step.as_nanos() * u128::from(rank.0);",
+        new: "let turn_nanos = now.as_nanos().max(u128::from(rank.0));",
     },
     Mutant {
         name: "runtime: a drain closes the entrance",

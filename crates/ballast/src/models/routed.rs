@@ -31,21 +31,21 @@ impl fmt::Debug for RoutedLease {
 }
 
 impl RoutedLease {
-    /// A version that is not given out counts as one that failed, where it is its own fault.
-    pub(super) fn new(
-        model: ModelId,
+    pub(super) fn new(model: ModelId, visit: Option<Visit>, lease: Lease<Housed>) -> Self {
+        Self { visit, lease: ModelLease::new(lease), model }
+    }
+
+    /// A version that is not given out counts as one that failed, where it is its own fault. Returns the version that
+    /// answers instead: each is asked once.
+    ///
+    /// # Errors
+    /// `error`, where there is none.
+    pub(super) fn instead(
         visit: Option<Visit>,
-        lease: Result<Lease<Housed>, LifecycleError>,
-    ) -> Result<Self, Error> {
-        match lease {
-            Ok(lease) => Ok(Self { visit, lease: ModelLease::new(lease), model }),
-            Err(error) => {
-                if let Some(visit) = visit {
-                    visit.report(Outcome::Failed(error.kind()), None);
-                }
-                Err(error.into())
-            }
-        }
+        error: LifecycleError,
+    ) -> Result<(ModelId, Option<Visit>), LifecycleError> {
+        let instead = visit.and_then(|visit| visit.instead(Outcome::Failed(error.kind())));
+        instead.map(|(model, visit)| (model, Some(visit))).ok_or(error)
     }
 
     /// The version: the name it was declared under.

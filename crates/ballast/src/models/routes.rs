@@ -84,6 +84,10 @@ struct Route {
 }
 
 impl Route {
+    fn target(&self, choice: &ChoiceGuard) -> ModelId {
+        self.targets[choice.target().0 as usize].clone()
+    }
+
     fn tell(&self, ids: Ids<'_>, change: Option<RolloutChange>) {
         if let Some(change) = change {
             self.telemetry.emit_for(ids, &events::RolloutChanged { change });
@@ -103,6 +107,16 @@ impl Visit {
         let ids = asked_by.map_or(Ids::NONE, |(correlation, tenant)| Ids::new(correlation, tenant));
         let now = self.route.clock.now();
         self.route.tell(ids, self.choice.report(outcome, now));
+    }
+
+    /// Says that the version could not be had. Returns the one that answers instead: the old version, where a roll-out
+    /// had chosen the new one.
+    pub(super) fn instead(self, outcome: Outcome) -> Option<(ModelId, Self)> {
+        let Self { choice, route } = self;
+        let (change, choice) = choice.instead(outcome, route.clock.now());
+        route.tell(Ids::NONE, change);
+        let choice = choice?;
+        Some((route.target(&choice), Self { choice, route }))
     }
 }
 
@@ -140,8 +154,7 @@ impl Routes {
     pub(super) fn choose(&self, name: &str, key: AffinityKey) -> Result<(ModelId, Option<Visit>), RoutingError> {
         let Some(route) = self.find(name) else { return Ok((ModelId::new(name), None)) };
         let choice = route.router.pick(key)?;
-        let idx = choice.target().0 as usize;
-        Ok((route.targets[idx].clone(), Some(Visit { choice, route })))
+        Ok((route.target(&choice), Some(Visit { choice, route })))
     }
 
     /// A person's decision about a roll-out.

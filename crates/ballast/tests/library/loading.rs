@@ -2,11 +2,13 @@
 
 use crate::support::{ModelFile, endless, one_thread, said};
 use ballast::gguf::{Gguf, TensorType};
+use ballast::telemetry::{Metrics, RingLogger, Telemetry, Value};
 use ballast::tokens::TokenizerOptions;
 use ballast::{
     BudgetMode, Engine, Error, ErrorKind, Generate, LoadOptions, MemoryBudget, MemoryPlan, ReasonCode, wiring,
 };
 use ballast_testkit::{SplitMix, TinyLlama};
+use std::sync::Arc;
 
 /// A model with a context worth cutting.
 fn roomy() -> ModelFile {
@@ -66,6 +68,24 @@ fn a_best_effort_budget_cuts_the_context_and_answers_the_same() {
     assert_eq!(least.report().shape.context_len, 512);
     assert!(codes(&least).contains(&ReasonCode::MemoryBudgetSoftLimit));
     assert_eq!(ask(&least), ask(&whole));
+}
+
+#[test]
+fn a_load_close_to_its_budget_is_told_as_an_event_and_counted() {
+    let file = roomy();
+    let needed = plan(&file, 4096).total_bytes();
+    let told = |bytes| {
+        let (metrics, ring) = (Arc::new(Metrics::default()), Arc::new(RingLogger::new(64)));
+        let telemetry = Telemetry { metrics: Some(Arc::clone(&metrics)), logger: Some(Arc::clone(&ring) as _) };
+        file.load(&LoadOptions { telemetry, ..budget(BudgetMode::Strict, bytes) });
+        let reasons = ring.records().into_iter().filter(|record| record.name == "memory_budget").map(|record| {
+            let reason = record.fields.as_slice().iter().find(|(key, _)| *key == "reason").unwrap().1;
+            assert_eq!(reason, Value::Word("MEMORY_BUDGET_SOFT_LIMIT"));
+        });
+        (reasons.count(), metrics.snapshot().resources.memory_budget.into_iter().collect::<Vec<_>>())
+    };
+    assert_eq!(told(needed), (1, vec![("MEMORY_BUDGET_SOFT_LIMIT", 1)]));
+    assert_eq!(told(2 * needed), (0, vec![]));
 }
 
 #[test]

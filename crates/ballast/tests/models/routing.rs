@@ -197,25 +197,37 @@ fn read(mut stream: ballast::RoutedStream) {
 }
 
 #[test]
-fn a_version_that_cannot_be_loaded_counts_as_failed() {
+fn a_canary_that_cannot_be_loaded_counts_as_failed_and_costs_no_request() {
     let shelf = Shelf::new();
     let models = Models::new(room(&shelf, 2));
     declare(&models, &shelf, 2);
     let path = shelf.file(2);
     std::fs::write(&path, b"no model").unwrap();
     models.route("chat", canary(50)).unwrap();
-    let mut n_refused = 0;
+    let expected = answer_of(&shelf, 1);
     for number in 0..50 {
-        match models.acquire_for("chat", key(number), Some(PATIENCE)) {
-            Ok(lease) => assert_eq!(lease.model(), "a"),
-            Err(error) => {
-                assert_eq!(error.kind(), ErrorKind::Unavailable);
-                n_refused += 1;
-            }
-        }
+        let lease = lease(&models, number);
+        assert_eq!(lease.model(), "a");
+        assert_eq!(lease.generate(&question()).unwrap().text, expected);
     }
-    assert_eq!(n_refused, CanaryTerms::default().failures_in_row_max);
-    assert!(matches!(route(&models).rollout, Some(RolloutState::RolledBack { .. })));
+    let n_failed = u64::from(CanaryTerms::default().failures_in_row_max);
+    assert_eq!(counts(&models), [(50, 0, 0), (0, n_failed, 0)]);
+    let taken_back = RolloutState::RolledBack { reason: RollbackReason::FailuresInRow };
+    assert_eq!(route(&models).rollout, Some(taken_back));
+}
+
+#[test]
+fn a_version_of_an_a_b_test_that_cannot_be_loaded_is_not_replaced_by_another() {
+    let shelf = Shelf::new();
+    let models = Models::new(room(&shelf, 2));
+    declare(&models, &shelf, 2);
+    std::fs::write(shelf.file(2), b"no model").unwrap();
+    let arm = |model: &str| AbArm { model: model.to_owned(), weight: 1 };
+    models.route("chat", RoutePlan::Ab(vec![arm("a"), arm("b")])).unwrap();
+    let asked = |number| models.acquire_for("chat", key(number), Some(PATIENCE)).map(drop);
+    let errors: Vec<_> = (0..20).filter_map(|number| asked(number).err()).collect();
+    assert!(!errors.is_empty() && errors.iter().all(|error| error.kind() == ErrorKind::Unavailable));
+    assert_eq!(counts(&models)[1].1, errors.len() as u64);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Which job runs where and who is told what: pure, no lock, no thread, no clock.
 //!
-//! One table serves any number of owner threads ("lanes"). Jobs wait in one queue; a job names the lanes that have its
+//! One table serves any number of owner threads ("lanes"). Jobs wait in one queue, by rank and by how long they have waited; a job names the lanes that have its
 //! model, and a lane takes the first job that names it. So a model with copies on several lanes is served by whichever
 //! is free first.
 
@@ -92,7 +92,8 @@ impl<W, R> Jobs<W, R> {
     pub(super) fn push(&mut self, job: NewJob<W, R>, lanes: Lanes, now: Duration) -> Ticket {
         let NewJob { task, call: Call { deadline, rank }, work, reply } = job;
         self.stats.submitted += 1;
-        let ticket = Ticket { rank, number: self.stats.submitted };
+        let turn_nanos = now.as_nanos() + self.options.age_step.as_nanos() * u128::from(rank.0);
+        let ticket = Ticket { turn_nanos, number: self.stats.submitted };
         if let Task::With(model) | Task::Copy(model) = task
             && let Some(entry) = self.models.get_mut(&model)
         {

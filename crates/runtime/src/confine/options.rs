@@ -14,6 +14,8 @@ pub struct ConfineOptions {
     pub n_threads: usize,
     /// Most jobs that wait, at least 1; one more is refused with `BACKPRESSURE_QUEUE_FULL`.
     pub queue_max: usize,
+    /// Waiting that is worth one rank; zero: the order of coming alone counts. As long as for requests by default.
+    pub age_step: Duration,
     /// Most models loaded at the same time.
     pub models_max: usize,
     /// How long queued jobs are still run after [`crate::confine::ModelClient::shutdown`].
@@ -30,6 +32,7 @@ impl Default for ConfineOptions {
             name: "ballast-owner".to_owned(),
             n_threads: 1,
             queue_max: 64,
+            age_step: Duration::from_secs(10),
             models_max: 64,
             drain_deadline: Duration::from_secs(5),
             drain_grace: Duration::from_secs(1),
@@ -38,8 +41,9 @@ impl Default for ConfineOptions {
     }
 }
 
-/// Place of a job in the queue: lower goes first, equals in the order of their coming. There is no ageing: a job that
-/// always finds others before it ends at its deadline.
+/// Place of a job in the queue: lower goes first, equals in the order of their coming. A job that waits gains a rank for
+/// every [`ConfineOptions::age_step`], so that nobody waits for ever. In a pool of instances, where waiting is bounded,
+/// ranks do not age.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rank(pub u8);
 

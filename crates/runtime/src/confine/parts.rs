@@ -2,7 +2,7 @@
 
 use super::error::ConfineError;
 use super::model::ModelRef;
-use super::options::{Call, Rank};
+use super::options::Call;
 use ballast_backend::Pulse;
 use std::time::Duration;
 
@@ -50,7 +50,9 @@ pub(super) enum Task {
 /// A job's place in the queue, and its name ever after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Ticket {
-    pub(super) rank: Rank,
+    /// When a job of rank 0 would have come to have the same place, in nanoseconds. As all age alike, who is before whom
+    /// never changes.
+    pub(super) turn_nanos: u128,
     pub(super) number: u64,
 }
 

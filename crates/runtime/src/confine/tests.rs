@@ -68,6 +68,36 @@ fn an_idle_lane_is_woken_once() {
     assert!(!jobs.take_wake().has(0), "it was woken and has not looked yet");
 }
 
+/// One lane that runs a job of rank 128 every second, while the next has come already; a job of rank 138 among them.
+fn seconds_until_it_runs(age_step: Duration) -> Option<u64> {
+    let options = ConfineOptions { age_step, ..ConfineOptions::default() };
+    let mut jobs: Table = Jobs::new(&options, Duration::ZERO);
+    let model = loaded(&mut jobs);
+    let submit = |jobs: &mut Table, rank, number, now| {
+        let call = Call { deadline: NEVER, rank: Rank(rank) };
+        let lanes = jobs.admit(Task::With(model), call, now).unwrap();
+        jobs.push(NewJob { task: Task::With(model), call, work: number, reply: number }, lanes, now);
+    };
+    submit(&mut jobs, 138, 1, Duration::ZERO);
+    for second in 0..200_u32 {
+        let now = SECOND * second;
+        submit(&mut jobs, 128, 2, now);
+        let Turn::Run(number) = jobs.next(0, now) else { panic!("there are jobs") };
+        if number == 1 {
+            return Some(second.into());
+        }
+        jobs.finish(0, Finish::Done, now);
+    }
+    None
+}
+
+#[test]
+fn a_job_that_waits_gains_a_rank_for_every_step() {
+    for (step, runs_after) in [(SECOND * 10, Some(100)), (SECOND, Some(10)), (Duration::ZERO, Some(0)), (NEVER, None)] {
+        assert_eq!(seconds_until_it_runs(step), runs_after, "{step:?}");
+    }
+}
+
 #[test]
 fn queued_jobs_of_a_lost_model_are_told_and_others_stay() {
     let mut jobs = table(1);

@@ -16,10 +16,7 @@ impl<M: Send + Sync + 'static> House<M> {
     /// Turns actions into errands; what needs no time is done at once. On the hot path there are none.
     pub(super) fn settle(&self, inner: &mut Inner<M>) -> Vec<Errand<M>> {
         let actions = inner.machine.take_actions();
-        if actions.is_empty() {
-            return Vec::new();
-        }
-        let mut errands = Vec::new();
+        let (is_news, mut errands) = (!actions.is_empty(), Vec::new());
         for action in actions {
             match action {
                 Action::Load(order) => {
@@ -42,8 +39,11 @@ impl<M: Send + Sync + 'static> House<M> {
             }
         }
         let Inner { machine, seats } = inner;
+        // A load that waited for its room may have gone without an action.
         seats.retain(|&instance, _| machine.has(instance));
-        self.tell();
+        if is_news {
+            self.tell();
+        }
         errands
     }
 
@@ -107,8 +107,6 @@ impl<M: Send + Sync + 'static> House<M> {
             None => inner.machine.failed(instance, now),
         }
         let errands = self.settle(&mut inner);
-        let Inner { machine, seats } = &mut *inner;
-        seats.retain(|&instance, _| machine.has(instance));
         self.tell();
         drop(inner);
         self.perform(errands);

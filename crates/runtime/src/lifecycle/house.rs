@@ -67,7 +67,7 @@ pub(super) struct House<M: Send + Sync + 'static> {
 }
 
 /// Loaded models of type `M`, shared by name. Clones are the same house.
-pub struct ModelHouse<M: Send + Sync + 'static>(Arc<House<M>>);
+pub struct ModelHouse<M: Send + Sync + 'static>(pub(super) Arc<House<M>>);
 
 impl<M: Send + Sync + 'static> Clone for ModelHouse<M> {
     fn clone(&self) -> Self {
@@ -318,6 +318,11 @@ impl<M: Send + Sync + 'static> House<M> {
     pub(super) fn tell(&self) {
         self.changed.notify_all();
         self.changed_async.notify_waiters();
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_locked(&self) -> bool {
+        self.inner.try_lock().is_err()
     }
 
     /// A panic under the lock is a broken invariant; what is whole goes on.

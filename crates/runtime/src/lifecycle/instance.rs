@@ -6,7 +6,7 @@ use std::time::Duration;
 /// The table stands at the top of `lifecycle.rs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    Queued,
+    Queued { since: Duration },
     Loading { since: Duration },
     Ready,
     Draining,
@@ -37,7 +37,7 @@ pub(super) struct Instance {
 
 impl Instance {
     pub(super) fn queued(model: ModelId, plan: ModelPlan, part: LoadPart, purpose: Purpose, now: Duration) -> Self {
-        Self { model, plan, part, purpose, phase: Phase::Queued, claims: 0, last_used: now }
+        Self { model, plan, part, purpose, phase: Phase::Queued { since: now }, claims: 0, last_used: now }
     }
 
     pub(super) fn bytes(&self) -> u64 {
@@ -47,14 +47,14 @@ impl Instance {
     /// Whether it counts on room that others may not count on.
     pub(super) fn is_committed(&self) -> bool {
         match self.phase {
-            Phase::Queued | Phase::Loading { .. } | Phase::Ready => true,
+            Phase::Queued { .. } | Phase::Loading { .. } | Phase::Ready => true,
             Phase::Draining | Phase::Abandoned | Phase::Ending => false,
         }
     }
 
     /// Whether it takes memory.
     pub(super) fn is_held(&self) -> bool {
-        self.phase != Phase::Queued
+        !matches!(self.phase, Phase::Queued { .. })
     }
 
     pub(super) fn is_idle(&self) -> bool {

@@ -44,7 +44,8 @@ impl Lifecycle {
     pub(super) fn admit(&mut self, now: Duration) {
         let mut held = self.held_bytes();
         for (&instance, it) in &mut self.instances {
-            if it.phase != Phase::Queued || held.saturating_add(it.bytes()) > self.options.budget_bytes {
+            if !matches!(it.phase, Phase::Queued { .. }) || held.saturating_add(it.bytes()) > self.options.budget_bytes
+            {
                 continue;
             }
             held += it.bytes();
@@ -75,13 +76,13 @@ impl Lifecycle {
     /// When `tick` has something to do for an instance.
     pub(super) fn due_at(&self, instance: &Instance) -> Option<Duration> {
         match instance.phase {
-            Phase::Loading { since } => Some(since.saturating_add(self.options.load_max)),
+            Phase::Queued { since } | Phase::Loading { since } => Some(since.saturating_add(self.options.load_max)),
             Phase::Ready => {
                 let model = self.models.get(&instance.model).filter(|model| model.next.is_none());
                 let failure = model.and_then(|model| model.failure).filter(|_| instance.part == LoadPart::Provisional);
                 instance.expires_at().into_iter().chain(failure.map(|failure| failure.until)).min()
             }
-            Phase::Queued | Phase::Draining | Phase::Abandoned | Phase::Ending => None,
+            Phase::Draining | Phase::Abandoned | Phase::Ending => None,
         }
     }
 

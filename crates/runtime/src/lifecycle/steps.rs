@@ -62,7 +62,7 @@ impl Lifecycle {
         model.next = None;
         let (is_swap, old) = (instance.plan.version != model.plan.version, model.plan);
         if is_swap && model.serving.is_none() && self.make_room(&name, old.bytes, None).is_ok() {
-            (instance.plan, instance.part, instance.phase) = (old, LoadPart::Full, Phase::Queued);
+            (instance.plan, instance.part, instance.phase) = (old, LoadPart::Full, Phase::Queued { since: now });
             self.instances.insert(id, instance);
             if let Some(model) = self.models.get_mut(&name) {
                 (model.next, model.failure) = (Some(id), None);
@@ -97,7 +97,7 @@ impl Lifecycle {
             self.actions.push(Action::Refuse { instance: id, error });
         }
         self.stats.cancelled += 1;
-        if instance.phase == Phase::Queued {
+        if matches!(instance.phase, Phase::Queued { .. }) {
             self.instances.remove(&id);
         } else {
             (instance.phase, instance.claims) = (Phase::Abandoned, 0);

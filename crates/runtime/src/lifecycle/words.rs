@@ -111,7 +111,8 @@ pub struct LifecycleOptions {
     pub models_max: usize,
     /// Most callers that wait for one load. Default 256.
     pub waiters_max: u32,
-    /// Longest time of one load; then those who wait are refused and the loader is asked to end. Default 10 min.
+    /// Longest time of one load, and longest wait of one for its room; then those who wait are refused and the loader is
+    /// asked to end. Default 10 min.
     pub load_max: Duration,
     /// Waits after failed loads. Default 1 s, doubling up to 60 s, up to a tenth shorter by its seed.
     pub backoff: Backoff,

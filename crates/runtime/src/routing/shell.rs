@@ -87,6 +87,15 @@ impl ChoiceGuard {
         let token = self.token.take()?;
         self.router.lock().report(token, outcome, now)
     }
+
+    /// Says that the target could not be used at all. Returns the roll-out's step, if it takes one, and who answers
+    /// instead: where a roll-out sent the request to the new version, the old one.
+    pub fn instead(mut self, outcome: Outcome, now: Duration) -> (Option<RolloutChange>, Option<Self>) {
+        let Some(token) = self.token.take() else { return (None, None) };
+        let (change, choice) = self.router.lock().instead(token, outcome, now);
+        let guard = |Choice { target, token }| Self { target, token: Some(token), router: self.router.clone() };
+        (change, choice.map(guard))
+    }
 }
 
 impl Drop for ChoiceGuard {

@@ -334,3 +334,36 @@ proptest! {
         prop_assert_eq!(run(), run());
     }
 }
+
+#[test]
+fn a_canary_that_cannot_be_used_leaves_its_request_to_the_baseline_until_it_is_taken_back() {
+    let terms = CanaryTerms { stages: vec![100], failures_in_row_max: 3, ..CanaryTerms::default() };
+    let mut router = canary(terms);
+    let lost = Outcome::Failed(ErrorKind::Unavailable);
+    for nth in 1..=3 {
+        let Choice { target, token } = router.pick(AffinityKey::of_number(nth)).unwrap();
+        assert_eq!(target, CANARY);
+        let (change, instead) = router.instead(token, lost, SECS(nth));
+        assert_eq!(change.is_some(), nth == 3, "failure {nth}");
+        let Choice { target, token } = instead.expect("the old version is up");
+        assert_eq!((target, router.targets()[0].outstanding), (BASELINE, 1));
+        assert_eq!(router.report(token, GOOD, SECS(nth)), None);
+    }
+    assert_eq!(target_of(&mut router, 9), BASELINE);
+    let [baseline, canary] = router.targets() else { panic!("two versions") };
+    assert_eq!((baseline.successes, baseline.failures, canary.successes, canary.failures), (3, 0, 0, 3));
+    assert_eq!((baseline.outstanding, canary.outstanding), (0, 0));
+}
+
+#[test]
+fn nobody_answers_instead_where_there_is_no_old_version() {
+    let mut baseline_down = canary(CanaryTerms { stages: vec![100], ..CanaryTerms::default() });
+    baseline_down.set_availability(BASELINE, Availability::Down);
+    let at_baseline = canary(CanaryTerms { stages: vec![0], ..CanaryTerms::default() });
+    let split = Router::new(Strategy::Split(arms(&[0, 1])), 7).unwrap();
+    for (what, mut router) in [("down", baseline_down), ("baseline", at_baseline), ("split", split)] {
+        let Choice { token, .. } = router.pick(AffinityKey::of_number(1)).unwrap();
+        assert_eq!(router.instead(token, BAD, SECS(1)).1, None, "{what}");
+        assert!(router.targets().iter().all(|target| target.outstanding == 0), "{what}");
+    }
+}

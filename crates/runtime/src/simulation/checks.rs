@@ -2,9 +2,10 @@
 
 use super::engine::{Cell, Step};
 use super::world::World;
+use crate::EngineState;
 use crate::breaker::Position;
 use crate::engine_thread::StepJob;
-use crate::scheduler::Work;
+use crate::scheduler::{Slot, Work};
 use crate::sequence::Sequence;
 use ballast_backend::LogitRows;
 use std::collections::BTreeSet;
@@ -22,6 +23,9 @@ impl World<'_> {
             let Some(owner) = &station.owner else { continue };
             let scheduler = owner.conductor.scheduler();
             scheduler.check();
+            let runs = |slot: &Slot<Sequence>| !slot.work.is_finished() && !slot.work.is_paused();
+            let is_idle = owner.conductor.engine_state() == EngineState::Ready && !station.is_behind;
+            assert!(!is_idle || !scheduler.running().iter().any(runs), "engine {} idles at work", station.idx);
             let mut n_probes = 0;
             for slot in scheduler.slots() {
                 let life = self.lives[number_of(&slot.work)].as_ref().expect("it was taken");

@@ -2,42 +2,18 @@
 
 use super::scenario::{Asked, Habit};
 use super::story::{END, Story};
+use super::woken::Woken;
 use crate::conductor::FAILURES_OF_ONE_MAX;
 use crate::{
     Canceller, Deadlines, Event, FinishReason, Phase, PrefixCache, Summary, TenantId, TokenEvent, TokenStream,
 };
 use ballast_backend::ReasonCode;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 /// How late an end may come: readers and deadlines are looked at this often.
 pub(super) const TICK: Duration = Duration::from_millis(5);
-
-/// The readers that were woken.
-#[derive(Debug, Default)]
-pub(super) struct Woken(Mutex<Vec<usize>>);
-
-impl Woken {
-    pub(super) fn take(&self) -> Vec<usize> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-struct Bell {
-    woken: Arc<Woken>,
-    who: usize,
-}
-
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.woken.0.lock().unwrap_or_else(PoisonError::into_inner).push(self.who);
-    }
-}
 
 /// A request that was taken.
 #[derive(Debug)]
@@ -112,7 +88,7 @@ impl Life {
             stalled_at: None,
             stream: None,
             canceller: Canceller::default(),
-            waker: Arc::new(Bell { woken: Arc::clone(woken), who }).into(),
+            waker: woken.waker(who),
             n_faults: [0; super::scenario::CHAIN_MAX],
             n_faults_in_a_row: [0; super::scenario::CHAIN_MAX],
             is_refused: false,

@@ -304,8 +304,7 @@ fn options(dice: &mut Dice, weather: Weather) -> RuntimeOptions {
             successes_to_close: u32::try_from(dice.between(1, 3)).unwrap(),
             ..BreakerOptions::default()
         },
-        // With room for one token a reader that reads at once makes its sequence wait, too: the owner sees it a tick later.
-        buffered_tokens_max: dice.size(1 + usize::from(is_flood), 6),
+        buffered_tokens_max: dice.size(1, 6),
         slow_reader_max: dice.millis(20, 60),
     }
 }

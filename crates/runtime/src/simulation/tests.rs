@@ -1,12 +1,13 @@
 //! The runs.
 
+use super::lived::{Lived, setting};
 use super::scenario::{Scenario, Weather};
 use super::tally::Tally;
 use super::trace::Trace;
 use super::world::World;
 use ballast_testkit::tiny_tokenizer;
 use ballast_tokens::Tokenizer;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// Requests of one seed.
@@ -16,27 +17,14 @@ const REQUESTS: usize = 1_000_000;
 /// Tests among which they are shared, so that cores are.
 const PARTS: usize = 4;
 
-#[expect(clippy::disallowed_methods, reason = "a test has no command line; these two set which lives are lived")]
-fn setting(name: &str) -> Option<usize> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}: expected a number")))
-}
-
 /// Lives a seed's life. `lies`: how often engines are wrong, in a thousand.
 fn live(seed: u64, n_requests: usize, lies: u64, tokenizer: &Arc<Tokenizer>) -> Tally {
     let (scenario, trace) = (Scenario::new(seed, n_requests), Trace::default());
-    let lived = catch_unwind(AssertUnwindSafe(|| {
+    let life = Lived { seed, replay: "tests::replays_a_seed", scenario: &scenario, trace: &trace, is_told: lies == 0 };
+    life.live(|| {
         let mut world = World::new(&scenario, seed, tokenizer, &trace);
         world.lies = lies;
         world.run()
-    }));
-    lived.unwrap_or_else(|panic| {
-        if lies == 0 {
-            println!("{scenario:#?}\n{trace}seed {seed} failed; to live it again:");
-            println!(
-                "BALLAST_SEED={seed} cargo test -p ballast-runtime --lib simulation::tests::replays_a_seed -- --nocapture"
-            );
-        }
-        resume_unwind(panic)
     })
 }
 

@@ -1,11 +1,12 @@
 //! The loop: virtual time goes from one thing that happens to the next, and everything is checked in between.
 
 use super::dice::Dice;
-use super::reader::{Life, Woken};
+use super::reader::Life;
 use super::scenario::{Habit, Rules, Scenario};
 use super::station::Station;
 use super::tally::Tally;
 use super::trace::Trace;
+use super::woken::Woken;
 use crate::Runtime;
 use crate::breaker::Position;
 use crate::runtime::RuntimeParts;

@@ -186,7 +186,13 @@ pub(super) fn rank(priority: Priority) -> Rank {
 #[cfg(test)]
 mod tests {
     use super::{SHADOW_RANK, rank};
-    use crate::Priority;
+    use crate::confine::ConfineOptions;
+    use crate::{Priority, SchedulerOptions};
+
+    #[test]
+    fn calls_age_as_requests_do() {
+        assert_eq!(ConfineOptions::default().age_step, SchedulerOptions::default().age_step);
+    }
 
     #[test]
     fn higher_priorities_come_sooner_and_comparisons_last() {

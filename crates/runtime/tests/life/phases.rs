@@ -2,7 +2,7 @@
 
 use crate::house::{Ended, ask, echo, held_echo, open, open_with, parts, read};
 use ballast_backend::ReasonCode;
-use ballast_runtime::telemetry::{Metrics, Telemetry};
+use ballast_runtime::telemetry::{CorrelationId, LogRecord, Metrics, RingLogger, Telemetry};
 use ballast_runtime::{
     Deadlines, FinishReason, InputPolicy, Obligations, Phase, PrefixCache, Request, Runtime, RuntimeError,
     RuntimeOptions, TenantId, Verdict,
@@ -145,6 +145,34 @@ fn evicted_blocks_are_counted() {
     let evicted = runtime.health().engines[0].evicted_blocks;
     assert!(evicted > 0);
     assert_eq!(metrics.snapshot().resources.kv_evicted_blocks, evicted);
+}
+
+#[test]
+fn what_is_admitted_and_refused_is_named_whether_its_caller_names_it_or_not() {
+    let (engine, _control) = echo().engine();
+    let ring = Arc::new(RingLogger::new(64));
+    let mut parts = parts(&VirtualClock::new(), RuntimeOptions::default());
+    parts.telemetry = Telemetry { metrics: None, logger: Some(Arc::clone(&ring) as _) };
+    let runtime = Runtime::start(Box::new(engine), parts);
+    let named = |name: &str, n_prompt| Request {
+        correlation: Some(name.parse().unwrap()),
+        tenant: "house".parse().unwrap(),
+        ..ask(b'a', n_prompt, 1)
+    };
+    read(runtime.submit(named("first", 1)).unwrap());
+    runtime.submit(named("second", 0)).unwrap_err();
+    read(runtime.submit(ask(b'a', 1, 1)).unwrap());
+    runtime.submit(ask(b'a', 0, 1)).unwrap_err();
+    let told = |name| -> Vec<(String, String)> {
+        let of = |record: LogRecord| (record.correlation.unwrap().to_string(), record.tenant.unwrap().to_string());
+        ring.records().into_iter().filter(|record| record.name == name).map(of).collect()
+    };
+    let numbered = |number| CorrelationId::from_number(number).to_string();
+    let tenants = ["house", "default"].map(str::to_owned);
+    let expected = |first: &str, number| [first.to_owned(), numbered(number)].into_iter().zip(tenants.clone());
+    assert_eq!(told("request_admitted"), expected("first", 1).collect::<Vec<_>>());
+    assert_eq!(told("request_refused"), expected("second", 2).collect::<Vec<_>>());
+    assert_eq!(told("request_ended")[1].0, numbered(1), "and it ends under the name it was admitted with");
 }
 
 #[test]

@@ -41,6 +41,33 @@ fn an_idle_instance_goes_before_a_new_one_and_a_new_one_before_sharing() {
 }
 
 #[test]
+fn who_comes_after_its_deadline_is_refused_though_there_is_a_permit() {
+    let mut seats = seats(1, 1);
+    for (deadline, now) in [(SECOND, SECOND), (SECOND, 2 * SECOND)] {
+        let asked = seats.acquire(Call { deadline, rank: Rank(0) }, now);
+        assert_eq!((asked, seats.stats().free), (Err(PoolError::Deadline), 1));
+    }
+    assert_eq!(seats.stats().timed_out, 2);
+}
+
+#[test]
+fn a_wait_ends_with_the_patience_that_ends_first() {
+    let timeout = PoolOptions::default().acquire_timeout;
+    let told = PoolError::TimedOut { waited: timeout };
+    let cases = [(timeout - SECOND, PoolError::Deadline), (timeout, told), (timeout + SECOND, told)];
+    for (deadline, expected) in cases {
+        let mut seats = seats(1, 1);
+        seated(&mut seats);
+        let call = Call { deadline, rank: Rank(0) };
+        assert!(matches!(seats.acquire(call, Duration::ZERO), Ok(Asked::Wait(_))));
+        let ends_at = deadline.min(timeout);
+        assert_eq!(seats.expire(ends_at - Duration::from_nanos(1)), []);
+        let errors: Vec<_> = seats.expire(ends_at).into_iter().map(|(_, error)| error).collect();
+        assert_eq!(errors, [expected], "deadline {deadline:?}");
+    }
+}
+
+#[test]
 fn waiters_are_served_by_rank_and_then_in_order() {
     let mut seats = seats(1, 1);
     let mut holder = seated(&mut seats);

@@ -396,3 +396,25 @@ fn a_stand_in_serves_on_while_the_model_fails_or_has_no_room() {
     assert_eq!(machine.observe_pressure(Pressure::Critical), 1);
     assert!(machine.acquire(&id("a"), SECS(3)).is_ok(), "the stand-in itself did not fail");
 }
+
+#[test]
+fn a_load_whose_room_does_not_come_is_given_up() {
+    let mut machine = machine(10, &[("a", 10), ("b", 10)]);
+    let first = machine.acquire(&id("a"), NOW).unwrap();
+    let LoadOrder { instance, .. } = load_order(&mut machine);
+    machine.unload(&id("a")).unwrap();
+    drop(machine.take_actions());
+    machine.release(first, NOW);
+    let waiting = machine.acquire(&id("b"), SECS(1)).unwrap();
+    assert_eq!((machine.take_actions(), machine.next_tick_at()), (vec![], Some(SECS(601))), "a's load does not return");
+    machine.tick(SECS(600));
+    assert_eq!(machine.is_ready(&waiting), Some(false));
+    machine.tick(SECS(601));
+    let error = LifecycleError::LoadFailed { model: id("b"), retry_after: SECS(1) };
+    assert_eq!(machine.take_actions(), [Action::Refuse { instance: waiting.instance(), error }]);
+    assert_eq!(machine.is_ready(&waiting), None);
+    machine.failed(instance, SECS(700));
+    assert!(machine.acquire(&id("b"), SECS(700)).is_ok());
+    assert_eq!(load_order(&mut machine).model, id("b"));
+    machine.release(waiting, SECS(700));
+}
