@@ -2,14 +2,14 @@
 
 use std::time::Instant;
 
-/// Rounds of every figure.
-pub(crate) const N_ROUNDS: usize = 9;
+/// Rounds of every figure. Many and short, so that on a machine that is shared some of them are not disturbed.
+pub(crate) const N_ROUNDS: usize = 31;
 
 struct Row {
     name: String,
     figure: f64,
     unit: &'static str,
-    spread: f64,
+    best: f64,
 }
 
 /// Results so far.
@@ -43,21 +43,20 @@ impl Table {
 
     /// Megabytes (10^6) per second, of `n_bytes` in each round.
     pub(crate) fn add_rate(&mut self, name: &str, n_bytes: usize, seconds: &[f64]) {
-        let each: Vec<f64> = seconds.iter().rev().map(|seconds| n_bytes as f64 / seconds / 1e6).collect();
+        let each: Vec<f64> = seconds.iter().map(|seconds| n_bytes as f64 / seconds / 1e6).collect();
         self.add(name, "MB/s", &each);
     }
 
+    /// Figures of each round, the best first.
     fn add(&mut self, name: &str, unit: &'static str, sorted: &[f64]) {
-        let figure = sorted[sorted.len() / 2];
-        let spread = (sorted[sorted.len() - 1] - sorted[0]) / figure;
-        self.rows.push(Row { name: name.to_owned(), figure, unit, spread });
+        self.rows.push(Row { name: name.to_owned(), figure: sorted[sorted.len() / 2], unit, best: sorted[0] });
     }
 
-    /// Aligned for people: the median, and the distance from the lowest to the highest round in percent of it.
+    /// Aligned for people: the median and the best round.
     pub(crate) fn text(&self) -> String {
         let width = self.rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0);
-        let line = |Row { name, figure, unit, spread }: &Row| {
-            format!("{name:width$}  {figure:>10.1} {unit:<4}  spread {:>4.0} %\n", spread * 100.0)
+        let line = |Row { name, figure, unit, best }: &Row| {
+            format!("{name:width$}  {figure:>10.1} {unit:<4}  best {best:>10.1}\n")
         };
         self.rows.iter().map(line).collect()
     }

@@ -118,7 +118,7 @@ impl Sampler {
             }
         }
         let is_bad = |token: TokenId| logits.get(token.index()).is_some_and(|logit| is_bad(*logit));
-        if self.adjusted().any(is_bad) { Err(not_finite(logits, 0)) } else { Ok(()) }
+        if self.adjusted().any(is_bad) { Err(not_finite(logits)) } else { Ok(()) }
     }
 
     /// The tokens whose logits bias and penalties change. A prompt may hold ids that this model has no logit for.

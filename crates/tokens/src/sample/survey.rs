@@ -10,9 +10,6 @@ pub(super) const BLOCK_LEN: usize = 64;
 /// Logits that are compared side by side. The compiler makes vector code of it on every instruction set.
 const LANES: usize = 8;
 
-/// A block of logits.
-pub(super) type Block = [f32; BLOCK_LEN];
-
 /// What is known of a row. Its memory is used again for the next.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Survey {
@@ -26,25 +23,17 @@ impl Survey {
     /// # Errors
     /// If a logit is not a number or positive infinity, allowed or not; the first that is. Nothing is known then.
     pub(super) fn look(&mut self, logits: &mut [f32], allowed: Option<&TokenMask>) -> Result<(), SamplingError> {
-        self.highs.clear();
-        let mut look_at = |block: &mut Block, block_idx: usize| {
-            let high = high_of(block);
-            if high == f32::INFINITY || has_nan(block) {
-                return Err(not_finite(block, block_idx * BLOCK_LEN));
-            }
-            let word = allowed.map_or(u64::MAX, |mask| mask.word(block_idx));
-            self.highs.push(if word == u64::MAX { high } else { high_of_allowed(block, word) });
-            Ok(())
-        };
-        let (blocks, rest) = logits.as_chunks_mut::<BLOCK_LEN>();
-        let n_blocks = blocks.len();
-        for (block, block_idx) in blocks.iter_mut().zip(0..) {
-            look_at(block, block_idx)?;
+        // A count and not a search: without an early exit the compiler makes vector code of it.
+        if logits.iter().map(|logit| u32::from(is_bad(*logit))).sum::<u32>() > 0 {
+            return Err(not_finite(logits));
         }
-        if !rest.is_empty() {
-            let mut block = padded(rest);
-            look_at(&mut block, n_blocks)?;
-            rest.copy_from_slice(&block[..rest.len()]);
+        self.highs.clear();
+        for (block, block_idx) in logits.chunks_mut(BLOCK_LEN).zip(0..) {
+            let word = allowed.map_or(u64::MAX, |mask| mask.word(block_idx));
+            if word != u64::MAX {
+                forbid(block, !word);
+            }
+            self.highs.push(high_of(block));
         }
         self.highest = self.highs.iter().copied().fold(f32::NEG_INFINITY, higher);
         Ok(())
@@ -61,52 +50,47 @@ impl Survey {
     }
 }
 
-/// A block of fewer logits, filled up with impossible ones.
-pub(super) fn padded(logits: &[f32]) -> Block {
-    let mut block = [f32::NEG_INFINITY; BLOCK_LEN];
-    block[..logits.len()].copy_from_slice(logits);
-    block
-}
-
-/// Makes the logits without a bit in `word` impossible; the highest of the others.
-fn high_of_allowed(block: &mut Block, word: u64) -> f32 {
+/// Makes the logits impossible that have a bit in `word`.
+fn forbid(block: &mut [f32], word: u64) {
     const BITS: [u32; LANES] = [1, 2, 4, 8, 16, 32, 64, 128];
-    for (lanes, byte) in block.as_chunks_mut::<LANES>().0.iter_mut().zip(word.to_le_bytes()) {
-        let bits = u32::from(byte);
-        for (logit, bit) in lanes.iter_mut().zip(BITS) {
-            *logit = if bits & bit == 0 { f32::NEG_INFINITY } else { *logit };
+    let (all_lanes, rest) = block.as_chunks_mut::<LANES>();
+    let n_lanes = all_lanes.len();
+    for (lanes, byte) in all_lanes.iter_mut().zip(word.to_le_bytes()) {
+        let byte = u32::from(byte);
+        for lane in 0..LANES {
+            lanes[lane] = if byte & BITS[lane] == 0 { lanes[lane] } else { f32::NEG_INFINITY };
         }
     }
-    high_of(block)
+    for (logit, lane) in rest.iter_mut().zip(n_lanes * LANES..) {
+        *logit = if word >> lane & 1 == 0 { *logit } else { f32::NEG_INFINITY };
+    }
 }
 
-fn high_of(block: &Block) -> f32 {
-    let mut highs = [f32::NEG_INFINITY; 2 * LANES];
-    for lanes in block.as_chunks::<{ 2 * LANES }>().0 {
-        for (high, logit) in highs.iter_mut().zip(lanes) {
-            *high = higher(*high, *logit);
+fn high_of(block: &[f32]) -> f32 {
+    let mut highs = [f32::NEG_INFINITY; LANES];
+    let (all_lanes, rest) = block.as_chunks::<LANES>();
+    for lanes in all_lanes {
+        for lane in 0..LANES {
+            highs[lane] = higher(highs[lane], lanes[lane]);
         }
     }
-    highs.into_iter().fold(f32::NEG_INFINITY, higher)
+    highs.into_iter().chain(rest.iter().copied()).fold(f32::NEG_INFINITY, higher)
 }
 
-fn has_nan(block: &Block) -> bool {
-    block.iter().map(|logit| u32::from(logit.is_nan())).sum::<u32>() > 0
-}
-
-/// The error of the first logit that cannot be sampled from; there is one. `first_id` is the id of the first.
+/// The error of the first logit that cannot be sampled from.
 ///
 /// # Panics
 /// If every logit can.
-pub(super) fn not_finite(logits: &[f32], first_id: usize) -> SamplingError {
+pub(super) fn not_finite(logits: &[f32]) -> SamplingError {
     let idx = logits.iter().position(|logit| is_bad(*logit)).expect("a row is refused for one of its logits");
-    let id = u32::try_from(first_id + idx).expect("the vocabulary size was checked to fit");
+    let id = u32::try_from(idx).expect("the vocabulary size was checked to fit");
     SamplingError::LogitNotFinite { token: TokenId(id), value: logits[idx] }
 }
 
-/// Whether a logit cannot be sampled from. Negative infinity can: such a token is impossible.
+/// Whether a logit cannot be sampled from: not a number, or positive infinity. With negative infinity it can; the token
+/// is impossible then.
 pub(super) fn is_bad(logit: f32) -> bool {
-    logit.is_nan() || logit == f32::INFINITY
+    logit.is_nan() | (logit == f32::INFINITY)
 }
 
 /// As `f32::max` for numbers, and one instruction.
