@@ -12,8 +12,8 @@ use tokenizers::pre_tokenizers::sequence::Sequence;
 
 /// Length of a prompt as people write them.
 const PROMPT_BYTES: usize = 600;
-/// The other library is slow enough that a part of a text tells its speed.
-const REFERENCE_BYTES_MAX: usize = 1 << 18;
+/// What of a text is encoded: long enough to tell the speed, short enough for a round without disturbance.
+const TEXT_BYTES_MAX: usize = 1 << 18;
 
 /// The reference is measured where it is known to cut as the model wants: for the smollm pre-tokenizer.
 pub(crate) fn measure(
@@ -24,25 +24,22 @@ pub(crate) fn measure(
 ) -> Result<(), Box<dyn Error>> {
     let reference = (source.pre_tokenizer == Some("smollm")).then(|| reference(source)).transpose()?;
     for Text { name, text } in texts {
-        let seconds = rounds(|| (), |()| drop(black_box(tokenizer.encode(black_box(text), EncodeOptions::default()))));
+        let text = &text[..text.floor_char_boundary(TEXT_BYTES_MAX)];
+        let encode = |text| drop(black_box(tokenizer.encode(black_box(text), EncodeOptions::default())));
+        let seconds = rounds(|| (), |()| encode(text));
         table.add_rate(&format!("encode {name}, {} KB", text.len() / 1000), text.len(), &seconds);
         let prompts = prompts(text);
-        let seconds = rounds(
-            || (),
-            |()| prompts.iter().for_each(|text| drop(black_box(tokenizer.encode(text, EncodeOptions::default())))),
-        );
+        let seconds = rounds(|| (), |()| prompts.iter().for_each(|prompt| encode(prompt)));
         let n_bytes = prompts.iter().map(|prompt| prompt.len()).sum();
         table.add_rate(&format!("encode {name}, prompts of {PROMPT_BYTES} bytes"), n_bytes, &seconds);
-        if let Some(reference) = &reference {
-            let part = &text[..text.floor_char_boundary(REFERENCE_BYTES_MAX)];
-            let expected = reference.encode_fast(part, false).map_err(|error| error.to_string())?;
-            let got: Vec<u32> = tokenizer.encode(part, EncodeOptions::default()).iter().map(|id| id.0).collect();
-            if got != expected.get_ids() {
-                return Err(format!("{name}: the tokens are not those of the tokenizers crate").into());
-            }
-            let seconds = rounds(|| (), |()| drop(black_box(reference.encode_fast(black_box(part), false))));
-            table.add_rate(&format!("tokenizers crate: encode {name}"), part.len(), &seconds);
+        let Some(reference) = &reference else { continue };
+        let expected = reference.encode_fast(text, false).map_err(|error| error.to_string())?;
+        let got: Vec<u32> = tokenizer.encode(text, EncodeOptions::default()).iter().map(|id| id.0).collect();
+        if got != expected.get_ids() {
+            return Err(format!("{name}: the tokens are not those of the tokenizers crate").into());
         }
+        let seconds = rounds(|| (), |()| drop(black_box(reference.encode_fast(black_box(text), false))));
+        table.add_rate(&format!("tokenizers crate: encode {name}"), text.len(), &seconds);
     }
     Ok(())
 }

@@ -86,7 +86,7 @@ const ROUND: f32 = 12_582_912.0;
 const LN2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
 
 /// The polynomial of degree 5 through exp at the Chebyshev nodes of [-ln 2 / 2, ln 2 / 2], lowest power first.
-const EXP: [f32; 6] = [1.000_000_1, 1.0, 0.499_988_68, 0.166_665_05, 4.191_775_9e-2, 8.369_185e-3];
+const EXP: [f32; 6] = [1.000_000_1, 1.0, 0.499_988_68, 0.166_665_05, 4.191_776e-2, 8.369_185e-3];
 
 /// exp of a number that is at most 0, within 2.8e-7 of it where that is above [`EXP_MIN`]. No branches.
 fn approximate_exp(x: f32) -> f32 {

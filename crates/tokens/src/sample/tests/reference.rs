@@ -110,6 +110,7 @@ fn compare(
 }
 
 /// Rows as a model gives them: a bell curve, and above it some tokens that make sense.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "any logits at any places will do")]
 fn rows(vocab_size: usize, n: u64, flatness: f32) -> Vec<Vec<f32>> {
     let unit = |seed, at: usize| rng::uniform(seed, at as u64) as f32;
     let bell = |seed, at| (0..6).map(|part| unit(seed * 7 + part, at) - 0.5).sum::<f32>() * 4.0;
