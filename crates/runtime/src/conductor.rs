@@ -72,8 +72,11 @@ pub(crate) trait Job: Work {
     fn note_step(&mut self, n_cached: usize, now: Duration);
     /// Something did not go as it should, and is made good.
     fn note_setback(&mut self, setback: Setback);
-    /// Chooses the next token from `logits`.
+    /// Chooses the next token from `logits`. What the next step need not wait for is left to [`Job::catch_up`].
     fn accept(&mut self, logits: &mut [f32], now: Duration);
+    /// Does what was left: the engine has its next step by now, or there is none to give it, and its answer is not
+    /// waited for yet. Tells the reader of the token. A constraint's mask for the next token is to be made here, too.
+    fn catch_up(&mut self);
     /// Ends it. Nothing happens if it has ended.
     fn finish(&mut self, end: End, now: Duration);
 }
@@ -252,6 +255,14 @@ impl<J: Job> Conductor<J> {
 
     /// What to do next. `beats` are those of the present instance.
     pub(crate) fn poll(&mut self, beats: u64, now: Duration) -> Action {
+        let action = self.decide(beats, now);
+        if action == Action::Wait {
+            self.scheduler.slots_mut().for_each(|slot| slot.work.catch_up());
+        }
+        action
+    }
+
+    fn decide(&mut self, beats: u64, now: Duration) -> Action {
         self.check_jobs(now);
         match &self.engine {
             Engine::Opening | Engine::Stepping { .. } => self.watch(beats, now),

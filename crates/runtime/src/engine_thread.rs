@@ -28,6 +28,11 @@ pub(crate) struct OwnedShare {
     pub(crate) logits: LogitRows,
 }
 
+impl OwnedShare {
+    /// Nothing to run.
+    pub(crate) const EMPTY: Self = Self { tokens: Vec::new(), start: 0, blocks: Vec::new(), logits: LogitRows::None };
+}
+
 /// A step on its way to the engine and back.
 #[derive(Debug, Default)]
 pub(crate) struct StepJob {

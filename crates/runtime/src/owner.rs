@@ -7,7 +7,7 @@ use crate::bell::Bell;
 use crate::conductor::{Action, Conductor, End, EngineState, Heard, StepEnd};
 use crate::engine_thread::{EngineThread, Opened, OwnedShare, StepJob, StepOutcome};
 use crate::events;
-use crate::scheduler::{Share, Terms, Work};
+use crate::scheduler::{Terms, Work};
 use crate::sequence::Sequence;
 use crate::telemetry::{FailureMode, Stage, Telemetry};
 use ballast_backend::{Clock, ErrorKind, GeneratorShape, LogitRows, Logits, ReasonCode};
@@ -278,17 +278,17 @@ impl Owner {
 
     fn step(&mut self) {
         let mut job = self.spare.take().unwrap_or_default();
-        job.shares.clear();
-        let own = |share: &Share| {
+        // The shares keep their memory from step to step.
+        job.shares.resize_with(self.conductor.shares().len(), || OwnedShare::EMPTY);
+        for (own, share) in job.shares.iter_mut().zip(self.conductor.shares()) {
             let slot = self.conductor.slot(share);
-            OwnedShare {
-                tokens: slot.work.tokens()[share.start..][..share.n_tokens].to_vec(),
-                start: share.start,
-                blocks: slot.blocks().to_vec(),
-                logits: if share.samples { LogitRows::Last } else { LogitRows::None },
-            }
-        };
-        job.shares.extend(self.conductor.shares().iter().map(own));
+            own.tokens.clear();
+            own.tokens.extend_from_slice(&slot.work.tokens()[share.start..][..share.n_tokens]);
+            own.start = share.start;
+            own.blocks.clear();
+            own.blocks.extend_from_slice(slot.blocks());
+            own.logits = if share.samples { LogitRows::Last } else { LogitRows::None };
+        }
         self.stepping_since = Some(self.clock.now());
         if let Some(engine) = &self.engine {
             engine.run(job);

@@ -70,6 +70,8 @@ pub(crate) struct Sequence {
     /// When the last token came, or its reader last let it go on.
     moved_at: Duration,
     paused_since: Option<Duration>,
+    /// The last token, until its reader is told of it. The channel has room for it.
+    untold: Option<TokenEvent>,
 }
 
 impl Sequence {
@@ -105,6 +107,7 @@ impl Sequence {
             first_step_at: None,
             first_token_at: None,
             paused_since: None,
+            untold: None,
             tokens: request.prompt,
         })
     }
@@ -132,7 +135,7 @@ impl Sequence {
         let outcome = stop.push(self.detokenizer.push(token));
         let (text, matched) = (outcome.text.to_owned(), outcome.matched);
         let logprob = self.wants_logprobs.then_some(TokenLogprob { chosen: logprob, top });
-        self.send(Event::Token(TokenEvent { token, text, logprob }));
+        self.untold = Some(TokenEvent { token, text, logprob });
         if matched.is_some() || (self.around.tokenizer.is_end_of_generation(token) && !self.ignore_eos) {
             self.finish(End::plain(FinishReason::Stop), now);
         } else if self.n_generated() >= self.max_tokens {
@@ -206,7 +209,7 @@ impl Work for Sequence {
     }
 
     fn is_paused(&self) -> bool {
-        self.reader.sender.capacity() < EVENTS_PER_STEP
+        self.reader.sender.capacity() < EVENTS_PER_STEP + usize::from(self.untold.is_some())
     }
 
     fn is_finished(&self) -> bool {
@@ -282,8 +285,15 @@ impl Job for Sequence {
         }
     }
 
+    fn catch_up(&mut self) {
+        if let Some(token) = self.untold.take() {
+            self.send(Event::Token(token));
+        }
+    }
+
     fn finish(&mut self, end: End, now: Duration) {
         let Some(mut stop) = self.stop.take() else { return };
+        self.catch_up();
         self.permit = None;
         self.settle(&end, now);
         let last = stop.push(self.detokenizer.finish());

@@ -223,13 +223,14 @@ impl Scan<'_> {
     }
 
     fn run_end(&self, class: CharClass, mut pos: usize) -> usize {
-        while let Some((found, len)) = self.class_at(pos) {
-            if found != class {
-                break;
+        loop {
+            let rest = &self.text.as_bytes()[pos..];
+            pos += rest.iter().take_while(|byte| self.classes.of_ascii(**byte) == Some(class)).count();
+            match self.class_at(pos) {
+                Some((found, len)) if found == class => pos += len,
+                Some(_) | None => return pos,
             }
-            pos += len;
         }
-        pos
     }
 
     fn line_ends_end(&self, pos: usize) -> usize {
@@ -247,8 +248,8 @@ impl Scan<'_> {
     /// The class and the length in bytes of the character at `pos`, which is a character boundary.
     fn class_at(&self, pos: usize) -> Option<(CharClass, usize)> {
         let byte = *self.text.as_bytes().get(pos)?;
-        if byte.is_ascii() {
-            return Some((self.classes.of_ascii(byte), 1));
+        if let Some(class) = self.classes.of_ascii(byte) {
+            return Some((class, 1));
         }
         let c = self.text[pos..].chars().next()?;
         Some((self.classes.of(c), c.len_utf8()))

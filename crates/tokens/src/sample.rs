@@ -19,8 +19,10 @@ mod params;
 mod penalties;
 mod rng;
 mod sampler;
+mod survey;
 #[cfg(test)]
 mod tests;
+mod weights;
 
 pub use error::SamplingError;
 pub use mask::TokenMask;

@@ -15,6 +15,7 @@ mod roles;
 mod source;
 mod special;
 mod vocabulary;
+mod whole;
 
 pub use error::TokenizerError;
 pub use source::TokenizerSource;
@@ -26,6 +27,7 @@ use prefixes::PrefixIndex;
 use roles::Roles;
 use special::SpecialTokens;
 use vocabulary::Vocabulary;
+use whole::WholePieces;
 
 /// A model's tokenizer. Immutable, and shared between threads freely.
 #[derive(Debug)]
@@ -35,6 +37,7 @@ pub struct Tokenizer {
     rule: PreTokenizerRule,
     classes: CharClasses,
     special: SpecialTokens,
+    whole: WholePieces,
     roles: Roles,
     add_bos: bool,
     add_eos: bool,

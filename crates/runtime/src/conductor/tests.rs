@@ -21,6 +21,8 @@ struct Echo {
     tokens: Vec<TokenId>,
     n_left: usize,
     end: Option<End>,
+    /// A token was chosen that the reader was not told of.
+    is_behind: bool,
 }
 
 impl Work for Echo {
@@ -51,9 +53,14 @@ impl Job for Echo {
     fn accept(&mut self, _logits: &mut [f32], now: Duration) {
         self.tokens.push(self.tokens[0]);
         self.n_left -= 1;
+        self.is_behind = true;
         if self.n_left == 0 {
             self.finish(End::plain(FinishReason::Length), now);
         }
+    }
+
+    fn catch_up(&mut self) {
+        self.is_behind = false;
     }
 
     fn finish(&mut self, end: End, _now: Duration) {
@@ -68,7 +75,7 @@ fn stepping() -> Conductor<Echo> {
     let mut conductor = Conductor::new(SHAPE, SchedulerOptions::default(), supervision, Reopens::Yes);
     let tenant = TenantId::default();
     let terms = Terms { salt: Some(Salt::Tenant(tenant.clone())), tenant, priority: Priority::NORMAL };
-    conductor.submit(Echo { tokens: vec![TokenId(7); 3], n_left: 2, end: None }, terms, SECOND);
+    conductor.submit(Echo { tokens: vec![TokenId(7); 3], n_left: 2, end: None, is_behind: false }, terms, SECOND);
     assert_eq!(conductor.poll(0, SECOND), Action::Step { generation: 0 });
     conductor
 }
@@ -128,4 +135,26 @@ fn steps_of_earlier_instances_are_not_heard() {
     assert_eq!(conductor.stepped(0, StepEnd::Done(&mut logits()), SECOND), Heard::No);
     assert_eq!(conductor.stepped(1, StepEnd::Done(&mut logits()), SECOND), Heard::Yes);
     assert_eq!(conductor.stepped(1, StepEnd::Done(&mut logits()), SECOND), Heard::No, "a step ends once");
+}
+
+#[test]
+fn jobs_catch_up_once_the_engine_has_its_next_step_and_before_its_answer_is_waited_for() {
+    let is_behind = |conductor: &Conductor<Echo>| conductor.scheduler().slots().all(|slot| slot.work.is_behind);
+    let mut conductor = stepping();
+    assert_eq!(conductor.stepped(0, StepEnd::Done(&mut logits()), SECOND), Heard::Yes);
+    assert!(is_behind(&conductor), "a token was chosen");
+    assert_eq!(conductor.poll(0, SECOND), Action::Step { generation: 0 });
+    assert!(is_behind(&conductor), "the engine does not wait for it");
+    assert_eq!(conductor.poll(0, SECOND), Action::Wait);
+    assert!(!is_behind(&conductor), "it is done while the engine works");
+}
+
+#[test]
+fn jobs_catch_up_also_where_there_is_no_step_to_give() {
+    let mut conductor = stepping();
+    assert_eq!(conductor.stepped(0, StepEnd::Done(&mut logits()), SECOND), Heard::Yes);
+    conductor.engine = Engine::Ended;
+    conductor.can_reopen = false;
+    assert_eq!(conductor.poll(0, SECOND), Action::Wait);
+    assert!(conductor.scheduler().slots().all(|slot| !slot.work.is_behind));
 }

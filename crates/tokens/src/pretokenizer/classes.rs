@@ -20,6 +20,8 @@ const BLOCK_LEN: usize = 256;
 /// A two-stage table: characters in blocks of 256, equal blocks stored once.
 #[derive(Debug)]
 pub(crate) struct CharClasses {
+    /// Most text is ASCII, and needs only this.
+    ascii: [Option<CharClass>; 256],
     block_idx: Vec<u8>,
     blocks: Vec<[CharClass; BLOCK_LEN]>,
 }
@@ -34,7 +36,8 @@ impl CharClasses {
                 flat[first as usize..=last as usize].fill(class);
             }
         }
-        let mut table = CharClasses { block_idx: Vec::new(), blocks: Vec::new() };
+        let ascii = std::array::from_fn(|byte| (byte < 128).then(|| flat[byte]));
+        let mut table = CharClasses { ascii, block_idx: Vec::new(), blocks: Vec::new() };
         for block in flat.as_chunks::<BLOCK_LEN>().0 {
             let idx = table.blocks.iter().position(|known| known == block).unwrap_or_else(|| {
                 table.blocks.push(*block);
@@ -50,8 +53,9 @@ impl CharClasses {
         self.blocks[usize::from(self.block_idx[point / BLOCK_LEN])][point % BLOCK_LEN]
     }
 
-    pub(crate) fn of_ascii(&self, byte: u8) -> CharClass {
-        self.blocks[usize::from(self.block_idx[0])][usize::from(byte)]
+    /// The class of an ASCII character; `None` for a byte of another.
+    pub(crate) fn of_ascii(&self, byte: u8) -> Option<CharClass> {
+        self.ascii[usize::from(byte)]
     }
 }
 

@@ -74,13 +74,8 @@ impl TokenMask {
         self.words.iter().map(|word| word.count_ones() as usize).sum()
     }
 
-    /// Indices of the allowed tokens, ascending.
-    pub(super) fn indices(&self) -> impl Iterator<Item = usize> {
-        self.words.iter().enumerate().flat_map(|(word_idx, &word)| {
-            let rest = |rest: u64| Some(rest).filter(|&rest| rest != 0);
-            // Each step clears the lowest bit that is set.
-            std::iter::successors(rest(word), move |&word| rest(word & (word - 1)))
-                .map(move |rest| word_idx * 64 + rest.trailing_zeros() as usize)
-        })
+    /// The bits of tokens `64 * idx` to `64 * idx + 63`, the first in the lowest; 0 outside the vocabulary.
+    pub(super) fn word(&self, idx: usize) -> u64 {
+        self.words.get(idx).copied().unwrap_or(0)
     }
 }

@@ -1,7 +1,9 @@
 //! The sampler of one sequence.
 
-use super::candidates::{self, Candidate};
+use super::candidates::{self, Scratch};
 use super::penalties::{Window, penalized};
+use super::survey::{Survey, is_bad, not_finite};
+use super::weights::Row;
 use super::{SamplingError, SamplingParams, TokenMask, logprobs, rng};
 use ballast_backend::TokenId;
 
@@ -30,7 +32,8 @@ pub struct Sampler {
     window: Window,
     /// Position in the output of the token to choose next: the address of its draw.
     n_output_tokens: u64,
-    candidates: Vec<Candidate>,
+    survey: Survey,
+    scratch: Scratch,
 }
 
 impl Sampler {
@@ -52,7 +55,8 @@ impl Sampler {
             vocab_size,
             window: Window::new(if params.has_penalties() { params.penalty_window } else { 0 }),
             n_output_tokens: 0,
-            candidates: Vec::new(),
+            survey: Survey::default(),
+            scratch: Scratch::default(),
         })
     }
 
@@ -88,10 +92,10 @@ impl Sampler {
             None => None,
         };
         self.adjust(logits);
-        let chosen =
-            if self.params.is_greedy() { candidates::arg_max(logits, allowed) } else { self.draw(logits, allowed) };
-        let token = TokenId(chosen.ok_or(SamplingError::NoTokenPossible)?);
-        self.accept_output(&[token]);
+        self.survey.look(logits, allowed)?;
+        let token = TokenId(self.choose(logits).ok_or(SamplingError::NoTokenPossible)?);
+        self.window.push(token);
+        self.n_output_tokens += 1;
         Ok(match report {
             Some(report) => {
                 Sampled { token, logprob: report.raw_logprob(token, logits[token.index()]), top: report.top }
@@ -100,6 +104,7 @@ impl Sampler {
         })
     }
 
+    /// Checks all that adjusting the logits would hide: lengths, and the logits that it changes.
     fn check(&self, logits: &[f32], allowed: Option<&TokenMask>) -> Result<(), SamplingError> {
         if logits.len() != self.vocab_size {
             return Err(SamplingError::LogitsLength { expected: self.vocab_size, got: logits.len() });
@@ -112,23 +117,23 @@ impl Sampler {
                 return Err(SamplingError::MaskAllowsNothing);
             }
         }
-        let is_bad = |logit: f32| logit.is_nan() || logit == f32::INFINITY;
-        // The fold has no early exit, so it compiles to vector code; the search runs only when it found something.
-        if !logits.iter().fold(false, |any, &logit| any | is_bad(logit)) {
-            return Ok(());
-        }
-        let bad = logits.iter().zip(0..).find(|&(&logit, _)| is_bad(logit));
-        let (&value, id) = bad.expect("the fold above found one");
-        Err(SamplingError::LogitNotFinite { token: TokenId(id), value })
+        let is_bad = |token: TokenId| logits.get(token.index()).is_some_and(|logit| is_bad(*logit));
+        if self.adjusted().any(is_bad) { Err(not_finite(logits)) } else { Ok(()) }
+    }
+
+    /// The tokens whose logits bias and penalties change. A prompt may hold ids that this model has no logit for.
+    fn adjusted(&self) -> impl Iterator<Item = TokenId> {
+        let biased = self.params.logit_bias.iter().map(|(token, _)| *token);
+        biased.chain(self.window.counts().iter().map(|(token, _)| *token))
     }
 
     /// Log probabilities of the untouched logits.
-    fn report(&mut self, logits: &[f32], n: usize) -> Result<Report, SamplingError> {
-        let log_sum = logprobs::log_sum_exp(logits).ok_or(SamplingError::NoTokenPossible)?;
-        let top = logprobs::top(logits, n, log_sum, &mut self.candidates);
-        let adjusted = self.params.logit_bias.iter().map(|&(token, _)| token);
-        let adjusted = adjusted.chain(self.window.counts().map(|(token, _)| token));
-        let raw = adjusted.filter_map(|token| Some((token, *logits.get(token.index())?))).collect();
+    fn report(&mut self, logits: &mut [f32], n: usize) -> Result<Report, SamplingError> {
+        self.survey.look(logits, None)?;
+        let row = Row { logits, survey: &self.survey, temperature: 1.0 };
+        let log_sum = logprobs::log_sum_exp(row, &mut self.scratch).ok_or(SamplingError::NoTokenPossible)?;
+        let top = logprobs::top(row, n, log_sum, &mut self.scratch);
+        let raw = self.adjusted().filter_map(|token| Some((token, *logits.get(token.index())?))).collect();
         Ok(Report { log_sum, top, raw })
     }
 
@@ -138,18 +143,21 @@ impl Sampler {
             let logit = &mut logits[token.index()];
             *logit = (*logit + bias).min(f32::MAX);
         }
-        for (token, count) in self.window.counts() {
-            // A prompt may hold ids that this model has no logit for; they cannot be chosen, so nothing is lost.
+        for &(token, count) in self.window.counts() {
             if let Some(logit) = logits.get_mut(token.index()) {
                 *logit = penalized(*logit, count, &self.params).min(f32::MAX);
             }
         }
     }
 
-    /// Filters and draws. `None` if no token is possible.
-    fn draw(&mut self, logits: &[f32], allowed: Option<&TokenMask>) -> Option<u32> {
-        candidates::narrow(logits, allowed, &self.params, &mut self.candidates);
-        candidates::draw(&self.candidates, rng::uniform(self.seed, self.n_output_tokens))
+    /// Chooses among the logits that were looked at. `None` if no token is possible.
+    fn choose(&mut self, logits: &[f32]) -> Option<u32> {
+        let Self { params, survey, scratch, .. } = self;
+        if params.is_greedy() {
+            return candidates::arg_max(logits, survey);
+        }
+        let row = Row { logits, survey, temperature: params.temperature };
+        candidates::choose(row, params, rng::uniform(self.seed, self.n_output_tokens), scratch)
     }
 }
 

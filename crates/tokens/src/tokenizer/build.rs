@@ -7,6 +7,7 @@ use super::roles::Roles;
 use super::source::{TokenizerSource, keys};
 use super::special::{SpecialTokens, Strip};
 use super::vocabulary::{TokenKind, TokenTexts, Vocabulary};
+use super::whole::WholePieces;
 use super::{Algorithm, Tokenizer, TokenizerError, TokenizerOptions, byte_level};
 use crate::diagnostics::{Finding, TokenizerDiagnostics, TokenizerMode};
 use crate::pretokenizer::{CharClasses, PreTokenizer, PreTokenizerRule};
@@ -107,6 +108,7 @@ fn build(
     };
     let tokenizer = Tokenizer {
         special: SpecialTokens::new(&vocabulary, strips),
+        whole: WholePieces::new(&vocabulary),
         vocabulary,
         algorithm,
         rule,

@@ -35,6 +35,11 @@ pub(crate) fn decode(text: &str, bytes: &mut Vec<u8>) {
     }
 }
 
+/// Whether `text` is the spelling of `bytes`.
+pub(crate) fn is_spelling(text: &str, bytes: &[u8]) -> bool {
+    text.chars().map(byte_of_char).eq(bytes.iter().copied().map(Some))
+}
+
 /// Appends the spelling of `bytes`.
 pub(crate) fn encode(bytes: &[u8], text: &mut String) {
     text.extend(bytes.iter().map(|byte| char_of_byte(*byte)));
@@ -42,7 +47,7 @@ pub(crate) fn encode(bytes: &[u8], text: &mut String) {
 
 #[cfg(test)]
 mod tests {
-    use super::{byte_of_char, char_of_byte, decode, encode};
+    use super::{byte_of_char, char_of_byte, decode, encode, is_spelling};
 
     #[test]
     fn every_byte_has_one_character_and_back() {
@@ -61,6 +66,7 @@ mod tests {
         encode(" é\u{1}".as_bytes(), &mut text);
         decode(&text, &mut bytes);
         assert_eq!(bytes, " é\u{1}".as_bytes());
+        assert!(is_spelling(&text, &bytes) && !is_spelling(&text, &bytes[1..]) && !is_spelling("中", "中".as_bytes()));
         bytes.clear();
         decode("a中 ", &mut bytes);
         assert_eq!(bytes, "a中 ".as_bytes());

@@ -1,5 +1,6 @@
 //! Within one text, words repeat: the tokens of a piece seen before are copied instead of merged again.
 
+use super::hash::home_slot;
 use ballast_backend::TokenId;
 use std::ops::Range;
 
@@ -27,8 +28,9 @@ impl PieceCache {
         PieceCache { slots: vec![Entry::default(); n_slots] }
     }
 
-    pub(crate) fn n_slots(&self) -> usize {
-        self.slots.len()
+    /// Where a piece with this hash has its place, if there is a cache.
+    pub(crate) fn slot(&self, hash: u64) -> Option<usize> {
+        (!self.slots.is_empty()).then(|| home_slot(hash, self.slots.len()))
     }
 
     /// Copies the tokens of `text[piece]` to the end of `out` if `slot` has them.
@@ -53,9 +55,9 @@ mod tests {
 
     #[test]
     fn the_cache_is_bounded_whatever_the_text() {
-        assert_eq!(PieceCache::new(TEXT_BYTES_MIN - 1).n_slots(), 0);
-        assert_eq!(PieceCache::new(TEXT_BYTES_MIN).n_slots(), TEXT_BYTES_MIN / 4);
-        assert_eq!(PieceCache::new(1 << 30).n_slots(), SLOTS_MAX);
+        assert_eq!(PieceCache::new(TEXT_BYTES_MIN - 1).slot(7), None);
+        assert_eq!(PieceCache::new(TEXT_BYTES_MIN).slots.len(), TEXT_BYTES_MIN / 4);
+        assert_eq!(PieceCache::new(1 << 30).slots.len(), SLOTS_MAX);
     }
 
     #[test]

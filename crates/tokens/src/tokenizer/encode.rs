@@ -2,7 +2,6 @@
 
 use super::byte_level;
 use super::cache::PieceCache;
-use super::hash::{SeededHash, home_slot};
 use super::merges::MergeScratch;
 use super::prefixes::PrefixIndex;
 use super::special::Fragment;
@@ -15,7 +14,6 @@ use std::ops::Range;
 struct Encoder<'a> {
     tokenizer: &'a Tokenizer,
     text: &'a str,
-    hash: SeededHash,
     cache: PieceCache,
     scratch: MergeScratch,
     /// A piece in the spelling of the vocabulary.
@@ -30,7 +28,6 @@ pub(super) fn encode(tokenizer: &Tokenizer, text: &str, options: EncodeOptions) 
     let mut encoder = Encoder {
         tokenizer,
         text,
-        hash: SeededHash::new(),
         cache: PieceCache::new(text.len()),
         scratch: MergeScratch::default(),
         spelling: String::new(),
@@ -62,39 +59,45 @@ impl Encoder<'_> {
         }
     }
 
-    /// A piece from the cache, or encoded and remembered.
+    /// A piece that is a token, one from the cache, or one that is encoded and remembered.
     fn piece(&mut self, piece: Range<usize>) {
+        let tokenizer = self.tokenizer;
         let bytes = &self.text.as_bytes()[piece.clone()];
-        if self.cache.n_slots() == 0 {
-            return self.uncached(&self.text[piece]);
+        let hash = tokenizer.whole.hash_of(bytes);
+        if let Some(id) = self.whole(hash, bytes) {
+            return self.out.push(id);
         }
-        let slot = home_slot(self.hash.of_bytes(bytes), self.cache.n_slots());
-        if self.cache.recall(slot, self.text.as_bytes(), &piece, &mut self.out) {
+        let slot = self.cache.slot(hash);
+        if slot.is_some_and(|slot| self.cache.recall(slot, self.text.as_bytes(), &piece, &mut self.out)) {
             return;
         }
         let first = self.out.len();
-        self.uncached(&self.text[piece.clone()]);
-        self.cache.remember(slot, piece, first..self.out.len());
-    }
-
-    fn uncached(&mut self, piece: &str) {
-        if let Some(id) = self.whole(piece) {
-            self.out.push(id);
-            return;
+        match (self.spelled_out(bytes), &tokenizer.algorithm) {
+            (Some(id), _) => self.out.push(id),
+            (None, Algorithm::Merges(merges)) => merges.encode(bytes, &mut self.scratch, &mut self.out),
+            (None, Algorithm::Table(table)) => self.longest_matches(table, bytes),
         }
-        match &self.tokenizer.algorithm {
-            Algorithm::Merges(merges) => merges.encode(piece.as_bytes(), &mut self.scratch, &mut self.out),
-            Algorithm::Table(table) => self.longest_matches(table, piece.as_bytes()),
+        if let Some(slot) = slot {
+            self.cache.remember(slot, piece, first..self.out.len());
         }
     }
 
-    /// The piece as one token, where the pre-tokenizer takes such pieces without merging.
-    fn whole(&mut self, piece: &str) -> Option<TokenId> {
+    /// The piece as one token, where that is known or quickly found out.
+    fn whole(&mut self, hash: u64, piece: &[u8]) -> Option<TokenId> {
+        let Tokenizer { algorithm: Algorithm::Merges(merges), whole, vocabulary, rule, .. } = self.tokenizer else {
+            return None;
+        };
+        let id = whole.find(vocabulary, hash, piece)?;
+        (rule.ignore_merges || whole.merges_to(id, piece, merges, &mut self.scratch)).then_some(id)
+    }
+
+    /// The piece as one token by its spelling, where the pre-tokenizer takes such pieces without merging.
+    fn spelled_out(&mut self, piece: &[u8]) -> Option<TokenId> {
         if !self.tokenizer.rule.ignore_merges {
             return None;
         }
         self.spelling.clear();
-        byte_level::encode(piece.as_bytes(), &mut self.spelling);
+        byte_level::encode(piece, &mut self.spelling);
         self.tokenizer.vocabulary.id_of(&self.spelling)
     }
 

@@ -13,6 +13,9 @@ const NONE: u32 = u32::MAX;
 /// Longer pieces are merged in spans of this many bytes, so that positions fit 32 bits. No real text has such a piece.
 const SPAN_BYTES_MAX: usize = 1 << 30;
 
+/// In pieces up to this length the next merge is found by looking at every pair; a heap costs more than that.
+const SHORT_BYTES_MAX: usize = 24;
+
 /// The merge rules and the tokens of single bytes, by id.
 #[derive(Debug)]
 pub(crate) struct Merges {
@@ -91,6 +94,9 @@ impl Merges {
 
     /// Appends the tokens of `piece`. A byte without a token stops merges across it and is left out.
     pub(crate) fn encode(&self, piece: &[u8], scratch: &mut MergeScratch, out: &mut Vec<TokenId>) {
+        if piece.len() <= SHORT_BYTES_MAX {
+            return scratch.merge_short(self, piece, out);
+        }
         for span in piece.chunks(SPAN_BYTES_MAX) {
             scratch.load(self, span);
             scratch.merge(self);
@@ -124,6 +130,16 @@ pub(crate) struct MergeScratch {
     nodes: Vec<Node>,
     /// Rank in the upper half, node in the lower: the order of merging.
     heap: BinaryHeap<Reverse<u64>>,
+    /// The tokens of a short piece.
+    parts: Vec<Part>,
+}
+
+/// A token of a short piece, and the rule for it and the next.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    id: u32,
+    rank: u32,
+    merged: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -137,6 +153,31 @@ struct Node {
 }
 
 impl MergeScratch {
+    /// Appends the tokens of a short piece.
+    fn merge_short(&mut self, merges: &Merges, piece: &[u8], out: &mut Vec<TokenId>) {
+        let parts = &mut self.parts;
+        parts.clear();
+        let part = |byte: &u8| Part { id: merges.byte_ids[usize::from(*byte)], rank: NONE, merged: NONE };
+        parts.extend(piece.iter().map(part));
+        let renew = |parts: &mut [Part], idx: usize| {
+            let rule = parts.get(idx + 1).map_or(EMPTY, |next| merges.rule(parts[idx].id, next.id));
+            (parts[idx].rank, parts[idx].merged) = (rule.rank, rule.merged);
+        };
+        (0..parts.len()).for_each(|idx| renew(parts, idx));
+        // Of equal ranks the leftmost is first.
+        while let Some(idx) = (0..parts.len()).min_by_key(|idx| parts[*idx].rank)
+            && parts[idx].rank != NONE
+        {
+            parts[idx].id = parts[idx].merged;
+            parts.remove(idx + 1);
+            renew(parts, idx);
+            if idx > 0 {
+                renew(parts, idx - 1);
+            }
+        }
+        out.extend(parts.iter().filter(|part| part.id != NONE).map(|part| TokenId(part.id)));
+    }
+
     fn load(&mut self, merges: &Merges, span: &[u8]) {
         self.nodes.clear();
         self.heap.clear();

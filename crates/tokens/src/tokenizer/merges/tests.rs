@@ -1,4 +1,4 @@
-//! The heap against the definition: scan for the best pair, merge it, begin again.
+//! Both ways of merging against the definition: scan for the best pair, merge it, begin again.
 
 use super::{MergeScratch, Merges, NONE};
 use crate::tokenizer::vocabulary::TokenTexts;
@@ -45,7 +45,7 @@ fn by_definition(merges: &Merges, piece: &[u8]) -> Vec<u32> {
 
 proptest! {
     #[test]
-    fn the_heap_merges_in_the_defined_order(piece in "[abcx]{0,40}") {
+    fn pieces_short_and_long_are_merged_in_the_defined_order(piece in "[abcx]{0,60}") {
         let merges = merges(RULES);
         prop_assert_eq!(encode(&merges, piece.as_bytes()), by_definition(&merges, piece.as_bytes()));
     }
