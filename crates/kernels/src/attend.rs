@@ -93,8 +93,8 @@ fn score_positions<S: Isa, const R: usize, const N: usize>(
     let Work { queries, kv, start, .. } = *work;
     let (block, place) = ((start + position) / kv.block_len, (start + position) % kv.block_len);
     let mut q: [&[f32]; R] = [&[]; R];
-    for r in 0..R {
-        q[r] = queries.query(first + r, kv.head_dim);
+    for (r, q) in q.iter_mut().enumerate() {
+        *q = queries.query(first + r, kv.head_dim);
     }
     let mut sums = [[isa.splat(0.0); N]; R];
     for (d, keys) in kv.key_block(block).chunks_exact(kv.block_len).enumerate() {
@@ -107,10 +107,10 @@ fn score_positions<S: Isa, const R: usize, const N: usize>(
         }
     }
     let scale = isa.splat(queries.scale);
-    for r in 0..R {
-        for n in 0..N {
+    for (r, sums) in sums.iter().enumerate() {
+        for (n, sum) in sums.iter().enumerate() {
             let out = &mut scores[(first + r) * SPAN + position + 16 * n..];
-            isa.store(isa.mul(sums[r][n], scale), out.first_chunk_mut().expect("a span is whole vectors"));
+            isa.store(isa.mul(*sum, scale), out.first_chunk_mut().expect("a span is whole vectors"));
         }
     }
 }
@@ -150,8 +150,8 @@ fn gather_columns<S: Isa, const R: usize, const N: usize>(
     let Work { kv, start, n_positions, .. } = *work;
     let value_len = value_len(kv.head_dim);
     let mut of: [&[f32]; R] = [&[]; R];
-    for r in 0..R {
-        of[r] = &weights[(first + r) * SPAN..][..n_positions];
+    for (r, of) in of.iter_mut().enumerate() {
+        *of = &weights[(first + r) * SPAN..][..n_positions];
     }
     let mut sums = [[isa.splat(0.0); N]; R];
     for block in 0..n_positions.div_ceil(kv.block_len) {
@@ -166,10 +166,10 @@ fn gather_columns<S: Isa, const R: usize, const N: usize>(
             }
         }
     }
-    for r in 0..R {
-        for n in 0..N {
+    for (r, sums) in sums.iter().enumerate() {
+        for (n, sum) in sums.iter().enumerate() {
             let out = &mut out.values[(first + r) * value_len + 16 * (vector + n)..];
-            isa.store(sums[r][n], out.first_chunk_mut().expect("value rows are whole vectors"));
+            isa.store(*sum, out.first_chunk_mut().expect("value rows are whole vectors"));
         }
     }
 }

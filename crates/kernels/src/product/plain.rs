@@ -132,8 +132,8 @@ fn some_rows<S: Isa, C: Column, const N: usize, const R: usize>(
 ) {
     let n_cols = w.n_cols();
     let mut columns: [&[C::Bytes]; N] = [&[]; N];
-    for n in 0..N {
-        columns[n] = &C::columns(w.strip(strip + n))[..n_cols];
+    for (n, columns) in columns.iter_mut().enumerate() {
+        *columns = &C::columns(w.strip(strip + n))[..n_cols];
     }
     let mut sums = [[isa.splat(0.0); R]; N];
     for (col, x) in x.tile_f32(tile).chunks_exact(x.tile_rows(tile)).enumerate() {
@@ -145,9 +145,9 @@ fn some_rows<S: Isa, C: Column, const N: usize, const R: usize>(
             }
         }
     }
-    for n in 0..N {
-        for r in 0..R {
-            store(isa, y, tile * TILE_ROWS + row + r, (strip + n) * STRIP_ROWS, sums[n][r]);
+    for (n, sums) in sums.iter().enumerate() {
+        for (r, sum) in sums.iter().enumerate() {
+            store(isa, y, tile * TILE_ROWS + row + r, (strip + n) * STRIP_ROWS, *sum);
         }
     }
 }

@@ -68,8 +68,8 @@ fn some_rows<S: Isa, F: Format, const R: usize>(
             first += stride;
         }
     }
-    for r in 0..R {
-        store(isa, y, i + r, j, sums[r]);
+    for (r, sum) in sums.iter().enumerate() {
+        store(isa, y, i + r, j, *sum);
     }
     R
 }
