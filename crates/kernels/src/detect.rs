@@ -27,8 +27,9 @@ fn native() -> [Option<&'static dyn Kernels>; 3] {
 }
 
 #[cfg(target_arch = "aarch64")]
-fn native() -> [Option<&'static dyn Kernels>; 1] {
-    [crate::aarch64::Neon::detect()]
+fn native() -> [Option<&'static dyn Kernels>; 3] {
+    use crate::aarch64::neon;
+    [neon::NeonI8mm::detect(), neon::NeonDotprod::detect(), neon::NeonBase::detect()]
 }
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
@@ -68,8 +69,10 @@ mod tests {
 
     #[test]
     #[cfg(target_arch = "aarch64")]
-    fn has_the_set_of_the_extension_that_is_present() {
-        let present = std::arch::is_aarch64_feature_detected!("dotprod");
-        assert_eq!(by_name("aarch64-neon-dotprod").is_some(), present);
+    fn has_the_sets_of_the_extensions_that_are_present() {
+        use std::arch::is_aarch64_feature_detected;
+        assert_eq!(by_name("aarch64-neon").is_some(), is_aarch64_feature_detected!("neon"));
+        assert_eq!(by_name("aarch64-neon-dotprod").is_some(), is_aarch64_feature_detected!("dotprod"));
+        assert_eq!(by_name("aarch64-neon-i8mm").is_some(), is_aarch64_feature_detected!("i8mm"));
     }
 }

@@ -1,212 +1,174 @@
-//! Products of weight rows with tiles of activation rows. A tile of one row runs the very operations of a wider one in
-//! the same order, so a result does not depend on the rows beside it.
+//! Exact dot products of weights and int8 activations by the instructions of each set.
 
-use super::memory::{from_f16, load_f16_bits, load_f32, load_i8, load_i32, load_u8, padded, sdot};
-use super::unpack::{self, Unpacked};
-use crate::activations::Q8Row;
-use crate::tiles::{self, TILE_ROWS};
-use crate::{Activations, PanelMut, WeightMatrix, WeightType};
+#![expect(unsafe_code, reason = "intrinsics and instructions without stable ones, whose features callers vouch for")]
+
 use std::arch::aarch64::*;
+use std::arch::asm;
 
-#[target_feature(enable = "neon,dotprod")]
-pub(super) fn matmul(w: &WeightMatrix<'_>, x: &Activations, y: &mut PanelMut<'_>) {
-    match w.weight_type() {
-        WeightType::F32 => matmul_f32(w, x, y, |bytes: &[u8; 32]| {
-            let (values, _) = bytes.as_chunks::<16>();
-            [vreinterpretq_f32_u8(load_u8(&values[0])), vreinterpretq_f32_u8(load_u8(&values[1]))]
-        }),
-        WeightType::F16 => matmul_f32(w, x, y, |bytes: &[u8; 16]| halves(bytes, |bits| from_f16(bits))),
-        WeightType::BF16 => matmul_f32(w, x, y, |bytes: &[u8; 16]| halves(bytes, |bits| from_bf16(bits))),
-        WeightType::Q4_0 => matmul_32::<18, false>(w, x, y, |block| unpack::q4_0(block)),
-        WeightType::Q4_1 => matmul_32::<20, true>(w, x, y, |block| unpack::q4_1(block)),
-        WeightType::Q5_0 => matmul_32::<22, false>(w, x, y, |block| unpack::q5_0(block)),
-        WeightType::Q5_1 => matmul_32::<24, true>(w, x, y, |block| unpack::q5_1(block)),
-        WeightType::Q8_0 => matmul_32::<34, false>(w, x, y, |block| unpack::q8_0(block)),
-        WeightType::Q4_K => matmul_256::<144, true>(w, x, y, |block| unpack::q4_k(block)),
-        WeightType::Q5_K => matmul_256::<176, true>(w, x, y, |block| unpack::q5_k(block)),
-        WeightType::Q6_K => matmul_256::<210, false>(w, x, y, |block| unpack::q6_k(block)),
+/// How four lanes of [`crate::isa::Isa::dot`] are computed.
+pub(crate) trait Dot: Copy {
+    /// Four lanes of [`crate::isa::Isa::dot`].
+    ///
+    /// # Safety
+    /// The CPU must have Advanced SIMD and the instructions that the type names.
+    unsafe fn four<const ZERO: i32, const N: usize>(w: &[uint8x16_t; N], x: &[i32; N], neg_sum: i32) -> int32x4_t;
+}
+
+/// By multiplication to int16: Advanced SIMD alone.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Widening {}
+
+/// By `sdot`, of the extension `dotprod`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Sdot {}
+
+/// By `usdot`, of the extension `i8mm`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Usdot {}
+
+impl Dot for Widening {
+    #[inline(always)]
+    unsafe fn four<const ZERO: i32, const N: usize>(w: &[uint8x16_t; N], x: &[i32; N], neg_sum: i32) -> int32x4_t {
+        // SAFETY: the caller vouches for Advanced SIMD, and an array is the bytes loaded.
+        unsafe {
+            let mut words = [vdupq_n_s8(0); N];
+            for (idx, x) in x.as_chunks::<4>().0.iter().enumerate() {
+                let x = vreinterpretq_s8_s32(vld1q_s32(x.as_ptr()));
+                words[4 * idx] = broadcast::<0>(x);
+                words[4 * idx + 1] = broadcast::<1>(x);
+                words[4 * idx + 2] = broadcast::<2>(x);
+                words[4 * idx + 3] = broadcast::<3>(x);
+            }
+            let [low, high] = match ZERO {
+                128 => pairs::<ZERO, N, 2>(w, &words),
+                32 => pairs::<ZERO, N, 4>(w, &words),
+                _ => pairs::<ZERO, N, N>(w, &words),
+            };
+            vaddq_s32(vpaddq_s32(low, high), start::<ZERO, 128>(neg_sum))
+        }
     }
 }
 
-/// `widen` on both halves of eight 16-bit floats.
+/// Sums of the products in pairs of bytes: of the low eight bytes, and of the high ones. `GROUP` products are added up
+/// as int16, which holds two of up to 128 * 127, four of up to 63 * 127, and eight of up to 31 * 127.
 #[inline]
 #[target_feature(enable = "neon")]
-fn halves(bytes: &[u8; 16], widen: impl Fn(uint16x4_t) -> float32x4_t) -> [float32x4_t; 2] {
-    let bits = vreinterpretq_u16_u8(load_u8(bytes));
-    [widen(vget_low_u16(bits)), widen(vget_high_u16(bits))]
+fn pairs<const ZERO: i32, const N: usize, const GROUP: usize>(
+    w: &[uint8x16_t; N],
+    x: &[int8x16_t; N],
+) -> [int32x4_t; 2] {
+    const { assert!(N.is_multiple_of(GROUP) && GROUP <= 8, "there are whole groups that int16 holds") };
+    let mut sums = [vdupq_n_s32(0); 2];
+    for group in 0..N / GROUP {
+        let first = group * GROUP;
+        let weights = signed::<ZERO>(w[first]);
+        let mut low = vmull_s8(vget_low_s8(weights), vget_low_s8(x[first]));
+        let mut high = vmull_high_s8(weights, x[first]);
+        for n in first + 1..first + GROUP {
+            let weights = signed::<ZERO>(w[n]);
+            low = vmlal_s8(low, vget_low_s8(weights), vget_low_s8(x[n]));
+            high = vmlal_high_s8(high, weights, x[n]);
+        }
+        sums = [vpadalq_s16(sums[0], low), vpadalq_s16(sums[1], high)];
+    }
+    sums
 }
 
+impl Dot for Sdot {
+    #[inline(always)]
+    unsafe fn four<const ZERO: i32, const N: usize>(w: &[uint8x16_t; N], x: &[i32; N], neg_sum: i32) -> int32x4_t {
+        // SAFETY: the caller vouches for the instruction.
+        unsafe {
+            let mut sum = start::<ZERO, 128>(neg_sum);
+            for (idx, x) in x.as_chunks::<4>().0.iter().enumerate() {
+                let x = vreinterpretq_s8_s32(vld1q_s32(x.as_ptr()));
+                sum = sdot::<0>(sum, signed::<ZERO>(w[4 * idx]), x);
+                sum = sdot::<1>(sum, signed::<ZERO>(w[4 * idx + 1]), x);
+                sum = sdot::<2>(sum, signed::<ZERO>(w[4 * idx + 2]), x);
+                sum = sdot::<3>(sum, signed::<ZERO>(w[4 * idx + 3]), x);
+            }
+            sum
+        }
+    }
+}
+
+impl Dot for Usdot {
+    #[inline(always)]
+    unsafe fn four<const ZERO: i32, const N: usize>(w: &[uint8x16_t; N], x: &[i32; N], neg_sum: i32) -> int32x4_t {
+        // SAFETY: the caller vouches for the instruction.
+        unsafe {
+            let mut sum = start::<ZERO, 0>(neg_sum);
+            for (idx, x) in x.as_chunks::<4>().0.iter().enumerate() {
+                let x = vreinterpretq_s8_s32(vld1q_s32(x.as_ptr()));
+                sum = usdot::<0>(sum, w[4 * idx], x);
+                sum = usdot::<1>(sum, w[4 * idx + 1], x);
+                sum = usdot::<2>(sum, w[4 * idx + 2], x);
+                sum = usdot::<3>(sum, w[4 * idx + 3], x);
+            }
+            sum
+        }
+    }
+}
+
+/// What makes up for weights that are `ZERO` too great; nothing where `ZERO` is `SIGNED`, as [`signed`] takes care of it.
 #[inline]
 #[target_feature(enable = "neon")]
-fn from_bf16(bits: uint16x4_t) -> float32x4_t {
-    vreinterpretq_f32_u32(vshll_n_u16::<16>(bits))
+fn start<const ZERO: i32, const SIGNED: i32>(neg_sum: i32) -> int32x4_t {
+    if ZERO == SIGNED || ZERO == 0 { vdupq_n_s32(0) } else { vdupq_n_s32(neg_sum << ZERO.trailing_zeros()) }
 }
 
-/// `widen` makes f32 of the `N` bytes of 8 weights.
-#[inline]
-#[target_feature(enable = "neon,dotprod")]
-fn matmul_f32<const N: usize>(
-    w: &WeightMatrix<'_>,
-    x: &Activations,
-    y: &mut PanelMut<'_>,
-    widen: impl Fn(&[u8; N]) -> [float32x4_t; 2] + Copy,
-) {
-    tiles::visit(x.n_rows(), w.n_rows(), |j, i, wide| {
-        if wide {
-            let rows = tiles::rows_f32(x, i);
-            tiles::store(y, j, i, dot_f32::<N, TILE_ROWS>(w.row(j), rows, widen));
-        } else {
-            tiles::store(y, j, i, dot_f32(w.row(j), [x.row_f32(i)], widen));
-        }
-    });
-}
-
-#[inline]
-#[target_feature(enable = "neon,dotprod")]
-fn dot_f32<const N: usize, const ROWS: usize>(
-    weights: &[u8],
-    x: [&[f32]; ROWS],
-    widen: impl Fn(&[u8; N]) -> [float32x4_t; 2],
-) -> [f32; ROWS] {
-    let mut totals = [[vdupq_n_f32(0.0); 2]; ROWS];
-    let (chunks, rest) = weights.as_chunks::<N>();
-    let (x, x_rest) = tiles::chunks(x, chunks.len());
-    for (idx, chunk) in chunks.iter().enumerate() {
-        let weights = widen(chunk);
-        for r in 0..ROWS {
-            accumulate(&mut totals[r], weights, &x[r][idx]);
-        }
-    }
-    if !rest.is_empty() {
-        let weights = widen(&padded(rest));
-        for r in 0..ROWS {
-            accumulate(&mut totals[r], weights, &padded(x_rest[r]));
-        }
-    }
-    let mut results = [0.0; ROWS];
-    for r in 0..ROWS {
-        results[r] = vaddvq_f32(vaddq_f32(totals[r][0], totals[r][1]));
-    }
-    results
-}
-
+/// Weights as signed bytes, without the 128 that they are too great where that is `ZERO`.
 #[inline]
 #[target_feature(enable = "neon")]
-fn accumulate(totals: &mut [float32x4_t; 2], weights: [float32x4_t; 2], x: &[f32; 8]) {
-    let (halves, _) = x.as_chunks::<4>();
-    totals[0] = vfmaq_f32(totals[0], weights[0], load_f32(&halves[0]));
-    totals[1] = vfmaq_f32(totals[1], weights[1], load_f32(&halves[1]));
+fn signed<const ZERO: i32>(weights: uint8x16_t) -> int8x16_t {
+    vreinterpretq_s8_u8(if ZERO == 128 { veorq_u8(weights, vdupq_n_u8(128)) } else { weights })
 }
 
-/// Formats of 32 weights in `N` bytes, with a minimum where `MINS`.
+/// Word `WORD` of `x` in each lane.
+///
+/// Spelled out because the compiler, where it knows that both halves are alike, takes the high halves of weights out
+/// before it multiplies them.
+#[inline]
+#[target_feature(enable = "neon")]
+fn broadcast<const WORD: i32>(x: int8x16_t) -> int8x16_t {
+    let out: int8x16_t;
+    // SAFETY: the instruction touches its two registers alone and is part of Advanced SIMD.
+    unsafe {
+        asm!(
+            "dup {out:v}.4s, {x:v}.s[{word}]",
+            out = lateout(vreg) out, x = in(vreg) x, word = const WORD,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    out
+}
+
+/// Adds to each lane the products of its four weights with word `WORD` of `x`.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
-fn matmul_32<const N: usize, const MINS: bool>(
-    w: &WeightMatrix<'_>,
-    x: &Activations,
-    y: &mut PanelMut<'_>,
-    unpack: impl Fn(&[u8; N]) -> [int8x16_t; 2] + Copy,
-) {
-    tiles::visit(x.n_rows(), w.n_rows(), |j, i, wide| {
-        let (blocks, _) = w.row(j).as_chunks();
-        if wide {
-            let rows = tiles::rows_q8(x, i);
-            tiles::store(y, j, i, dot_32::<N, MINS, TILE_ROWS>(blocks, &rows, unpack));
-        } else {
-            tiles::store(y, j, i, dot_32::<N, MINS, 1>(blocks, &[x.row_q8(i)], unpack));
-        }
-    });
+fn sdot<const WORD: i32>(mut sum: int32x4_t, weights: int8x16_t, x: int8x16_t) -> int32x4_t {
+    // SAFETY: the instruction touches its three registers alone, and the function's features include it.
+    unsafe {
+        asm!(
+            "sdot {sum:v}.4s, {weights:v}.16b, {x:v}.4b[{word}]",
+            sum = inout(vreg) sum, weights = in(vreg) weights, x = in(vreg) x, word = const WORD,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    sum
 }
 
-/// The int32 sums of a block stay in four lanes, exact, until they are scaled.
+/// As [`sdot`] for unsigned weights.
 #[inline]
-#[target_feature(enable = "neon,dotprod")]
-fn dot_32<const N: usize, const MINS: bool, const ROWS: usize>(
-    blocks: &[[u8; N]],
-    x: &[Q8Row<'_>; ROWS],
-    unpack: impl Fn(&[u8; N]) -> [int8x16_t; 2],
-) -> [f32; ROWS] {
-    let x = tiles::columns_32(x, 0..blocks.len());
-    let mut totals = [vdupq_n_f32(0.0); ROWS];
-    let mut minima = [0.0; ROWS];
-    for (idx, block) in blocks.iter().enumerate() {
-        let weights = unpack(block);
-        let factors = from_f16(load_f16_bits(&[field(block, 0), field(block, 2), 0, 0]));
-        let (scale, min) = (vgetq_lane_f32::<0>(factors), vgetq_lane_f32::<1>(factors));
-        for r in 0..ROWS {
-            let (halves, _) = x.quants[r][idx].as_chunks::<16>();
-            let low = sdot(vdupq_n_s32(0), weights[0], load_i8(&halves[0]));
-            let products = sdot(low, weights[1], load_i8(&halves[1]));
-            totals[r] = vfmaq_n_f32(totals[r], vcvtq_f32_s32(products), scale * x.scales[r][idx]);
-            if MINS {
-                minima[r] = min.mul_add(x.offsets[r][idx], minima[r]);
-            }
-        }
+#[target_feature(enable = "neon,i8mm")]
+fn usdot<const WORD: i32>(mut sum: int32x4_t, weights: uint8x16_t, x: int8x16_t) -> int32x4_t {
+    // SAFETY: the instruction touches its three registers alone, and the function's features include it.
+    unsafe {
+        asm!(
+            "usdot {sum:v}.4s, {weights:v}.16b, {x:v}.4b[{word}]",
+            sum = inout(vreg) sum, weights = in(vreg) weights, x = in(vreg) x, word = const WORD,
+            options(pure, nomem, nostack, preserves_flags)
+        );
     }
-    let mut results = [0.0; ROWS];
-    for r in 0..ROWS {
-        results[r] = vaddvq_f32(totals[r]) + minima[r];
-    }
-    results
-}
-
-#[inline(always)]
-fn field<const N: usize>(block: &[u8; N], offset: usize) -> u16 {
-    u16::from_le_bytes([block[offset], block[offset + 1]])
-}
-
-/// Formats of 256 weights in `N` bytes, with minima where `MINS`.
-#[inline]
-#[target_feature(enable = "neon,dotprod")]
-fn matmul_256<const N: usize, const MINS: bool>(
-    w: &WeightMatrix<'_>,
-    x: &Activations,
-    y: &mut PanelMut<'_>,
-    unpack: impl Fn(&[u8; N]) -> Unpacked + Copy,
-) {
-    tiles::visit(x.n_rows(), w.n_rows(), |j, i, wide| {
-        let (blocks, _) = w.row(j).as_chunks();
-        if wide {
-            let rows = tiles::rows_q8(x, i);
-            tiles::store(y, j, i, dot_256::<N, MINS, TILE_ROWS>(blocks, &rows, unpack));
-        } else {
-            tiles::store(y, j, i, dot_256::<N, MINS, 1>(blocks, &[x.row_q8(i)], unpack));
-        }
-    });
-}
-
-#[inline]
-#[target_feature(enable = "neon,dotprod")]
-fn dot_256<const N: usize, const MINS: bool, const ROWS: usize>(
-    blocks: &[[u8; N]],
-    x: &[Q8Row<'_>; ROWS],
-    unpack: impl Fn(&[u8; N]) -> Unpacked,
-) -> [f32; ROWS] {
-    let x = tiles::columns_256(x, blocks.len());
-    let mut totals = [vdupq_n_f32(0.0); ROWS];
-    for (idx, block) in blocks.iter().enumerate() {
-        let weights = unpack(block);
-        for (r, total) in totals.iter_mut().enumerate() {
-            let x_scale = x.scales[r][idx];
-            let (groups, _) = x.quants[r][idx].as_chunks::<16>();
-            let mut products = vdupq_n_s32(0);
-            for ((x, weights), scale) in groups.iter().zip(weights.quants).zip(weights.scales) {
-                products = vmlaq_n_s32(products, sdot(vdupq_n_s32(0), weights, load_i8(x)), scale);
-            }
-            *total = vfmaq_n_f32(*total, vcvtq_f32_s32(products), weights.scale * x_scale);
-            if MINS {
-                let mut minima = vdupq_n_s32(0);
-                let (sums, _) = x.sums[r][idx].as_chunks::<4>();
-                for (sums, mins) in sums.iter().zip(weights.mins.as_chunks::<4>().0) {
-                    minima = vmlaq_s32(minima, load_i32(sums), load_i32(mins));
-                }
-                *total = vfmsq_n_f32(*total, vcvtq_f32_s32(minima), weights.min * x_scale);
-            }
-        }
-    }
-    let mut results = [0.0; ROWS];
-    for (result, total) in results.iter_mut().zip(totals) {
-        *result = vaddvq_f32(total);
-    }
-    results
+    sum
 }
