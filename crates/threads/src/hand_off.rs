@@ -19,9 +19,8 @@
 
 #![expect(unsafe_code, reason = "the job is in a cell that claims guard")]
 
-use super::sync::{AtomicBool, AtomicU64, JobCell, Ordering, Patience, park};
+use super::sync::{AtomicBool, AtomicU64, JobCell, Ordering, Patience, Waited, park};
 use std::cmp;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 /// Bits that hold a number of parts, here and in claims.
@@ -117,8 +116,7 @@ impl<J: Copy> Caller<J> {
         for (share, claimed) in self.shared.shares.iter().zip(&self.claimed) {
             let mut patience = Patience::of_caller();
             while share.0.finished.load(Ordering::Acquire) != *claimed {
-                // It never breaks: the worker would not wake a caller that sleeps.
-                let _: ControlFlow<()> = patience.pause();
+                patience.pause();
             }
         }
     }
@@ -203,7 +201,7 @@ impl<J: Copy> HandOff<J> {
             if post != seen {
                 return post;
             }
-            if patience.pause().is_break() {
+            if patience.pause() == Waited::Enough {
                 self.sleep(seen);
             }
         }
@@ -234,13 +232,13 @@ impl Share {
         let mut word = self.claims.load(Ordering::Acquire);
         loop {
             let left = match (word >> PARTS_BITS).cmp(&epoch) {
-                cmp::Ordering::Less => len as u64,
-                cmp::Ordering::Equal => word & PARTS_MAX as u64,
+                cmp::Ordering::Less => len,
+                cmp::Ordering::Equal => word as usize & PARTS_MAX,
                 cmp::Ordering::Greater => 0,
             };
-            let next = (epoch << PARTS_BITS) | left.checked_sub(1)?;
+            let next = (epoch << PARTS_BITS) | left.checked_sub(1)? as u64;
             match self.claims.compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return Some(len - left as usize),
+                Ok(_) => return Some(len - left),
                 Err(now) => word = now,
             }
         }

@@ -13,11 +13,13 @@
 //! ```
 
 mod hand_off;
+mod pages;
 mod partition;
 mod patience;
 mod pool;
 mod sync;
 mod topology;
 
+pub use pages::{LARGE_PAGE_BYTES, LargePages};
 pub use partition::{default_threads, part_range, usable_cpus};
 pub use pool::ComputePool;

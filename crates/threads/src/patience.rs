@@ -8,7 +8,6 @@
 //! Spinning is measured in time, because what a poll takes differs by an order of magnitude between CPUs. None of this
 //! has a say in what is computed.
 
-use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 /// A worker that waits for a job. It spins no longer than what lies between the forks of a token: who spins while its
@@ -36,6 +35,15 @@ enum Pause {
     Sleep,
 }
 
+/// What a pause comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waited {
+    /// Look again.
+    ALittle,
+    /// Sleep.
+    Enough,
+}
+
 /// One wait.
 #[derive(Debug)]
 pub(crate) struct Patience {
@@ -58,14 +66,14 @@ impl Patience {
         Self { limits, n_polls: 0, n_yielded: 0, since: None }
     }
 
-    /// Waits a little. Breaks when it is time to sleep.
-    pub(crate) fn pause(&mut self) -> ControlFlow<()> {
+    /// Waits a little, or says that it is time to sleep, which a caller is never told.
+    pub(crate) fn pause(&mut self) -> Waited {
         match self.next(Self::spun) {
             Pause::Spin => std::hint::spin_loop(),
             Pause::Yield => std::thread::yield_now(),
-            Pause::Sleep => return ControlFlow::Break(()),
+            Pause::Sleep => return Waited::Enough,
         }
-        ControlFlow::Continue(())
+        Waited::ALittle
     }
 
     /// `spun` tells for how long this wait has lasted; it is asked now and then.

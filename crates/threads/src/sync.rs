@@ -3,7 +3,7 @@
 
 #![expect(unsafe_code, reason = "a cell whose accesses its users order")]
 
-pub(crate) use super::patience::Patience;
+pub(crate) use super::patience::{Patience, Waited};
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

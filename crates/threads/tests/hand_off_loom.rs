@@ -18,7 +18,6 @@ mod sync {
     use loom::cell::UnsafeCell;
     pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering};
     pub(crate) use loom::thread::park;
-    use std::ops::ControlFlow;
 
     /// Loom fails a test in which accesses to it are not ordered.
     #[derive(Debug)]
@@ -44,6 +43,12 @@ mod sync {
         }
     }
 
+    #[derive(PartialEq)]
+    pub(crate) enum Waited {
+        ALittle,
+        Enough,
+    }
+
     /// A worker sleeps at once, a caller yields.
     pub(crate) enum Patience {
         Worker,
@@ -59,12 +64,12 @@ mod sync {
             Self::Caller
         }
 
-        pub(crate) fn pause(&mut self) -> ControlFlow<()> {
+        pub(crate) fn pause(&mut self) -> Waited {
             match self {
-                Self::Worker => ControlFlow::Break(()),
+                Self::Worker => Waited::Enough,
                 Self::Caller => {
                     loom::thread::yield_now();
-                    ControlFlow::Continue(())
+                    Waited::ALittle
                 }
             }
         }
