@@ -233,7 +233,7 @@ impl Share {
         loop {
             let left = match (word >> PARTS_BITS).cmp(&epoch) {
                 cmp::Ordering::Less => len,
-                cmp::Ordering::Equal => word as usize & PARTS_MAX,
+                cmp::Ordering::Equal => (word & PARTS_MAX as u64) as usize,
                 cmp::Ordering::Greater => 0,
             };
             let next = (epoch << PARTS_BITS) | left.checked_sub(1)? as u64;

@@ -14,7 +14,7 @@ pub(crate) const SYSFS_ROOT: &str = "/sys";
 /// Where Linux tells a process about itself.
 pub(crate) const PROC_SELF: &str = "/proc/self";
 /// Bytes of a CPU list that are read at most: a list of every second of `CPUS_MAX` CPUs fits.
-const LIST_BYTES_MAX: u64 = 65_536;
+const LIST_BYTES_MAX: usize = 65_536;
 /// CPUs that are told apart at most. A machine with more counts as unknown.
 const CPUS_MAX: usize = 8_192;
 
@@ -55,8 +55,8 @@ fn read_list(path: &Path) -> Option<BTreeSet<usize>> {
 
 fn read_bounded(path: &Path) -> Option<String> {
     let mut text = String::new();
-    let n_bytes = File::open(path).ok()?.take(LIST_BYTES_MAX + 1).read_to_string(&mut text).ok()?;
-    (n_bytes as u64 <= LIST_BYTES_MAX).then_some(text)
+    let n_bytes = File::open(path).ok()?.take(LIST_BYTES_MAX as u64 + 1).read_to_string(&mut text).ok()?;
+    (n_bytes <= LIST_BYTES_MAX).then_some(text)
 }
 
 /// Parses a list as of Linux, such as `0-3,8`; `None` for what is not one, is empty or names a CPU past `CPUS_MAX`.
@@ -135,7 +135,7 @@ mod tests {
         for bad in ["", ",", "3-1", "a", "1-", "-1", &format!("0-{CPUS_MAX}"), "0-18446744073709551615"] {
             assert_eq!(parse_list(bad), None, "{bad}");
         }
-        let too_long = vec!["1"; LIST_BYTES_MAX as usize].join(",");
+        let too_long = vec!["1"; LIST_BYTES_MAX].join(",");
         assert_eq!(performance_cores(tree(&too_long, &["0", "1"], None).path(), None), None);
     }
 
