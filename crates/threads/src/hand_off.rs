@@ -228,6 +228,7 @@ impl Post {
 
 impl Share {
     /// Claims the next part of the share's `len` parts in `epoch`: which one, or `None` if all are claimed.
+    #[expect(clippy::cast_possible_truncation, reason = "masked to PARTS_BITS")]
     fn claim(&self, epoch: u64, len: usize) -> Option<usize> {
         let mut word = self.claims.load(Ordering::Acquire);
         loop {
