@@ -1,8 +1,8 @@
 //! Persistent compute threads: fork and join over disjoint parts, spinning briefly before they park.
 //!
 //! A [`ComputePool`] owns `n - 1` threads; the caller is the first of the `n`. [`ComputePool::run`] hands part `i` of
-//! a slice to thread `i % n` and returns when all are done. The partition is static: which thread does what never
-//! depends on timing, so neither do the results.
+//! a slice to thread `i % n` and returns when all are done. The parts are what the caller cut and never depend on timing,
+//! so neither do the results; who runs a part does, where a thread has no CPU just then.
 //!
 //! ```
 //! let mut pool = ballast_threads::ComputePool::new(std::num::NonZeroUsize::new(2).expect("two is not zero"));
@@ -12,8 +12,14 @@
 //! assert_eq!(data, [10, 20, 30, 40]);
 //! ```
 
+mod hand_off;
+mod pages;
 mod partition;
+mod patience;
 mod pool;
+mod sync;
+mod topology;
 
-pub use partition::{part_range, usable_cpus};
+pub use pages::{LARGE_PAGE_BYTES, LargePages};
+pub use partition::{default_threads, part_range, usable_cpus};
 pub use pool::ComputePool;

@@ -1,7 +1,9 @@
 //! How work is divided: which range of items each thread takes, and how many threads there may be.
 
+use crate::topology::{PROC_SELF, SYSFS_ROOT, allowed_cpus, performance_cores};
 use std::num::NonZeroUsize;
 use std::ops::Range;
+use std::path::Path;
 
 /// The `idx`-th of `n_parts` contiguous ranges over `0..n_items`, cut at multiples of `granule`. Ranges are in order,
 /// cover everything, and differ in size by at most one granule; late ones may be empty.
@@ -22,9 +24,23 @@ pub fn usable_cpus() -> NonZeroUsize {
     std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
+/// How many threads compute best: one for each physical performance core that this process may run on, and no more than
+/// [`usable_cpus`]. Where the system does not tell its cores apart, that number itself.
+#[must_use]
+pub fn default_threads() -> NonZeroUsize {
+    let allowed = allowed_cpus(Path::new(PROC_SELF));
+    let cores = performance_cores(Path::new(SYSFS_ROOT), allowed.as_ref()).and_then(NonZeroUsize::new);
+    cores.map_or(usable_cpus(), |cores| cores.min(usable_cpus()))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::part_range;
+    use super::{default_threads, part_range, usable_cpus};
+
+    #[test]
+    fn there_are_no_more_threads_than_usable_cpus() {
+        assert!(default_threads() <= usable_cpus());
+    }
 
     #[test]
     fn parts_cover_everything_once_and_in_order() {
