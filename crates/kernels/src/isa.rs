@@ -67,6 +67,6 @@ pub(crate) trait Isa: Copy {
     fn or_bytes(self, a: Self::B, b: Self::B) -> Self::B;
 
     /// In lane `i` the sum over `n` and `b` of `(w[n][4 * i + b] - ZERO) * x[n] byte b`, exact. Weights are unsigned
-    /// bytes: any where `ZERO` is 128, below 64 else; `x` has signed bytes from -127 on, `neg_sum` is minus their sum.
+    /// bytes: any where `ZERO` is 128, below 64 where it is 32, below 32 else; `x` has signed bytes from -127 on, `neg_sum` is minus their sum.
     fn dot<const ZERO: i32, const N: usize>(self, w: &[Self::B; N], x: &[i32; N], neg_sum: i32) -> Self::I;
 }

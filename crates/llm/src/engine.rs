@@ -56,7 +56,7 @@ impl Default for EngineOptions {
     fn default() -> Self {
         Self {
             kernels: ballast_kernels::detect(),
-            n_threads: ballast_threads::usable_cpus(),
+            n_threads: ballast_threads::default_threads(),
             context_len: None,
             kv_len: None,
             max_batch_tokens: 512,

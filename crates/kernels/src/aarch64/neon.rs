@@ -76,6 +76,49 @@ impl<D: Dot> Isa for Neon<D> {
     }
 
     #[inline(always)]
+    fn max_magnitude(self, a: [float32x4_t; 4], b: [float32x4_t; 4]) -> [float32x4_t; 4] {
+        let mut out = a;
+        for quarter in 0..4 {
+            // Of a NaN and a number, the number.
+            // SAFETY: see the impl.
+            out[quarter] = unsafe { vmaxnmq_f32(vabsq_f32(b[quarter]), a[quarter]) };
+        }
+        out
+    }
+
+    #[inline(always)]
+    fn round(self, values: [float32x4_t; 4]) -> [int32x4_t; 4] {
+        // SAFETY: see the impl.
+        unsafe {
+            let (sign, almost_half) = (vdupq_n_u32(1 << 31), vdupq_n_f32(0.499_999_97));
+            let mut out = [vdupq_n_s32(0); 4];
+            for quarter in 0..4 {
+                // The conversion cuts off, and makes NaN 0.
+                let almost_half = vbslq_f32(sign, values[quarter], almost_half);
+                out[quarter] = vcvtq_s32_f32(vaddq_f32(values[quarter], almost_half));
+            }
+            out
+        }
+    }
+
+    #[inline(always)]
+    fn store_i8(self, values: [int32x4_t; 4], out: &mut [u8; 16]) {
+        // SAFETY: see the impl.
+        unsafe {
+            let low = vcombine_s16(vmovn_s32(values[0]), vmovn_s32(values[1]));
+            let high = vcombine_s16(vmovn_s32(values[2]), vmovn_s32(values[3]));
+            let bytes = vcombine_s8(vmovn_s16(low), vmovn_s16(high));
+            vst1q_u8(out.as_mut_ptr(), vreinterpretq_u8_s8(bytes));
+        }
+    }
+
+    #[inline(always)]
+    fn sum(self, values: [int32x4_t; 4]) -> i32 {
+        // SAFETY: see the impl.
+        unsafe { vaddvq_s32(vaddq_s32(vaddq_s32(values[0], values[1]), vaddq_s32(values[2], values[3]))) }
+    }
+
+    #[inline(always)]
     fn load_f32(self, bytes: &[u8; 64]) -> [float32x4_t; 4] {
         let [a, b, c, d] = self.load_bytes(bytes);
         // SAFETY: see the impl.
@@ -194,14 +237,6 @@ impl<D: Dot> Isa for Neon<D> {
         let [a, b, c, d] = quarters(bytes);
         // SAFETY: see the impl.
         unsafe { [vld1q_u8(a), vld1q_u8(b), vld1q_u8(c), vld1q_u8(d)] }
-    }
-
-    #[inline(always)]
-    fn store_bytes(self, values: [uint8x16_t; 4], out: &mut [u8; 64]) {
-        for (quarter, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate() {
-            // SAFETY: see the impl.
-            unsafe { vst1q_u8(out.as_mut_ptr(), values[quarter]) }
-        }
     }
 
     #[inline(always)]
