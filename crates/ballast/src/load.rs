@@ -56,8 +56,8 @@ pub struct LoadOptions {
     pub tokenizer: TokenizerOptions,
     /// A chat template to use instead of the file's.
     pub chat_template: Option<String>,
-    /// Kernel set of a second engine that answers where the first fails; `None`: there is no second. It shares the
-    /// weights and has a KV cache of its own.
+    /// Kernel set of a second engine that answers where the first fails; `None`: there is no second. It has
+    /// a KV cache of its own, and shares the weights if both map them from the compile cache.
     pub fallback_kernels: Option<String>,
     /// Where packed weights are kept, so that the next start maps them; `None`: nowhere, each start packs them in memory.
     pub compile_cache: Option<Arc<CompileCache>>,
@@ -240,13 +240,14 @@ fn fit(gguf: &Gguf, options: &LoadOptions) -> Result<(LoadOptions, MemoryPlan, V
     Ok((options, plan, findings))
 }
 
-/// The most bytes that loading `gguf` with these options takes. A second engine shares the weights only.
+/// The most bytes that loading `gguf` with these options takes. A second engine has weights of its own, unless both
+/// map them from the compile cache.
 ///
 /// # Errors
 /// As [`load`], as far as it can be told from the file's header.
 pub(crate) fn planned_bytes(gguf: &Gguf, options: &LoadOptions) -> Result<u64, Error> {
     let (_, plan, _) = fit(gguf, options)?;
-    let second = options.fallback_kernels.as_ref().map_or(0, |_| plan.kv_bytes.saturating_add(plan.scratch_bytes));
+    let second = options.fallback_kernels.as_ref().map_or(0, |_| plan.total_bytes().saturating_sub(plan.mapped_bytes));
     Ok(plan.total_bytes().saturating_add(second))
 }
 

@@ -4,6 +4,8 @@
 
 #[path = "command/chat.rs"]
 mod chat;
+#[path = "command/compile.rs"]
+mod compile;
 #[path = "command/exits.rs"]
 mod exits;
 #[path = "command/http.rs"]

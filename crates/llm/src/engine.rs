@@ -108,8 +108,7 @@ pub struct LlamaEngine {
     shape: GeneratorShape,
     plan: StepPlan,
     state: State,
-    /// Puts the weights on the disk, while they are not.
-    #[expect(dead_code, reason = "dropped with the engine, which ends the thread")]
+    /// Puts the weights on the disk, while they are not; ends when the engine is dropped.
     writer: Option<Writer>,
 }
 

@@ -1,6 +1,6 @@
 //! The thread that puts a model that was packed in memory on the disk, when its engine is ready already.
 
-use super::{CompileCache, content_digest, key, meta};
+use super::{CompileCache, key, meta};
 use crate::LlmError;
 use crate::bundle::{FILE_NAME, Table};
 use crate::packing::Memory;
