@@ -71,7 +71,8 @@ impl DigestBook {
         Ok(DigestNote { book: self, stamps, file, made })
     }
 
-    /// Forgets the oldest records until one more has its place.
+    /// Forgets the oldest records until there are no more than may be. The record to be is among them, under its
+    /// temporary name.
     fn make_room(&self) -> io::Result<()> {
         let mut records = Vec::new();
         for item in fs::read_dir(&self.dir)? {
@@ -82,7 +83,7 @@ impl DigestBook {
             }
         }
         records.sort();
-        let n_over = (records.len() + 1).saturating_sub(DIGESTS_MAX);
+        let n_over = records.len().saturating_sub(DIGESTS_MAX);
         for (_, path) in records.into_iter().take(n_over) {
             match fs::remove_file(path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

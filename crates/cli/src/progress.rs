@@ -46,7 +46,7 @@ impl Progress for Bar {
 pub(crate) fn packing() -> LoadProgress {
     // Drawn from the first byte that is packed: most starts pack nothing.
     let bar: OnceLock<ProgressBar> = OnceLock::new();
-    let new_bar = |total| {
+    let new_bar = |total: u64| {
         let target =
             if colour(&std::io::stderr()) { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(Some(total), target);
@@ -54,7 +54,7 @@ pub(crate) fn packing() -> LoadProgress {
         bar.set_message("packing");
         bar
     };
-    LoadProgress::new(Arc::new(move |done, total| {
+    LoadProgress::new(Arc::new(move |done: u64, total: u64| {
         let bar = bar.get_or_init(|| new_bar(total));
         bar.set_position(done);
         if done == total {
