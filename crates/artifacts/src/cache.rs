@@ -2,11 +2,13 @@
 
 mod build;
 
-use crate::entry::{Depth, Fault, read_manifest, verify};
+use crate::entry::{Depth, Fault, read_compared, read_manifest, verify, write_compared};
 use crate::lru::{Candidate, choose};
 use crate::root::{Root, RootLock, empty, free_lock, open_lock, read_use, write_use};
 use crate::stats::{Counters, count};
-use crate::{CacheError, CacheKey, CacheStats, Entry, GetError, Origin, Rejection, Until, Verification};
+use crate::{
+    CacheError, CacheKey, CacheStats, DigestBook, Entry, GetError, ListedEntry, Origin, Rejection, Until, Verification,
+};
 use ballast_backend::{CompiledMeta, Sha256};
 use std::collections::BTreeMap;
 use std::fs;
@@ -39,6 +41,7 @@ impl Default for CacheOptions {
 pub struct ArtifactCache {
     root: Root,
     options: CacheOptions,
+    digests: DigestBook,
     /// Entries whose content was compared, and the fingerprint of their files then.
     verified: Mutex<BTreeMap<String, Sha256>>,
     counters: Counters,
@@ -60,7 +63,8 @@ impl ArtifactCache {
     /// If the directories cannot be made, read or locked, or one of them is a link.
     pub fn open(root: &Path, options: CacheOptions) -> Result<Self, CacheError> {
         let root = Root::open(root)?;
-        let cache = Self { root, options, verified: Mutex::default(), counters: Counters::default() };
+        let digests = DigestBook::new(root.digests());
+        let cache = Self { root, options, digests, verified: Mutex::default(), counters: Counters::default() };
         let trash = {
             let lock = cache.root.lock(None)?;
             let mut trash = cache.remove_stale(&lock)?;
@@ -69,6 +73,43 @@ impl ArtifactCache {
         };
         empty(&trash);
         Ok(cache)
+    }
+
+    /// The digests of models that were read before, kept beside the entries.
+    #[must_use]
+    pub fn digests(&self) -> &DigestBook {
+        &self.digests
+    }
+
+    /// Whether something is in the place of `key`. It may still turn out not to be intact.
+    #[must_use]
+    pub fn holds(&self, key: &CacheKey) -> bool {
+        self.root.entry(&key.dir_name()).join("manifest").is_file()
+    }
+
+    /// The entries whose manifest can be read, in no order that means anything. Their content is not compared.
+    ///
+    /// # Errors
+    /// If the directory cannot be read.
+    pub fn list(&self) -> Result<Vec<ListedEntry>, CacheError> {
+        let listed = |dir: &PathBuf| {
+            let (manifest, _) = read_manifest(dir).ok()?;
+            Some(ListedEntry { key: manifest.key, path: dir.join("files"), bytes: manifest.tree.bytes })
+        };
+        Ok(self.root.list("entries")?.iter().filter_map(listed).collect())
+    }
+
+    /// Removes the entry of `key`, for a caller who found that what was built is not what it can use.
+    ///
+    /// # Errors
+    /// If it cannot be moved away, or time is up.
+    pub fn discard(&self, key: &CacheKey, until: &Until<'_>) -> Result<(), CacheError> {
+        let building = self.lock_build(key, until)?;
+        if self.root.entry(&key.dir_name()).exists() {
+            self.throw_away(key, until)?;
+        }
+        building.remove(&self.root.lock(Some(until))?);
+        Ok(())
     }
 
     /// The entry of `key`, if it is there and intact. One that is not is left for [`ArtifactCache::get_or_build`].
@@ -177,9 +218,14 @@ impl ArtifactCache {
             write_use(&lock, root.next_use());
             lock
         };
-        match verify(&dir, key, until, |fingerprint| self.depth(&name, fingerprint)) {
+        let mut compared = None;
+        let depth = |fingerprint| *compared.insert(self.depth(&name, fingerprint));
+        match verify(&dir, key, until, depth) {
             Ok((manifest, fingerprint)) => {
                 self.remember(&name, fingerprint);
+                if compared == Some(Depth::Content) && self.options.verification == Verification::OnceOnDisk {
+                    write_compared(&dir, fingerprint);
+                }
                 Ok(Found::Entry(Entry { dir, manifest, origin: Origin::Hit, _lock: lock }))
             }
             Err(Fault::Rejected(reason)) => Ok(Found::Rejected(reason)),
@@ -192,6 +238,8 @@ impl ArtifactCache {
         match self.options.verification {
             Verification::Always => Depth::Content,
             Verification::LengthsOnly => Depth::Lengths,
+            Verification::OnceOnDisk if read_compared(&self.root.entry(name)) == Some(fingerprint) => Depth::Lengths,
+            Verification::OnceOnDisk => Depth::Content,
             Verification::FirstOpen => {
                 let verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
                 if verified.get(name) == Some(&fingerprint) { Depth::Lengths } else { Depth::Content }

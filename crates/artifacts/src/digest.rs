@@ -6,6 +6,7 @@ use ballast_backend::Sha256;
 use sha2::Digest as _;
 use std::fs::{self, File};
 use std::io::Read;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// Bytes read at once: large enough that the system calls do not show, small enough to ask for the time in between.
@@ -57,8 +58,35 @@ pub fn digest_files<'a>(
     paths: impl IntoIterator<Item = &'a Path>,
     until: &Until<'_>,
 ) -> Result<FileDigest, CacheError> {
-    let digests = paths.into_iter().map(|path| digest_file(path, until)).collect::<Result<Vec<_>, _>>()?;
-    match digests.as_slice() {
+    joined(&paths.into_iter().map(|path| digest_file(path, until)).collect::<Result<Vec<_>, _>>()?)
+}
+
+/// As [`digest_files`], of files whose bytes are in memory or mapped there. `read(idx, range)` is called after each part
+/// of file `idx` that was read.
+///
+/// # Errors
+/// If there is no file, or time is up.
+pub fn digest_parts<'a>(
+    parts: impl IntoIterator<Item = &'a [u8]>,
+    until: &Until<'_>,
+    mut read: impl FnMut(usize, Range<usize>),
+) -> Result<FileDigest, CacheError> {
+    let mut digests = Vec::new();
+    for (idx, part) in parts.into_iter().enumerate() {
+        let mut hasher = sha2::Sha256::new();
+        for start in (0..part.len()).step_by(CHUNK_BYTES) {
+            until.check()?;
+            let range = start..part.len().min(start + CHUNK_BYTES);
+            hasher.update(&part[range.clone()]);
+            read(idx, range);
+        }
+        digests.push(FileDigest { sha256: Sha256(hasher.finalize().into()), bytes: part.len() as u64 });
+    }
+    joined(&digests)
+}
+
+fn joined(digests: &[FileDigest]) -> Result<FileDigest, CacheError> {
+    match digests {
         [] => Err(TreeError::Empty { path: PathBuf::new() }.into()),
         [one] => Ok(*one),
         several => {

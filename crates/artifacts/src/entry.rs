@@ -7,7 +7,7 @@ use crate::{CacheError, CacheKey, Until};
 use ballast_backend::{CompiledMeta, ModelArtifact, Sha256};
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// How much of an entry is compared with its manifest when it is opened. Version, key, list of files and their lengths
@@ -20,6 +20,10 @@ pub enum Verification {
     /// entry, as long as every file has the length, date and place on the disk that it had then.
     #[default]
     FirstOpen,
+    /// All content, unless every file has the length, date and place on the disk that it had when this or another
+    /// process built or compared it, of which a note is kept beside it. Opening takes no longer for a large entry; what
+    /// was altered without changing the date is used.
+    OnceOnDisk,
     /// No content. Opening takes no longer for a large entry; what was altered without changing its length is used.
     LengthsOnly,
 }
@@ -92,6 +96,17 @@ pub struct Entry {
     pub(crate) origin: Origin,
     /// Shared with other holders.
     pub(crate) _lock: File,
+}
+
+/// An entry as it is listed; it may be gone by the time it is looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedEntry {
+    /// The whole key.
+    pub key: String,
+    /// The directory that the build filled.
+    pub path: PathBuf,
+    /// Bytes of the build's files.
+    pub bytes: u64,
 }
 
 impl Entry {
@@ -179,6 +194,35 @@ pub(crate) fn read_manifest(dir: &Path) -> Result<(Manifest, u64), Fault> {
     Ok((Manifest::parse(&bytes)?, bytes.len() as u64))
 }
 
+/// Name of the note in an entry that says what fingerprint its files had when their content was last compared.
+const COMPARED: &str = "compared";
+
+/// The fingerprint noted in the entry at `dir`.
+pub(crate) fn read_compared(dir: &Path) -> Option<Sha256> {
+    let mut text = String::new();
+    let path = dir.join(COMPARED);
+    if !fs::symlink_metadata(&path).ok()?.is_file() {
+        return None;
+    }
+    File::open(path).ok()?.take(64 + 1).read_to_string(&mut text).ok()?;
+    text.parse().ok()
+}
+
+/// Notes a fingerprint in the entry at `dir`. A disk that refuses only costs that content is compared again.
+pub(crate) fn write_compared(dir: &Path, fingerprint: Sha256) {
+    let path = dir.join(COMPARED);
+    let write = || {
+        // A new file: what is there could be a link that leads out of the entry.
+        if fs::symlink_metadata(&path).is_ok() {
+            fs::remove_file(&path)?;
+        }
+        File::create_new(&path)?.write_all(fingerprint.to_string().as_bytes())
+    };
+    if let Err(error) = write() {
+        tracing::debug!(%error, "compile cache: what was compared is not noted");
+    }
+}
+
 /// What of an entry is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Depth {
@@ -199,7 +243,7 @@ pub(crate) fn verify(
         return Err(Rejection::ForeignKey.into());
     }
     let known = |name: &io::Result<fs::DirEntry>| match name {
-        Ok(item) => ["files", "lock", "manifest"].iter().any(|known| item.file_name() == *known),
+        Ok(item) => ["files", "lock", "manifest", COMPARED].iter().any(|known| item.file_name() == *known),
         Err(_) => true,
     };
     let is_dir = |path: &Path| fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir());

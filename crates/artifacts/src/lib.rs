@@ -3,7 +3,7 @@
 //! - [`CacheKey`]: everything a prepared model depends on, as one text; its digest names the entry's directory.
 //! - [`ArtifactCache::get_or_build`]: the entry of a key, built at most once at a time over all threads and processes.
 //! - [`Entry`]: an intact entry, which stays on disk as long as it is held.
-//! - [`digest_file`], [`digest_tree`]: what a model's content is called.
+//! - [`digest_file`], [`digest_tree`]: what a model's content is called; [`DigestBook`] remembers it.
 //!
 //! An entry is complete or it is not there: it is written to a directory of its own, synced, described by a manifest
 //! that is written last, and renamed into its place. What is found in that place is never trusted: the manifest's
@@ -44,22 +44,26 @@
 
 mod cache;
 mod digest;
+mod digest_book;
 mod entry;
 mod error;
 mod key;
 mod lru;
 mod manifest;
 mod root;
+mod stamp;
 mod stats;
 mod tree;
 mod until;
 
 pub use cache::{ArtifactCache, CacheOptions};
-pub use digest::{FileDigest, TreeDigest, digest_file, digest_files, digest_tree};
-pub use entry::{Entry, Origin, Rejection, Verification};
+pub use digest::{FileDigest, TreeDigest, digest_file, digest_files, digest_parts, digest_tree};
+pub use digest_book::{DIGESTS_MAX, DigestBook, DigestNote, RACY_AGE};
+pub use entry::{Entry, ListedEntry, Origin, Rejection, Verification};
 pub use error::{CacheError, GetError};
 pub use key::{CacheKey, KEY_BYTES_MAX, KeyError, KeyParts};
 pub use manifest::{FORMAT_VERSION, MANIFEST_BYTES_MAX};
+pub use stamp::FileStamp;
 pub use stats::CacheStats;
 pub use tree::{DEPTH_MAX, FILES_MAX, PATH_BYTES_MAX, TreeError};
 pub use until::Until;

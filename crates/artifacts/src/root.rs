@@ -6,6 +6,7 @@
 //! | `entries/KEY/` | a complete entry | by one rename in, one rename out |
 //! | `builds/KEY` | lock of the one that builds KEY | held while it builds |
 //! | `temp/*/` | an entry being built, with its lock held | by its builder |
+//! | `digests/*` | digests of models that were read before | by one rename in; not under the lock |
 //! | `trash/*/entry/` | what nobody can find any more | removed when its lock is free |
 //!
 //! Every name appears, moves or disappears under `lock`, and an entry's own lock is taken under it. So nobody finds an
@@ -40,18 +41,24 @@ impl Root {
     /// The directories below `dir`, made where they are not there, for their owner alone.
     pub(crate) fn open(dir: &Path) -> Result<Self, CacheError> {
         let root = Self { dir: dir.to_owned() };
-        make_dir(dir)?;
-        for name in ["entries", "builds", "temp", "trash"] {
+        let mut is_new = make_dir(dir)?;
+        for name in ["entries", "builds", "temp", "trash", "digests"] {
             let path = dir.join(name);
-            make_dir(&path)?;
+            is_new |= make_dir(&path)?;
             // A link could lead anything that is written or removed here out of the root.
             let metadata = fs::symlink_metadata(&path).map_err(|e| CacheError::io("look at", &path, e))?;
             if !metadata.is_dir() {
                 return Err(CacheError::NotADirectory { path });
             }
         }
-        sync_dir(dir)?;
+        if is_new {
+            sync_dir(dir)?;
+        }
         Ok(root)
+    }
+
+    pub(crate) fn digests(&self) -> PathBuf {
+        self.dir.join("digests")
     }
 
     pub(crate) fn entry(&self, name: &str) -> PathBuf {
@@ -132,13 +139,17 @@ impl RootLock<'_> {
     }
 }
 
-/// Makes a directory and its parents, unless it is there.
-fn make_dir(path: &Path) -> Result<(), CacheError> {
+/// Makes a directory and its parents, unless it is there. Says whether it was not.
+fn make_dir(path: &Path) -> Result<bool, CacheError> {
+    if path.is_dir() {
+        return Ok(false);
+    }
     let mut builder = DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path).map_err(|e| CacheError::io("make", path, e))
+    builder.create(path).map_err(|e| CacheError::io("make", path, e))?;
+    Ok(true)
 }
 
 /// Opens a lock file for reading and writing; nothing but a plain file is opened.

@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn modes_decide_as_documented() {
-        let plan = MemoryPlan { weights_bytes: 60, kv_bytes: 30, scratch_bytes: 10 };
+        let plan = MemoryPlan { weights_bytes: 60, mapped_bytes: 0, kv_bytes: 30, scratch_bytes: 10 };
         let outcome = |mode, limit| {
             let checked = MemoryBudget { mode, bytes: None }.check(&plan, limit);
             checked.map(|finding| finding.map(|f| f.code)).map_err(|error| error.reason())

@@ -1,5 +1,6 @@
 //! Errors of the library.
 
+use ballast_artifacts::CacheError;
 use ballast_backend::{EngineError, ErrorKind, ReasonCode};
 use ballast_gguf::GgufError;
 use ballast_llm::LlmError;
@@ -19,6 +20,9 @@ pub enum Error {
     /// The model.
     #[error(transparent)]
     Llm(#[from] LlmError),
+    /// The place where packed weights are kept.
+    #[error(transparent)]
+    CompileCache(#[from] CacheError),
     /// The model's tokenizer.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
@@ -104,6 +108,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Llm(error) => error.kind(),
+            Self::CompileCache(error) => error.kind(),
             Self::Prompt(error) => error.kind(),
             Self::Runtime(error) => error.kind(),
             Self::Engine(error) => error.kind(),
@@ -127,6 +132,7 @@ impl Error {
     pub fn reason(&self) -> Option<ReasonCode> {
         match self {
             Self::Runtime(error) => error.reason(),
+            Self::CompileCache(error) => error.reason(),
             Self::Tokenizer(error) => error.reason(),
             Self::Engine(_) => Some(ReasonCode::EngineFailed),
             Self::Worker(error) => error.reason(),
@@ -152,6 +158,7 @@ impl Error {
             Self::Lifecycle(error) => error.retry_after(),
             Self::Gguf(_)
             | Self::Llm(_)
+            | Self::CompileCache(_)
             | Self::Tokenizer(_)
             | Self::Prompt(_)
             | Self::Engine(_)

@@ -39,7 +39,9 @@ mod worker;
 pub use answer::{Answer, GeneratedToken};
 pub use ballast_backend::{ErrorKind, ReasonCode, TokenId};
 pub use ballast_gguf as gguf;
-pub use ballast_llm::MemoryPlan;
+pub use ballast_llm::{
+    COMPILE_CACHE_BYTES_MAX, CompileCache, CompileCacheOptions, CompiledBundle, CompiledModel, MemoryPlan, OnPacked,
+};
 pub use ballast_runtime::{
     Canceller, CorrelationId, Deadlines, Event, FinishReason, Health, Phase, PrefixCache, Priority, Request, Runtime,
     RuntimeError, RuntimeOptions, Summary, TenantId, Timings, TokenEvent, TokenLogprob, TokenStream, Usage, telemetry,
@@ -52,7 +54,7 @@ pub use clock::{SystemClock, unix_seconds};
 pub use engine::Engine;
 pub use error::Error;
 pub use generate::{Generate, Prompt};
-pub use load::{Isolation, LoadOptions};
+pub use load::{Isolation, LoadOptions, LoadProgress};
 pub use models::{
     AbArm, AffinityKey, CanaryTerms, LifecycleStats, LoadFailure, ModelLease, ModelReport, ModelSource, ModelState,
     Models, ModelsOptions, OpenModel, Pressure, RollbackReason, RolloutChange, RolloutState, RoutePlan, RouteReport,

@@ -4,10 +4,11 @@ use crate::wiring::{engine_options, model_plan, open_engine};
 use crate::{BudgetMode, Error, Finding, LoadReport, MemoryBudget, SystemClock, machine::Machine};
 use ballast_backend::{Clock, EngineError, Pulse, ReasonCode};
 use ballast_gguf::Gguf;
-use ballast_llm::{EngineOptions, MemoryPlan};
+use ballast_llm::{CompileCache, EngineOptions, MemoryPlan, OnPacked};
 use ballast_runtime::telemetry::{FailureMode, Stage, Telemetry, TracingLogger};
 use ballast_runtime::{EngineSource, EngineSpec, Runtime, RuntimeError, RuntimeOptions, RuntimeParts, events};
 use ballast_tokens::{ChatTemplate, PromptError, PromptFormat, Tokenizer, TokenizerOptions};
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -55,13 +56,39 @@ pub struct LoadOptions {
     pub tokenizer: TokenizerOptions,
     /// A chat template to use instead of the file's.
     pub chat_template: Option<String>,
-    /// Kernel set of a second engine that answers where the first fails; `None`: there is no second. It shares the
-    /// weights and has a KV cache of its own.
+    /// Kernel set of a second engine that answers where the first fails; `None`: there is no second. It has
+    /// a KV cache of its own, and shares the weights if both map them from the compile cache.
     pub fallback_kernels: Option<String>,
+    /// Where packed weights are kept, so that the next start maps them; `None`: nowhere, each start packs them in memory.
+    pub compile_cache: Option<Arc<CompileCache>>,
+    /// Told of the progress of packing; not of a worker's.
+    pub progress: Option<LoadProgress>,
     /// The runtime's bounds.
     pub runtime: RuntimeOptions,
     /// Where events go.
     pub telemetry: Telemetry,
+}
+
+/// A function that is told how many bytes of how many are packed. Called from compute threads: it should be quick.
+#[derive(Clone)]
+pub struct LoadProgress(Arc<OnPacked>);
+
+impl LoadProgress {
+    /// Progress told to `on_packed`.
+    #[must_use]
+    pub fn new(on_packed: Arc<OnPacked>) -> Self {
+        Self(on_packed)
+    }
+
+    pub(crate) fn on_packed(&self) -> &OnPacked {
+        &*self.0
+    }
+}
+
+impl fmt::Debug for LoadProgress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoadProgress").finish_non_exhaustive()
+    }
 }
 
 impl Default for LoadOptions {
@@ -79,6 +106,8 @@ impl Default for LoadOptions {
             tokenizer: TokenizerOptions::default(),
             chat_template: None,
             fallback_kernels: None,
+            compile_cache: None,
+            progress: None,
             runtime: RuntimeOptions::default(),
             telemetry: Telemetry { metrics: Some(Arc::default()), logger: Some(Arc::new(TracingLogger)) },
         }
@@ -116,8 +145,19 @@ fn load_timed(path: &Path, options: &LoadOptions, clock: SystemClock) -> Result<
     let chain = chain(path, &gguf, &options)?;
     let (shape, _) = model_plan(&gguf, &options)?;
     let engine_options = engine_options(&options)?;
+    let model_name = model_name(&gguf, path)?;
+    let tokenizer = Arc::new(tokenizer);
+    let parts = RuntimeParts {
+        tokenizer: Arc::clone(&tokenizer),
+        clock: Arc::new(clock),
+        options: options.runtime.clone(),
+        policy: None,
+        telemetry: options.telemetry.clone(),
+    };
+    let engines: Vec<&'static str> = chain.iter().map(|spec| spec.name).collect();
+    let runtime = Runtime::supervise(chain, parts).map_err(opening_failed)?;
     let report = LoadReport {
-        model_name: model_name(&gguf, path)?,
+        model_name,
         file_bytes: gguf.file_bytes(),
         shape,
         plan,
@@ -126,6 +166,15 @@ fn load_timed(path: &Path, options: &LoadOptions, clock: SystemClock) -> Result<
         load_time: clock.now(),
         findings,
     };
+    tell(&report, &options.telemetry);
+    for engine in engines {
+        options.telemetry.emit(&events::EngineCreated { engine });
+    }
+    Ok(Loaded { runtime, format: PromptFormat::new(tokenizer, template), report })
+}
+
+/// Says in the log what was loaded, and what a caller should know about it.
+fn tell(report: &LoadReport, telemetry: &Telemetry) {
     tracing::info!(
         model = report.model_name,
         kernels = report.kernels,
@@ -137,23 +186,9 @@ fn load_timed(path: &Path, options: &LoadOptions, clock: SystemClock) -> Result<
     for finding in &report.findings {
         tracing::warn!(code = finding.code.as_str(), detail = finding.detail, "model loaded with a finding");
         if finding.code == ReasonCode::MemoryBudgetSoftLimit {
-            options.telemetry.emit(&events::MemoryBudget { reason: finding.code });
+            telemetry.emit(&events::MemoryBudget { reason: finding.code });
         }
     }
-    let tokenizer = Arc::new(tokenizer);
-    let parts = RuntimeParts {
-        tokenizer: Arc::clone(&tokenizer),
-        clock: Arc::new(clock),
-        options: options.runtime.clone(),
-        policy: None,
-        telemetry: options.telemetry.clone(),
-    };
-    let engines: Vec<&'static str> = chain.iter().map(|spec| spec.name).collect();
-    let runtime = Runtime::supervise(chain, parts).map_err(opening_failed)?;
-    for engine in engines {
-        options.telemetry.emit(&events::EngineCreated { engine });
-    }
-    Ok(Loaded { runtime, format: PromptFormat::new(tokenizer, template), report })
 }
 
 /// The engines that answer, in order; each is opened again when it is lost.
@@ -205,13 +240,14 @@ fn fit(gguf: &Gguf, options: &LoadOptions) -> Result<(LoadOptions, MemoryPlan, V
     Ok((options, plan, findings))
 }
 
-/// The most bytes that loading `gguf` with these options takes. A second engine shares the weights only.
+/// The most bytes that loading `gguf` with these options takes. A second engine has weights of its own, unless both
+/// map them from the compile cache.
 ///
 /// # Errors
 /// As [`load`], as far as it can be told from the file's header.
 pub(crate) fn planned_bytes(gguf: &Gguf, options: &LoadOptions) -> Result<u64, Error> {
     let (_, plan, _) = fit(gguf, options)?;
-    let second = options.fallback_kernels.as_ref().map_or(0, |_| plan.kv_bytes.saturating_add(plan.scratch_bytes));
+    let second = options.fallback_kernels.as_ref().map_or(0, |_| plan.total_bytes().saturating_sub(plan.mapped_bytes));
     Ok(plan.total_bytes().saturating_add(second))
 }
 

@@ -1,9 +1,12 @@
 //! The one place that names engines: which engine opens which file.
 
-use crate::{Error, Isolation, LoadOptions, worker};
-use ballast_backend::{Generator, GeneratorShape};
+use crate::{Error, Isolation, LoadOptions, LoadProgress, SystemClock, worker};
+use ballast_artifacts::Until;
+use ballast_backend::{Generator, GeneratorShape, Pulse};
 use ballast_gguf::{Gguf, TensorInfo};
-use ballast_llm::{EngineOptions, LlamaConfig, LlamaEngine, MemoryPlan};
+use ballast_llm::{
+    CompileCache, CompileCacheOptions, CompiledModel, EngineOptions, LlamaConfig, LlamaEngine, MemoryPlan, Preparation,
+};
 use ballast_worker::WorkerError;
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -21,7 +24,28 @@ const KV_LEN_MAX: usize = 1 << 28;
 /// # Errors
 /// If no engine runs the model, or the options ask for what this machine does not have.
 pub fn open_generator(gguf: &Arc<Gguf>, options: &LoadOptions) -> Result<Box<dyn Generator>, Error> {
-    Ok(Box::new(LlamaEngine::open(Arc::clone(gguf), &engine_options(options)?)?))
+    let on_packed = options.progress.as_ref().map(LoadProgress::on_packed);
+    let preparation = Preparation { cache: options.compile_cache.as_ref(), sha256: None, on_packed };
+    Ok(Box::new(LlamaEngine::open_prepared(gguf, &engine_options(options)?, &preparation)?))
+}
+
+/// Opens the place where packed weights are kept, for [`LoadOptions::compile_cache`].
+///
+/// # Errors
+/// If the directory cannot be made, read or locked.
+pub fn open_compile_cache(options: &CompileCacheOptions) -> Result<Arc<CompileCache>, Error> {
+    Ok(Arc::new(CompileCache::open(options, Arc::new(SystemClock::start()))?))
+}
+
+/// Packs a model ahead and keeps it, so that its first start is as quick as any other. Says at once if it is there.
+///
+/// # Errors
+/// If no engine runs the model, its file changes meanwhile, or the disk refuses.
+pub fn compile(gguf: &Gguf, cache: &CompileCache, options: &LoadOptions) -> Result<CompiledModel, Error> {
+    let (clock, pulse) = (SystemClock::start(), Pulse::new());
+    let until = Until { clock: &clock, deadline: None, pulse: &pulse };
+    let on_packed = options.progress.as_ref().map(LoadProgress::on_packed);
+    Ok(cache.compile(gguf, engine_options(options)?.n_threads, &until, on_packed)?)
 }
 
 /// Opens the engine for the file at `path`, of which `gguf` is the content, where the options want it to run.
@@ -102,7 +126,9 @@ pub fn tensor_to_f32(gguf: &Gguf, tensor: &TensorInfo) -> Result<Vec<f32>, Error
 pub fn model_plan(gguf: &Gguf, options: &LoadOptions) -> Result<(GeneratorShape, MemoryPlan), Error> {
     let engine_options = engine_options(options)?;
     let config = LlamaConfig::from_gguf(gguf)?;
-    Ok((engine_options.shape(&config), MemoryPlan::new(gguf, &engine_options)?))
+    let plan = MemoryPlan::new(gguf, &engine_options)?;
+    let is_mapped = options.compile_cache.as_ref().is_some_and(|cache| cache.holds(gguf));
+    Ok((engine_options.shape(&config), if is_mapped { plan.mapped(gguf) } else { plan }))
 }
 
 /// Positions the model was trained for.

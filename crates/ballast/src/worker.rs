@@ -1,7 +1,7 @@
 //! Language models in worker processes: what a worker is told, and the entry of a process that is one.
 
-use crate::wiring::open_generator;
-use crate::{Error, Isolation, LoadOptions, SystemClock};
+use crate::wiring::{open_compile_cache, open_generator};
+use crate::{CompileCache, CompileCacheOptions, Error, Isolation, LoadOptions, SystemClock};
 use ballast_backend::{EngineError, ErrorKind, Generator, Instance};
 use ballast_gguf::Gguf;
 use ballast_worker::{SharedPlace, Worker, WorkerCommand, WorkerError, WorkerLimits, WorkerSpec, is_worker, serve};
@@ -32,6 +32,29 @@ struct Payload {
     max_batch_tokens: usize,
     n_threads: Option<usize>,
     kernels: Option<String>,
+    compile_cache: Option<PayloadCache>,
+}
+
+/// Where the worker keeps packed weights.
+#[derive(Debug, Serialize, Deserialize)]
+struct PayloadCache {
+    dir: Vec<u8>,
+    bytes_max: u64,
+}
+
+impl PayloadCache {
+    fn new(cache: &CompileCache) -> Self {
+        let CompileCacheOptions { dir, bytes_max } = cache.options();
+        Self { dir: dir.as_os_str().as_encoded_bytes().to_vec(), bytes_max: *bytes_max }
+    }
+
+    /// The parent's cache, opened again. One that cannot be opened costs the speed of the start.
+    fn open(self) -> Option<Arc<CompileCache>> {
+        let options = CompileCacheOptions { dir: path_of(self.dir), bytes_max: self.bytes_max };
+        open_compile_cache(&options)
+            .inspect_err(|error| tracing::warn!(%error, "the compile cache cannot be used"))
+            .ok()
+    }
 }
 
 impl Payload {
@@ -44,6 +67,7 @@ impl Payload {
             max_batch_tokens: options.max_batch_tokens,
             n_threads: options.n_threads,
             kernels: options.kernels.clone(),
+            compile_cache: options.compile_cache.as_deref().map(PayloadCache::new),
         }
     }
 
@@ -55,6 +79,7 @@ impl Payload {
             max_batch_tokens: self.max_batch_tokens,
             n_threads: self.n_threads,
             kernels: self.kernels,
+            compile_cache: self.compile_cache.and_then(PayloadCache::open),
             isolation: Isolation::InProcess,
             ..LoadOptions::default()
         };

@@ -46,6 +46,15 @@ pub(crate) fn data_dir() -> PathBuf {
         .unwrap_or_else(|| PathBuf::from(".ballast"))
 }
 
+/// Where packed models are kept, unless the command line says otherwise. They can be made again, so they are with the
+/// caches of the user; a home of our own has everything in it.
+pub(crate) fn compile_cache_dir() -> Option<PathBuf> {
+    path("BALLAST_COMPILE_CACHE")
+        .or_else(|| path("BALLAST_HOME").map(|dir| dir.join("compiled")))
+        .or_else(|| path("XDG_CACHE_HOME").map(|dir| dir.join("ballast/compiled")))
+        .or_else(|| home().map(|home| home.join(".cache/ballast/compiled")))
+}
+
 fn home() -> Option<PathBuf> {
     path("HOME")
 }

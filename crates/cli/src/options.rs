@@ -1,13 +1,17 @@
 //! Options that several verbs share: which model and how to load it, how to sample.
 
-use crate::environment;
 use crate::failure::Failure;
+use crate::{environment, output, progress};
 use ballast::gguf::Gguf;
 use ballast::tokens::{SamplingParams, TokenizerOptions};
-use ballast::{BudgetMode, Deadlines, Engine, Generate, Isolation, LoadOptions, MemoryBudget, ReasonCode, TokenId};
+use ballast::{
+    BudgetMode, COMPILE_CACHE_BYTES_MAX, CompileCache, CompileCacheOptions, Deadlines, Engine, Generate, Isolation,
+    LoadOptions, MemoryBudget, ReasonCode, TokenId, wiring,
+};
 use ballast_store::{Located, ModelName};
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Which model.
@@ -73,6 +77,8 @@ pub(crate) struct LoadArgs {
     /// Kernel set of a second engine that answers where the first fails.
     #[arg(long, value_name = "NAME", help_heading = "Loading")]
     fallback_kernels: Option<String>,
+    #[command(flatten)]
+    compile_cache: CompileCacheArgs,
     /// Load a model whose pre-tokenizer is not known, using gpt-2's; answers may be wrong.
     #[arg(long, help_heading = "Loading")]
     allow_unknown_pretokenizer: bool,
@@ -82,6 +88,42 @@ pub(crate) struct LoadArgs {
     /// A chat template to use instead of the model's.
     #[arg(long, value_name = "FILE", help_heading = "Loading")]
     chat_template_file: Option<PathBuf>,
+}
+
+/// Where packed models are kept.
+#[derive(Args, Debug)]
+pub(crate) struct CompileCacheArgs {
+    /// Where packed weights are kept for the next start [default: with the user's caches].
+    #[arg(long = "compile-cache", value_name = "DIR", help_heading = "Loading")]
+    dir: Option<PathBuf>,
+    /// Pack weights in memory at every start.
+    #[arg(long = "no-compile-cache", conflicts_with_all = ["dir", "bytes_max"], help_heading = "Loading")]
+    off: bool,
+    /// Most bytes of packed weights kept, or with K, M, G; those used longest ago make room [default: 64G].
+    #[arg(long = "compile-cache-size", value_name = "BYTES", value_parser = bytes, help_heading = "Loading")]
+    bytes_max: Option<u64>,
+}
+
+impl CompileCacheArgs {
+    /// The library's options; `None` if nothing is to be kept, or there is no place for it.
+    pub(crate) fn options(&self) -> Option<CompileCacheOptions> {
+        if self.off {
+            return None;
+        }
+        let dir = self.dir.clone().or_else(environment::compile_cache_dir)?;
+        Some(CompileCacheOptions { dir, bytes_max: self.bytes_max.unwrap_or(COMPILE_CACHE_BYTES_MAX) })
+    }
+
+    /// The cache, opened. One that cannot be used costs the speed of the start, and is told.
+    fn open(&self) -> Option<Arc<CompileCache>> {
+        match wiring::open_compile_cache(&self.options()?) {
+            Ok(cache) => Some(cache),
+            Err(error) => {
+                output::note(&format!("note: packed weights are not kept: {error}"));
+                None
+            }
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -127,6 +169,8 @@ impl LoadArgs {
             kernels: self.kernels.clone(),
             fallback_kernels: self.fallback_kernels.clone(),
             memory: MemoryBudget { mode, bytes: self.memory_budget },
+            compile_cache: self.compile_cache.open(),
+            progress: Some(progress::packing()),
             isolation,
             tokenizer: self.tokenizer_options(),
             chat_template,
@@ -148,7 +192,7 @@ impl LoadArgs {
         // A vocabulary without tokens for bytes that hardly occur is common and shown by `ballast show`.
         let findings = engine.report().findings.iter().filter(|f| f.code != ReasonCode::TokenizerVocabPartial);
         for finding in findings {
-            crate::output::note(&format!("note: {}: {}", finding.code, finding.detail));
+            output::note(&format!("note: {}: {}", finding.code, finding.detail));
         }
         Ok(engine)
     }
@@ -264,9 +308,32 @@ fn logit_bias(text: &str) -> Result<(TokenId, f32), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{bytes, logit_bias, seconds};
-    use ballast::TokenId;
+    use super::{CompileCacheArgs, bytes, logit_bias, seconds};
+    use ballast::{COMPILE_CACHE_BYTES_MAX, CompileCacheOptions, TokenId};
+    use clap::Parser;
+    use std::path::PathBuf;
     use std::time::Duration;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        cache: CompileCacheArgs,
+    }
+
+    fn cache_options(args: &[&str]) -> Option<CompileCacheOptions> {
+        Line::try_parse_from([&["ballast"], args].concat()).unwrap().cache.options()
+    }
+
+    #[test]
+    fn the_compile_cache_is_where_and_as_large_as_asked_or_off() {
+        let (dir, bytes_max) = (PathBuf::from("somewhere"), COMPILE_CACHE_BYTES_MAX);
+        let args = ["--compile-cache", "somewhere"];
+        assert_eq!(cache_options(&args), Some(CompileCacheOptions { dir: dir.clone(), bytes_max }));
+        let sized = [&args[..], &["--compile-cache-size", "2K"]].concat();
+        assert_eq!(cache_options(&sized), Some(CompileCacheOptions { dir, bytes_max: 2048 }));
+        assert_eq!(cache_options(&["--no-compile-cache"]), None);
+        assert!(Line::try_parse_from(["ballast", "--no-compile-cache", "--compile-cache", "x"]).is_err());
+    }
 
     #[test]
     fn sizes_take_binary_suffixes() {

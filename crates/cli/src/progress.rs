@@ -1,8 +1,10 @@
 //! Progress bars on standard error, for a person at a terminal; a line now and then for a log.
 
 use crate::environment::colour;
+use ballast::LoadProgress;
 use ballast_store::Progress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::sync::{Arc, OnceLock};
 
 const BAR: &str = "{msg} [{bar:32}] {bytes}/{total_bytes} {bytes_per_sec} {eta}";
 const SPINNER: &str = "{msg} {spinner} {bytes} {bytes_per_sec}";
@@ -38,6 +40,27 @@ impl Progress for Bar {
             bar.finish();
         }
     }
+}
+
+/// Shows how far a model is packed for its first start, to a person at a terminal.
+pub(crate) fn packing() -> LoadProgress {
+    // Drawn from the first byte that is packed: most starts pack nothing.
+    let bar: OnceLock<ProgressBar> = OnceLock::new();
+    let new_bar = |total: u64| {
+        let target =
+            if colour(&std::io::stderr()) { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(Some(total), target);
+        bar.set_style(ProgressStyle::with_template(BAR).expect("the template is well-formed"));
+        bar.set_message("packing");
+        bar
+    };
+    LoadProgress::new(Arc::new(move |done: u64, total: u64| {
+        let bar = bar.get_or_init(|| new_bar(total));
+        bar.set_position(done);
+        if done == total {
+            bar.finish_and_clear();
+        }
+    }))
 }
 
 /// Counts steps of long work: windows of a perplexity, rounds of a benchmark.

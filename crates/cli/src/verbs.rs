@@ -3,6 +3,7 @@
 mod bench;
 mod chat;
 mod check;
+mod compile;
 mod completions;
 mod demo;
 mod detokenize;
@@ -44,6 +45,8 @@ pub(crate) enum Verb {
     Rm(rm::Args),
     /// Print what a model is.
     Show(show::Args),
+    /// Pack a model ahead of its first start, or look at what is packed.
+    Compile(compile::Args),
     /// Print what this machine offers and what a model would take.
     Info(info::Args),
     /// Check that this machine is ready.
@@ -80,6 +83,7 @@ impl Verb {
             Self::List(args) => args.run(),
             Self::Rm(args) => args.run(),
             Self::Show(args) => args.run(),
+            Self::Compile(args) => args.run(),
             Self::Info(args) => args.run(),
             Self::Check(args) => args.run(),
             Self::Tokenize(args) => args.run(),

@@ -6,6 +6,8 @@
 mod bench;
 #[path = "command/chat.rs"]
 mod chat;
+#[path = "command/compile.rs"]
+mod compile;
 #[path = "command/exits.rs"]
 mod exits;
 #[path = "command/http.rs"]

@@ -5,6 +5,7 @@ mod shards;
 use crate::mapped::MappedFile;
 use crate::name_index::NameIndex;
 use crate::{GgufError, Header, Metadata, TensorInfo};
+use std::ops::Range;
 use std::path::Path;
 
 /// A model's files, mapped into memory. Shared freely between threads.
@@ -98,9 +99,29 @@ impl Gguf {
     /// If `tensor` is not one of this model's and lies outside its files.
     #[must_use]
     pub fn tensor_bytes(&self, tensor: &TensorInfo) -> &[u8] {
-        let position = |n: u64| usize::try_from(n).expect("the file is mapped, so its offsets are addresses");
-        let (start, n_bytes) = (position(tensor.offset), position(tensor.n_bytes));
-        &self.files[tensor.shard_idx].bytes()[start..][..n_bytes]
+        &self.files[tensor.shard_idx].bytes()[range_of(tensor)]
+    }
+
+    /// Lets go of the memory of the pages that lie wholly in `range` of the tensor's bytes; see [`MappedFile::release`].
+    ///
+    /// # Panics
+    /// If `tensor` is not one of this model's and lies outside its files, or `range` is not in it.
+    pub fn release_tensor(&self, tensor: &TensorInfo, range: Range<usize>) {
+        let file = &self.files[tensor.shard_idx];
+        let whole = range_of(tensor);
+        assert!(range.start <= range.end && range.end <= whole.len(), "bytes {range:?} of {:?}", tensor.name);
+        file.release(whole.start + range.start..whole.start + range.end);
+    }
+
+    /// Lets go of the memory of all pages; see [`MappedFile::release`].
+    pub fn release(&self) {
+        self.files.iter().for_each(|file| file.release(0..file.bytes().len()));
+    }
+
+    /// The files, mapped, in order; [`TensorInfo::shard_idx`] counts them.
+    #[must_use]
+    pub fn files(&self) -> &[MappedFile] {
+        &self.files
     }
 
     /// Whether every file is still as it was when opened. Costs a system call per file.
@@ -129,4 +150,10 @@ impl Gguf {
     pub fn paths(&self) -> impl ExactSizeIterator<Item = &Path> {
         self.files.iter().map(MappedFile::path)
     }
+}
+
+/// Where in its file a tensor of a mapped model lies.
+fn range_of(tensor: &TensorInfo) -> Range<usize> {
+    let position = |n: u64| usize::try_from(n).expect("the file is mapped, so its offsets are addresses");
+    position(tensor.offset)..position(tensor.offset) + position(tensor.n_bytes)
 }

@@ -1,6 +1,7 @@
 //! Reads and writes GGUF files from untrusted bytes: metadata, tensor table, memory mapping. Knows no model.
 //!
 //! - [`Gguf`]: an opened model, one file or several, mapped into memory; [`Gguf::parse`] is the parser alone.
+//! - [`MappedFile`]: one file's bytes, whatever is in it.
 //! - [`Metadata`], [`Value`]: what the file says about itself. Strings stay bytes until they are asked for as text.
 //! - [`TensorInfo`], [`TensorType`]: what tensors there are, how they are stored and where.
 //! - [`Writer`]: makes version 3 files; [`StreamWriter`] makes those that are larger than memory.
@@ -40,6 +41,7 @@ mod writer;
 pub use error::GgufError;
 pub use file::Gguf;
 pub use header::Header;
+pub use mapped::MappedFile;
 pub use metadata::Metadata;
 pub use stream_writer::{PlannedTensor, StreamWriter};
 pub use tensor::TensorInfo;

@@ -8,15 +8,17 @@ mod map;
 use crate::GgufError;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 #[cfg(unix)]
 use map::Map;
 
-/// A regular file that is not empty, and its bytes.
+/// A regular file that is not empty, and its bytes: on unix a read-only mapping that is guarded against truncation,
+/// elsewhere a copy.
 #[derive(Debug)]
-pub(crate) struct MappedFile {
+pub struct MappedFile {
     path: PathBuf,
     file: File,
     stamp: Stamp,
@@ -37,7 +39,11 @@ impl Stamp {
 }
 
 impl MappedFile {
-    pub(crate) fn open(path: &Path) -> Result<Self, GgufError> {
+    /// Opens and maps the file at `path`; links are followed. Nothing is read yet.
+    ///
+    /// # Errors
+    /// If it is not a regular file, is empty, cannot be opened, or cannot be mapped.
+    pub fn open(path: &Path) -> Result<Self, GgufError> {
         let io_error = |source: io::Error| GgufError::Io { path: path.to_owned(), source };
         // Looked at before it is opened: opening a device may do something, opening a pipe may wait.
         expect_file(path, &fs::metadata(path).map_err(io_error)?)?;
@@ -54,20 +60,60 @@ impl MappedFile {
         Ok(Self { path: path.to_owned(), file, stamp, map })
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    /// Where it was opened.
+    #[must_use]
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
-    pub(crate) fn bytes(&self) -> &[u8] {
+    /// All bytes. They read as zeros from where the file ends if it was truncated since.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
         self.map.bytes()
     }
 
-    pub(crate) fn check_intact(&self) -> Result<(), GgufError> {
+    /// What the system says about the file that is mapped, now; not about another that has taken its name since.
+    ///
+    /// # Errors
+    /// If the system does not say.
+    pub fn metadata(&self) -> io::Result<Metadata> {
+        self.file.metadata()
+    }
+
+    /// Whether the file is still as it was when opened. Costs a system call.
+    ///
+    /// # Errors
+    /// [`GgufError::FileChangedWhileMapped`] if it was truncated, written to, or could not be read.
+    pub fn check_intact(&self) -> Result<(), GgufError> {
         let same = self.file.metadata().is_ok_and(|metadata| Stamp::of(&metadata) == self.stamp);
-        if same && !self.map.is_damaged() {
-            return Ok(());
-        }
-        Err(GgufError::FileChangedWhileMapped { path: self.path.clone() })
+        if same { self.check_undamaged() } else { Err(self.changed()) }
+    }
+
+    /// Whether no byte that was read so far lay behind the file's end. Costs next to nothing.
+    ///
+    /// # Errors
+    /// [`GgufError::FileChangedWhileMapped`] if one did.
+    pub fn check_undamaged(&self) -> Result<(), GgufError> {
+        if self.map.is_damaged() { Err(self.changed()) } else { Ok(()) }
+    }
+
+    /// Lets go of the memory of the pages that lie wholly in `range`: they come from the file again if they are read
+    /// again. Only where they are counted changes, never what they read as.
+    ///
+    /// # Panics
+    /// If `range` is not in the file.
+    pub fn release(&self, range: Range<usize>) {
+        assert!(range.start <= range.end && range.end <= self.bytes().len(), "bytes {range:?} of {:?}", self.path);
+        self.map.release(range);
+    }
+
+    /// Tells the system that all bytes will be read soon, so that a slow disk can begin.
+    pub fn will_need(&self) {
+        self.map.will_need();
+    }
+
+    fn changed(&self) -> GgufError {
+        GgufError::FileChangedWhileMapped { path: self.path.clone() }
     }
 }
 
@@ -130,4 +176,8 @@ impl Map {
     fn is_damaged(&self) -> bool {
         false
     }
+
+    fn release(&self, _range: Range<usize>) {}
+
+    fn will_need(&self) {}
 }

@@ -1,15 +1,17 @@
 //! An opened model: what the runtime drives through `backend::Generator`.
 
+use crate::bundle::Table;
+use crate::compile_cache::{CompileCache, Job, Writer};
 use crate::compute::Compute;
 use crate::forward::{Model, State, forward};
 use crate::kv::KvCache;
-use crate::packing::PackedBytes;
+use crate::packing::{Memory, OnPacked, PackedBytes, WeightsPlace};
 use crate::rope::Rope;
 use crate::scratch::Scratch;
 use crate::step::StepPlan;
 use crate::weights::Weights;
 use crate::{LlamaConfig, LlmError};
-use ballast_backend::{EngineError, Generator, GeneratorShape, Logits, Pulse, SequenceStep};
+use ballast_backend::{EngineError, Generator, GeneratorShape, Logits, Pulse, SequenceStep, Sha256};
 use ballast_gguf::Gguf;
 use ballast_kernels::Kernels;
 use ballast_threads::ComputePool;
@@ -82,6 +84,23 @@ impl EngineOptions {
     }
 }
 
+/// What is known and wanted when a model is opened, beside the engine's options.
+#[derive(Clone, Copy, Default)]
+pub struct Preparation<'a> {
+    /// Where packed models are kept; `None`: nowhere.
+    pub cache: Option<&'a Arc<CompileCache>>,
+    /// Digest of the model's content, where the caller has made sure of it; `None`: as the cache remembers.
+    pub sha256: Option<Sha256>,
+    /// Told of the progress of packing.
+    pub on_packed: Option<&'a OnPacked>,
+}
+
+impl fmt::Debug for Preparation<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Preparation").field("cache", &self.cache).field("sha256", &self.sha256).finish_non_exhaustive()
+    }
+}
+
 /// A llama-family model ready to run on the CPU.
 #[derive(Debug)]
 pub struct LlamaEngine {
@@ -89,6 +108,8 @@ pub struct LlamaEngine {
     shape: GeneratorShape,
     plan: StepPlan,
     state: State,
+    /// Puts the weights on the disk, while they are not; ends when the engine is dropped.
+    writer: Option<Writer>,
 }
 
 impl LlamaEngine {
@@ -97,18 +118,35 @@ impl LlamaEngine {
     ///
     /// # Errors
     /// If the file is not a llama-family model with tensor types that have kernels.
-    #[expect(clippy::needless_pass_by_value, reason = "the file is let go when its weights are packed")]
     pub fn open(gguf: Arc<Gguf>, options: &EngineOptions) -> Result<Self, LlmError> {
-        let config = LlamaConfig::from_gguf(&gguf)?;
-        let weights = Weights::find(&gguf, &config)?;
+        Self::open_prepared(&gguf, options, &Preparation::default())
+    }
+
+    /// As [`LlamaEngine::open`]; if the model was packed before and is in the compile cache, its weights are mapped from
+    /// there. Otherwise they are packed in memory, and put there by a thread of its own after the engine is ready.
+    ///
+    /// # Errors
+    /// As [`LlamaEngine::open`]. What is wrong with the cache is logged and no error.
+    pub fn open_prepared(
+        gguf: &Arc<Gguf>,
+        options: &EngineOptions,
+        preparation: &Preparation<'_>,
+    ) -> Result<Self, LlmError> {
+        let config = LlamaConfig::from_gguf(gguf)?;
+        let weights = Weights::find(gguf, &config)?;
         let rope = Rope::new(&config, weights.rope_factors.as_deref());
         let shape = options.shape(&config);
         let mut pool = ComputePool::new(options.n_threads);
-        let packed = PackedBytes::pack(&gguf, &weights, &mut pool)?;
+        let sha256 = preparation.sha256.or_else(|| preparation.cache?.known_digest(gguf));
+        let mapped = sha256.and_then(|sha256| preparation.cache?.find(sha256, &weights));
+        let packed = match mapped {
+            Some(mapped) => PackedBytes::Mapped(mapped),
+            None => PackedBytes::Owned(Arc::new(Memory::pack(gguf, &weights, &mut pool, preparation.on_packed)?)),
+        };
         // If the file was cut while it was read, what was packed is not the model.
         gguf.check_intact()?;
-        tracing::debug!(kernels = options.kernels.name(), n_threads = options.n_threads, ?shape, "opened a model");
-        Ok(Self {
+        gguf.release();
+        let mut engine = Self {
             state: State {
                 kv: KvCache::new(&config, shape.n_blocks, shape.block_len)?,
                 scratch: Scratch::default(),
@@ -117,7 +155,28 @@ impl LlamaEngine {
             model: Model { config, weights, packed, rope },
             plan: StepPlan::default(),
             shape,
-        })
+            writer: None,
+        };
+        let place = engine.weights_place();
+        tracing::debug!(kernels = options.kernels.name(), n_threads = options.n_threads, ?place, "opened a model");
+        if let Some(cache) = preparation.cache {
+            engine.keep(cache, gguf, sha256);
+        }
+        Ok(engine)
+    }
+
+    /// Begins to put packed weights into the compile cache; those that are mapped from there are there.
+    pub(crate) fn keep(&mut self, cache: &Arc<CompileCache>, gguf: &Arc<Gguf>, sha256: Option<Sha256>) {
+        if let PackedBytes::Owned(memory) = &self.model.packed {
+            let (memory, table) = (Arc::clone(memory), Table::new(&self.model.weights));
+            self.writer = Writer::start(cache, Job { gguf: Arc::clone(gguf), sha256, table, memory });
+        }
+    }
+
+    /// Where the weights are.
+    #[must_use]
+    pub fn weights_place(&self) -> WeightsPlace {
+        self.model.packed.place()
     }
 
     /// The model's hyperparameters.
@@ -136,7 +195,8 @@ impl LlamaEngine {
         }
         self.state.scratch.attention.set(plan, config, n_threads);
         self.state.scratch.resize(config, plan.tokens.len(), n_threads);
-        Ok(forward(&self.model, &mut self.state, plan, logits, pulse)?)
+        forward(&self.model, &mut self.state, plan, logits, pulse)?;
+        Ok(self.model.packed.check()?)
     }
 }
 

@@ -4,6 +4,7 @@ use ballast_artifacts::{CacheError, KeyError};
 use ballast_backend::{ErrorKind, Interrupted, ReasonCode, Sha256};
 use ballast_gguf::GgufError;
 use ballast_kernels::ShapeError;
+use std::io;
 
 /// Errors of the engine.
 #[derive(Debug, thiserror::Error)]
@@ -130,6 +131,12 @@ pub enum LlmError {
     /// The model's files cannot be read to their end, or not in time.
     #[error(transparent)]
     Artifact(#[from] CacheError),
+    /// Packed weights that the disk does not take.
+    #[error("compile cache: {source}")]
+    BundleWrite {
+        /// What the system said.
+        source: io::Error,
+    },
     /// Options that give no key.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -151,7 +158,7 @@ impl LlmError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Gguf(GgufError::FileChangedWhileMapped { .. }) => ErrorKind::Unavailable,
+            Self::Gguf(GgufError::FileChangedWhileMapped { .. }) | Self::BundleWrite { .. } => ErrorKind::Unavailable,
             Self::KvMemory { .. } | Self::WeightsMemory { .. } | Self::MemoryBudgetExceeded { .. } => ErrorKind::Denied,
             Self::Artifact(error) => error.kind(),
             Self::Key(error) => error.kind(),
@@ -194,6 +201,7 @@ impl LlmError {
             | Self::UnsupportedArtifact { .. }
             | Self::UnsupportedOption { .. }
             | Self::DigestMismatch { .. }
+            | Self::BundleWrite { .. }
             | Self::Key(_)
             | Self::Interrupted(_)
             | Self::Step { .. } => None,

@@ -4,12 +4,15 @@
 //! - [`plan`](MemoryPlan): what opening the model will take, before anything is allocated.
 //! - [`LlamaEngine`]: opened weights, KV blocks and compute threads; implements `backend::Generator`.
 //! - [`LlmCpu`]: the engine as `backend::InferenceEngine`: checks and plans a model, then opens instances.
+//! - [`CompileCache`]: packed weights on disk, mapped by the next start.
 //! - [`tensor_to_f32`]: any tensor of a file, dequantised.
 //!
 //! Start reading at `forward.rs`.
 #![forbid(unsafe_code)]
 
 mod attention;
+mod bundle;
+mod compile_cache;
 mod compute;
 mod config;
 mod dequantize;
@@ -27,10 +30,12 @@ mod scratch;
 mod step;
 mod weights;
 
+pub use compile_cache::{COMPILE_CACHE_BYTES_MAX, CompileCache, CompileCacheOptions, CompiledBundle, CompiledModel};
 pub use config::LlamaConfig;
 pub use dequantize::{tensor_to_f32, weight_type_of};
-pub use engine::{EngineOptions, LlamaEngine};
+pub use engine::{EngineOptions, LlamaEngine, Preparation};
 pub use error::LlmError;
 pub use kernel_sets::{kernel_set, kernel_sets};
 pub use llm_cpu::{ENGINE_VERSION, LlmCpu, STEP_SLA};
+pub use packing::{OnPacked, WeightsPlace};
 pub use plan::MemoryPlan;

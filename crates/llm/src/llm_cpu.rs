@@ -1,23 +1,23 @@
 //! The engine as the runtime knows engines: prepares a model file, opens instances of it, says what it can do.
 //!
-//! Nothing is compiled yet: what is prepared is the author's file, checked, and `Prepared::artifact` is that file. The
-//! key is complete all the same, so that a cache of repacked weights needs no other.
+//! What is prepared is the author's file, checked, and `Prepared::artifact` is that file. Its packed weights are kept in
+//! the compile cache, if there is one, under `Prepared::cache_key`.
 
+use crate::compile_cache::{content_digest, key, stamps};
 use crate::weights::Weights;
-use crate::{EngineOptions, LlamaConfig, LlamaEngine, LlmError, MemoryPlan};
-use ballast_artifacts::{CacheKey, KeyParts, Until, digest_files};
+use crate::{CompileCache, EngineOptions, LlamaConfig, LlamaEngine, LlmError, MemoryPlan, Preparation};
+use ballast_artifacts::{FileStamp, Until};
 use ballast_backend::{
     CapabilityReport, Clock, ComputeUnits, DType, EngineError, InferenceEngine, Instance, ModelArtifact, ModelFmt,
     PrepareOptions, Prepared, Pulse, Quantization, Sha256,
 };
-use ballast_gguf::{Gguf, GgufError};
+use ballast_gguf::Gguf;
 use std::collections::VecDeque;
 use std::fmt;
-use std::fs;
-use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::thread;
+use std::time::Duration;
 
 /// The engine, and the version of what it makes of a model.
 pub const ENGINE_VERSION: &str = "llm-cpu.1";
@@ -34,6 +34,7 @@ pub struct LlmCpu {
     options: EngineOptions,
     clock: Arc<dyn Clock>,
     step_sla: Duration,
+    cache: Option<Arc<CompileCache>>,
     verified: Mutex<VecDeque<Verified>>,
 }
 
@@ -44,23 +45,15 @@ struct Verified {
     files: Vec<FileStamp>,
 }
 
-/// What changes when a file is written to or replaced.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct FileStamp {
-    len: u64,
-    modified: Option<SystemTime>,
-    inode: Option<u64>,
-}
-
 impl fmt::Debug for LlmCpu {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LlmCpu").field("options", &self.options).finish_non_exhaustive()
     }
 }
 
-/// What was found out about a model.
+/// What was found out about a model, before its content was looked at.
 struct Checked {
-    gguf: Gguf,
+    gguf: Arc<Gguf>,
     plan: MemoryPlan,
     sha256: Sha256,
 }
@@ -69,7 +62,7 @@ impl LlmCpu {
     /// An engine that opens every model with `options`; deadlines are times on `clock`.
     #[must_use]
     pub fn new(options: EngineOptions, clock: Arc<dyn Clock>) -> Self {
-        Self { options, clock, step_sla: STEP_SLA, verified: Mutex::default() }
+        Self { options, clock, step_sla: STEP_SLA, cache: None, verified: Mutex::default() }
     }
 
     /// The same with another time that a step may take before it counts as a violation.
@@ -78,16 +71,23 @@ impl LlmCpu {
         Self { step_sla, ..self }
     }
 
-    /// Reads and plans a model, and compares its content with its digest: the cheap checks first.
-    fn check(&self, artifact: &ModelArtifact, options: &PrepareOptions) -> Result<Checked, LlmError> {
-        let pulse = Pulse::new();
-        let clock = &*self.clock;
-        let deadline = options.deadline.map(|time| clock.now().saturating_add(time));
-        let until = Until { clock, deadline, pulse: &pulse };
+    /// The same with a place where packed models are kept.
+    #[must_use]
+    pub fn with_compile_cache(self, cache: Arc<CompileCache>) -> Self {
+        Self { cache: Some(cache), ..self }
+    }
+
+    /// Reads and plans a model: all checks but that of its content.
+    fn check(
+        &self,
+        artifact: &ModelArtifact,
+        options: &PrepareOptions,
+        until: &Until<'_>,
+    ) -> Result<Checked, LlmError> {
         until.check()?;
         let (path, sha256) = gguf_file(artifact)?;
         check_options(options)?;
-        let (gguf, stamps) = open_stamped(path)?;
+        let gguf = Arc::new(Gguf::open(path)?);
         let config = LlamaConfig::from_gguf(&gguf)?;
         Weights::find(&gguf, &config)?;
         let plan = MemoryPlan::new(&gguf, &self.options)?;
@@ -95,26 +95,29 @@ impl LlmCpu {
         if let Some(budget_bytes) = options.memory_budget_bytes.filter(|budget| plan_bytes > *budget) {
             return Err(LlmError::MemoryBudgetExceeded { budget_bytes, plan_bytes });
         }
-        self.verify(&gguf, Verified { sha256, files: stamps }, &until)?;
         Ok(Checked { gguf, plan, sha256 })
     }
 
-    /// Compares the model's content with its digest, unless it was and the files have not changed since.
-    fn verify(&self, gguf: &Gguf, found: Verified, until: &Until<'_>) -> Result<(), LlmError> {
+    /// Whether the model's content was compared with this digest before, and its files have not changed since.
+    fn is_verified(&self, gguf: &Gguf, sha256: Sha256) -> Result<bool, LlmError> {
+        let found = Verified { sha256, files: stamps(gguf)? };
         if self.verified.lock().unwrap_or_else(PoisonError::into_inner).contains(&found) {
-            return Ok(());
+            return Ok(true);
         }
-        let got = digest_files(gguf.paths(), until)?.sha256;
-        if got != found.sha256 {
-            return Err(LlmError::DigestMismatch { expected: found.sha256, got });
+        Ok(self.cache.as_ref().is_some_and(|cache| cache.known_digest(gguf) == Some(sha256)))
+    }
+
+    /// Compares the model's content with its digest. What is read is what is mapped, whatever its name leads to by now.
+    fn verify(&self, gguf: &Gguf, sha256: Sha256, until: &Until<'_>) -> Result<(), LlmError> {
+        let files = stamps(gguf)?;
+        let got = match &self.cache {
+            Some(cache) => cache.digest(gguf, until)?,
+            None => content_digest(gguf, until)?,
+        };
+        if got != sha256 {
+            return Err(LlmError::DigestMismatch { expected: sha256, got });
         }
-        // The files were the same before they were mapped and after they were read: what is mapped is what was read.
-        for (path, before) in gguf.paths().zip(&found.files) {
-            if FileStamp::of(path)? != *before {
-                return Err(GgufError::FileChangedWhileMapped { path: path.to_owned() }.into());
-            }
-        }
-        self.remember(found);
+        self.remember(Verified { sha256, files });
         Ok(())
     }
 
@@ -124,25 +127,49 @@ impl LlmCpu {
         verified.push_front(found);
     }
 
-    fn try_open(&self, prepared: &Prepared) -> Result<Instance, LlmError> {
-        let Checked { gguf, .. } = self.check(&prepared.artifact, &prepared.options)?;
-        Ok(Instance::Generator(Box::new(LlamaEngine::open(Arc::new(gguf), &self.options)?)))
+    /// Does `work` within the time that the options leave.
+    fn within<T>(
+        &self,
+        options: &PrepareOptions,
+        work: impl FnOnce(&Until<'_>) -> Result<T, LlmError>,
+    ) -> Result<T, LlmError> {
+        let (pulse, clock) = (Pulse::new(), &*self.clock);
+        let deadline = options.deadline.map(|time| clock.now().saturating_add(time));
+        work(&Until { clock, deadline, pulse: &pulse })
     }
 
-    fn try_prepare(&self, artifact: &ModelArtifact, options: &PrepareOptions) -> Result<Prepared, LlmError> {
-        let Checked { plan, sha256, .. } = self.check(artifact, options)?;
-        let key = CacheKey::new(&KeyParts {
-            sha256,
-            engine_version: ENGINE_VERSION,
-            backend: self.options.kernels.name(),
-            // What is used, whatever was asked for: the result is the same.
-            compute_units: ComputeUnits::CpuOnly,
-            quantization: options.quantization,
-            shapes: &options.shapes,
-            build: &format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
+    fn try_open(&self, prepared: &Prepared, until: &Until<'_>) -> Result<Instance, LlmError> {
+        let Checked { gguf, sha256, .. } = self.check(&prepared.artifact, &prepared.options, until)?;
+        if self.is_verified(&gguf, sha256)? {
+            let preparation = Preparation { cache: self.cache.as_ref(), sha256: Some(sha256), on_packed: None };
+            let engine = LlamaEngine::open_prepared(&gguf, &self.options, &preparation)?;
+            return Ok(Instance::Generator(Box::new(engine)));
+        }
+        // The content is read while it is packed. Only a model that has its digest is given out, or kept.
+        let mut engine = thread::scope(|scope| {
+            let verified = scope.spawn(|| self.verify(&gguf, sha256, until));
+            let engine = LlamaEngine::open(Arc::clone(&gguf), &self.options);
+            verified.join().expect("reading does not panic")?;
+            engine
         })?;
+        if let Some(cache) = &self.cache {
+            engine.keep(cache, &gguf, Some(sha256));
+        }
+        Ok(Instance::Generator(Box::new(engine)))
+    }
+
+    fn try_prepare(
+        &self,
+        artifact: &ModelArtifact,
+        options: &PrepareOptions,
+        until: &Until<'_>,
+    ) -> Result<Prepared, LlmError> {
+        let Checked { gguf, plan, sha256 } = self.check(artifact, options, until)?;
+        if !self.is_verified(&gguf, sha256)? {
+            self.verify(&gguf, sha256, until)?;
+        }
         Ok(Prepared {
-            cache_key: key.as_str().to_owned(),
+            cache_key: key(sha256)?.as_str().to_owned(),
             artifact: artifact.clone(),
             options: options.clone(),
             io_schema: None,
@@ -162,13 +189,16 @@ impl InferenceEngine for LlmCpu {
     /// Every choice of compute units runs on the CPU. Weights are used as they are stored and no input has a shape to
     /// fix, so any other wish is refused. The deadline is looked at between the checks and while content is read.
     fn prepare(&self, artifact: &ModelArtifact, options: &PrepareOptions) -> Result<Prepared, EngineError> {
-        self.try_prepare(artifact, options).map_err(|error| EngineError::new(error.kind(), error))
+        self.within(options, |until| self.try_prepare(artifact, options, until))
+            .map_err(|error| EngineError::new(error.kind(), error))
     }
 
     /// Opens an instance of the file. Everything is checked as it was prepared, within the same time; content is read
-    /// again only if the file's length, date or place on the disk is another than when it was compared.
+    /// again only if the file's length, date or place on the disk is another than when it was compared; then it is read
+    /// while it is packed, and what has another digest is refused before it is used.
     fn open(&self, prepared: &Prepared) -> Result<Instance, EngineError> {
-        self.try_open(prepared).map_err(|error| EngineError::new(error.kind(), error))
+        self.within(&prepared.options, |until| self.try_open(prepared, until))
+            .map_err(|error| EngineError::new(error.kind(), error))
     }
 
     fn capabilities(&self, prepared: &Prepared) -> CapabilityReport {
@@ -184,30 +214,6 @@ impl InferenceEngine for LlmCpu {
             infer_p99: None,
         }
     }
-}
-
-impl FileStamp {
-    fn of(path: &Path) -> Result<Self, LlmError> {
-        let io = |source: io::Error| GgufError::Io { path: path.to_owned(), source };
-        let metadata = fs::metadata(path).map_err(io)?;
-        #[cfg(unix)]
-        let inode = Some(std::os::unix::fs::MetadataExt::ino(&metadata));
-        #[cfg(not(unix))]
-        let inode = None;
-        Ok(Self { len: metadata.len(), modified: metadata.modified().ok(), inode })
-    }
-}
-
-/// Opens a model, and says how its files were before. The names of the files of a model in several are in the first, so
-/// that one is opened twice.
-fn open_stamped(path: &Path) -> Result<(Gguf, Vec<FileStamp>), LlmError> {
-    let stamps = vec![FileStamp::of(path)?];
-    let gguf = Gguf::open(path)?;
-    if gguf.paths().len() == 1 {
-        return Ok((gguf, stamps));
-    }
-    let stamps = gguf.paths().map(FileStamp::of).collect::<Result<Vec<_>, _>>()?;
-    Ok((Gguf::open(path)?, stamps))
 }
 
 /// Path and digest of the file that an artifact is.

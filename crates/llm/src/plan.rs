@@ -10,6 +10,9 @@ use ballast_gguf::Gguf;
 pub struct MemoryPlan {
     /// Weights: the file's tensors, in the order that the kernels want.
     pub weights_bytes: u64,
+    /// Of these, what is mapped from the compile cache: shared with other processes, and given back by the system when
+    /// memory is short. 0 if the weights are packed in memory.
+    pub mapped_bytes: u64,
     /// KV blocks. Reserved at once, touched as they are used.
     pub kv_bytes: u64,
     /// Buffers of the forward pass and the logits, at the largest step.
@@ -29,12 +32,20 @@ impl MemoryPlan {
         let logits = shape.max_batch_sequences as u64 * config.vocab_size as u64 * 4;
         Ok(Self {
             weights_bytes: gguf.tensors().iter().map(|t| t.n_bytes).sum(),
+            mapped_bytes: 0,
             kv_bytes: KvCache::bytes(&config, shape.n_blocks, shape.block_len),
             scratch_bytes: scratch + logits,
         })
     }
 
-    /// All of it.
+    /// The same where the matrices are mapped from the compile cache.
+    #[must_use]
+    pub fn mapped(self, gguf: &Gguf) -> Self {
+        let matrices = gguf.tensors().iter().filter(|tensor| tensor.shape.len() > 1);
+        Self { mapped_bytes: matrices.map(|tensor| tensor.n_bytes).sum(), ..self }
+    }
+
+    /// All of it, mapped or not.
     #[must_use]
     pub fn total_bytes(&self) -> u64 {
         self.weights_bytes + self.kv_bytes + self.scratch_bytes

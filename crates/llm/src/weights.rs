@@ -33,6 +33,25 @@ impl Weight {
             .expect("the range was made for this shape")
     }
 
+    /// Name of its tensor.
+    pub(crate) fn name(&self) -> &str {
+        &self.tensor.name
+    }
+
+    /// Its tensor in the file.
+    pub(crate) fn tensor(&self) -> &TensorInfo {
+        &self.tensor
+    }
+
+    pub(crate) fn weight_type(&self) -> WeightType {
+        self.weight_type
+    }
+
+    /// Rows and columns.
+    pub(crate) fn shape(&self) -> (usize, usize) {
+        (self.n_rows, self.n_cols)
+    }
+
     /// Bytes among the packed matrices.
     pub(crate) fn packed(&self) -> Range<usize> {
         self.packed.clone()

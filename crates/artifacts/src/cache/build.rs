@@ -2,6 +2,7 @@
 
 use super::ArtifactCache;
 use crate::digest::digest_open_file;
+use crate::entry::write_compared;
 use crate::manifest::{MANIFEST_BYTES_MAX, Manifest};
 use crate::root::{RootLock, empty, open_lock, pause, sync_dir, write_use};
 use crate::stats::{Counters, count};
@@ -91,6 +92,7 @@ impl ArtifactCache {
         fs::create_dir(&files).map_err(|e| CacheError::io("make", &files, e))?;
         build(&files).map_err(GetError::Build)?;
         let (manifest, fingerprint) = seal(&root, key, meta, until)?;
+        write_compared(&root, fingerprint);
         let bytes = manifest.tree.bytes;
         if bytes > self.options.bytes_max {
             return Err(CacheError::EntryTooLarge { bytes, bytes_max: self.options.bytes_max }.into());

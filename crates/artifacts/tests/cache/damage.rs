@@ -158,6 +158,7 @@ fn how_much_is_compared_is_what_the_option_says() {
     for (verification, finds_first, finds_dated, finds_hidden) in [
         (Verification::Always, true, true, true),
         (Verification::FirstOpen, true, true, false),
+        (Verification::OnceOnDisk, false, true, false),
         (Verification::LengthsOnly, false, false, false),
     ] {
         let house = House::new();
@@ -184,6 +185,47 @@ fn how_much_is_compared_is_what_the_option_says() {
         edit(&path, |bytes| bytes.truncate(1));
         assert!(is_found(&cache), "{verification:?}");
     }
+}
+
+#[test]
+fn what_was_compared_once_is_known_to_the_next_process_until_it_changes() {
+    let house = House::new();
+    drop(house.get(&house.open(), 1).unwrap());
+    let (path, note) = (house.entry_dir().join("files/weights.bin"), house.entry_dir().join("compared"));
+    let is_intact = || house.open_verifying(Verification::OnceOnDisk).get(&key(1), &house.until()).unwrap().is_some();
+    let date = fs::metadata(&path).unwrap().modified().unwrap();
+    let flip = |date| {
+        edit(&path, |bytes| bytes[0] ^= 1);
+        fs::File::options().write(true).open(&path).unwrap().set_modified(date).unwrap();
+    };
+    flip(date);
+    assert!(is_intact(), "the note of the build is believed");
+    fs::remove_file(&note).unwrap();
+    assert!(!is_intact(), "without a note content is compared");
+    flip(date);
+    assert!(is_intact() && note.exists(), "what was compared is noted again");
+    fs::write(&note, "0".repeat(64)).unwrap();
+    flip(date);
+    assert!(!is_intact(), "a note of other files is no note");
+}
+
+#[test]
+fn an_entry_that_its_user_discards_is_built_again() {
+    let house = House::new();
+    let cache = house.open();
+    assert!(!cache.holds(&key(1)));
+    drop(house.get(&cache, 1).unwrap());
+    assert!(cache.holds(&key(1)));
+    let listed = cache.list().unwrap();
+    assert_eq!((listed.len(), listed[0].key.as_str()), (1, key(1).as_str()));
+    assert_eq!(listed[0].path, house.entry_dir().join("files"));
+    cache.discard(&key(1), &house.until()).unwrap();
+    assert!(!cache.holds(&key(1)) && cache.get(&key(1), &house.until()).unwrap().is_none());
+    assert_eq!(house.get(&cache, 1).unwrap().origin(), Origin::Built);
+    cache.discard(&key(2), &house.until()).unwrap();
+    drop(cache);
+    house.open();
+    house.assert_clean();
 }
 
 #[test]

@@ -28,6 +28,7 @@ pub(crate) fn model_facts(gguf: &Gguf, options: &LoadOptions) -> Result<Map<Stri
             facts.insert("vocab_size".into(), json!(shape.vocab_size));
             let memory = json!({
                 "weights_bytes": plan.weights_bytes,
+                "mapped_bytes": plan.mapped_bytes,
                 "kv_bytes": plan.kv_bytes,
                 "scratch_bytes": plan.scratch_bytes,
                 "total_bytes": plan.total_bytes(),

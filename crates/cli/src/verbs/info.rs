@@ -43,5 +43,6 @@ fn machine_facts() -> Map<String, Value> {
     facts.insert("memory_available_bytes".into(), json!(machine.memory_available_bytes));
     facts.insert("memory_limit_bytes".into(), json!(machine.memory_limit_bytes));
     facts.insert("data_directory".into(), json!(environment::data_dir()));
+    facts.insert("compile_cache_directory".into(), json!(environment::compile_cache_dir()));
     facts
 }

@@ -30,6 +30,11 @@ static REGISTRY: Registry<MAPPINGS_MAX> = Registry::new();
 
 static PAGE_BYTES: AtomicUsize = AtomicUsize::new(0);
 
+/// Bytes of a page. Known once a mapping is registered.
+pub(super) fn page_bytes() -> usize {
+    PAGE_BYTES.load(SeqCst)
+}
+
 impl Slot {
     const fn free() -> Self {
         let (generation, start, end) = (AtomicUsize::new(0), AtomicUsize::new(FREE), AtomicUsize::new(0));
@@ -184,7 +189,7 @@ extern "C" fn on_sigbus(signal: libc::c_int, info: *mut libc::siginfo_t, context
 fn repair(address: usize) -> bool {
     let Some((slot, end)) = REGISTRY.find(address) else { return false };
     slot.damaged.store(true, SeqCst);
-    let page = address - address % PAGE_BYTES.load(SeqCst);
+    let page = address - address % page_bytes();
     let flags = libc::MAP_FIXED | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
     // SAFETY: the range is within a mapping that `Map` owns and only lends for reading; zeros take its place. The
     // mapping cannot end meanwhile: the fault came from a read of it, which borrows it.

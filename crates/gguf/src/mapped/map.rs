@@ -6,6 +6,7 @@ use crate::GgufError;
 use crate::limits::MAPPINGS_MAX;
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::ptr::{self, NonNull};
@@ -63,6 +64,26 @@ impl Map {
 
     pub(super) fn is_damaged(&self) -> bool {
         self.guarded.is_damaged()
+    }
+
+    /// Lets go of the pages that lie wholly in `range`, which is in the mapping. That it is advice, which the system
+    /// may refuse, is why nothing is returned.
+    pub(super) fn release(&self, range: Range<usize>) {
+        let page_bytes = super::guard::page_bytes();
+        // The last page is the mapping's alone, even where the file ends within it.
+        let end = if range.end == self.n_bytes { range.end } else { range.end / page_bytes * page_bytes };
+        let start = range.start.next_multiple_of(page_bytes);
+        if start < end {
+            // SAFETY: the range begins at a page and lies in this mapping, which stays mapped. Its pages are shared
+            // with a file, or are the zeros that stand in for one, so they read the same afterwards.
+            unsafe { libc::madvise(self.start.as_ptr().add(start).cast(), end - start, libc::MADV_DONTNEED) };
+        }
+    }
+
+    /// Tells the system that the whole file will be read.
+    pub(super) fn will_need(&self) {
+        // SAFETY: the range is this mapping, and the advice changes nothing that can be read.
+        unsafe { libc::madvise(self.start.as_ptr().cast(), self.n_bytes, libc::MADV_WILLNEED) };
     }
 }
 
