@@ -25,7 +25,7 @@ const KV_LEN_MAX: usize = 1 << 28;
 /// If no engine runs the model, or the options ask for what this machine does not have.
 pub fn open_generator(gguf: &Arc<Gguf>, options: &LoadOptions) -> Result<Box<dyn Generator>, Error> {
     let on_packed = options.progress.as_ref().map(LoadProgress::on_packed);
-    let preparation = Preparation { cache: options.compile_cache.as_ref(), sha256: None, on_packed };
+    let preparation = Preparation { cache: options.compile_cache.as_ref(), on_packed, ..Preparation::default() };
     Ok(Box::new(LlamaEngine::open_prepared(gguf, &engine_options(options)?, &preparation)?))
 }
 

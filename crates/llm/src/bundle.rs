@@ -21,6 +21,7 @@ use crate::weights::{ALIGNMENT, Weights};
 use ballast_backend::Sha256;
 use ballast_gguf::{GgufError, MappedFile};
 use ballast_kernels::{STRIP_ROWS, WeightType};
+use std::ops::Range;
 use std::path::Path;
 
 /// First bytes of a bundle.
@@ -121,6 +122,11 @@ impl Bundle {
     /// The matrices.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.file.bytes()[self.head_bytes..]
+    }
+
+    /// Lets go of the memory of some of the matrices' bytes, which are read from the disk if they are used again.
+    pub(crate) fn release(&self, range: Range<usize>) {
+        self.file.release(self.head_bytes + range.start..self.head_bytes + range.end);
     }
 
     /// Whether all that was read so far was the bundle's.

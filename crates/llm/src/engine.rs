@@ -5,7 +5,7 @@ use crate::compile_cache::{CompileCache, Job, Writer};
 use crate::compute::Compute;
 use crate::forward::{Model, State, forward};
 use crate::kv::KvCache;
-use crate::packing::{Memory, OnPacked, PackedBytes, WeightsPlace};
+use crate::packing::{CachedWeights, Mapped, Memory, OnPacked, PackedBytes, WeightsPlace};
 use crate::rope::Rope;
 use crate::scratch::Scratch;
 use crate::step::StepPlan;
@@ -89,6 +89,8 @@ impl EngineOptions {
 pub struct Preparation<'a> {
     /// Where packed models are kept; `None`: nowhere.
     pub cache: Option<&'a Arc<CompileCache>>,
+    /// What becomes of weights that are there.
+    pub cached_weights: CachedWeights,
     /// Digest of the model's content, where the caller has made sure of it; `None`: as the cache remembers.
     pub sha256: Option<Sha256>,
     /// Told of the progress of packing.
@@ -122,7 +124,7 @@ impl LlamaEngine {
         Self::open_prepared(&gguf, options, &Preparation::default())
     }
 
-    /// As [`LlamaEngine::open`]; if the model was packed before and is in the compile cache, its weights are mapped from
+    /// As [`LlamaEngine::open`]; if the model was packed before and is in the compile cache, its weights are taken from
     /// there. Otherwise they are packed in memory, and put there by a thread of its own after the engine is ready.
     ///
     /// # Errors
@@ -140,7 +142,11 @@ impl LlamaEngine {
         let sha256 = preparation.sha256.or_else(|| preparation.cache?.known_digest(gguf));
         let mapped = sha256.and_then(|sha256| preparation.cache?.find(sha256, &weights));
         let packed = match mapped {
-            Some(mapped) => PackedBytes::Mapped(mapped),
+            Some(mapped) => Self::cached(mapped, preparation.cached_weights, &mut pool)?,
+            None => None,
+        };
+        let packed = match packed {
+            Some(packed) => packed,
             None => PackedBytes::Owned(Arc::new(Memory::pack(gguf, &weights, &mut pool, preparation.on_packed)?)),
         };
         // If the file was cut while it was read, what was packed is not the model.
@@ -163,6 +169,21 @@ impl LlamaEngine {
             engine.keep(cache, gguf, sha256);
         }
         Ok(engine)
+    }
+
+    /// What the compile cache has, as it is wanted; `None` if its file was cut while it was read.
+    fn cached(mapped: Mapped, wanted: CachedWeights, pool: &mut ComputePool) -> Result<Option<PackedBytes>, LlmError> {
+        if wanted == CachedWeights::Mapped {
+            return Ok(Some(PackedBytes::Mapped(mapped)));
+        }
+        match Memory::copy(&mapped.bundle, pool) {
+            Ok(memory) => Ok(Some(PackedBytes::Copied(memory))),
+            Err(LlmError::Gguf(error)) => {
+                tracing::warn!(%error, "compile cache: a bundle could not be read to its end");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Begins to put packed weights into the compile cache; those that are mapped from there are there.

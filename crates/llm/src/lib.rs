@@ -37,5 +37,5 @@ pub use engine::{EngineOptions, LlamaEngine, Preparation};
 pub use error::LlmError;
 pub use kernel_sets::{kernel_set, kernel_sets};
 pub use llm_cpu::{ENGINE_VERSION, LlmCpu, STEP_SLA};
-pub use packing::{OnPacked, WeightsPlace};
+pub use packing::{CachedWeights, OnPacked, WeightsPlace};
 pub use plan::MemoryPlan;

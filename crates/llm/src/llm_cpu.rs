@@ -141,7 +141,8 @@ impl LlmCpu {
     fn try_open(&self, prepared: &Prepared, until: &Until<'_>) -> Result<Instance, LlmError> {
         let Checked { gguf, sha256, .. } = self.check(&prepared.artifact, &prepared.options, until)?;
         if self.is_verified(&gguf, sha256)? {
-            let preparation = Preparation { cache: self.cache.as_ref(), sha256: Some(sha256), on_packed: None };
+            let preparation =
+                Preparation { cache: self.cache.as_ref(), sha256: Some(sha256), ..Preparation::default() };
             let engine = LlamaEngine::open_prepared(&gguf, &self.options, &preparation)?;
             return Ok(Instance::Generator(Box::new(engine)));
         }

@@ -2,11 +2,11 @@
 
 use crate::LlmError;
 use crate::bundle::Bundle;
-use crate::weights::{ALIGNMENT, Weight, Weights};
+use crate::weights::{Weight, Weights};
 use ballast_artifacts::Entry;
 use ballast_gguf::{Gguf, GgufError};
 use ballast_kernels::{STRIP_ROWS, WeightMatrix, pack};
-use ballast_threads::ComputePool;
+use ballast_threads::{ComputePool, LARGE_PAGE_BYTES, LargePages};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,8 +22,19 @@ pub type OnPacked = dyn Fn(u64, u64) + Send + Sync;
 pub enum WeightsPlace {
     /// In memory of this process, packed when the model was opened.
     Memory,
-    /// In a file of the compile cache, mapped: shared with other processes, read when used.
+    /// As they were in the compile cache: see [`CachedWeights`] for whether in its file or in memory.
     CompileCache,
+}
+
+/// What becomes of weights that the compile cache has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CachedWeights {
+    /// They are read to memory on large pages, which takes some milliseconds for each hundred megabytes. Decoding reads
+    /// all weights for each token, and over ordinary pages, which a mapped file has, waits for address translation.
+    #[default]
+    Copied,
+    /// Their file is mapped: ready at once, shared with other processes, and given up when memory is short.
+    Mapped,
 }
 
 /// The bytes of all matrices.
@@ -31,15 +42,14 @@ pub enum WeightsPlace {
 pub(crate) enum PackedBytes {
     /// Shared with the thread that writes them to the compile cache.
     Owned(Arc<Memory>),
+    Copied(Memory),
     Mapped(Mapped),
 }
 
 /// Matrices in memory.
 #[derive(Debug)]
 pub(crate) struct Memory {
-    bytes: Vec<u8>,
-    /// Where the first cache line begins.
-    start: usize,
+    bytes: LargePages,
 }
 
 /// Matrices in the compile cache.
@@ -64,6 +74,7 @@ impl PackedBytes {
     pub(crate) fn bytes(&self) -> &[u8] {
         match self {
             Self::Owned(memory) => memory.bytes(),
+            Self::Copied(memory) => memory.bytes(),
             Self::Mapped(mapped) => mapped.bundle.bytes(),
         }
     }
@@ -71,7 +82,7 @@ impl PackedBytes {
     pub(crate) fn place(&self) -> WeightsPlace {
         match self {
             Self::Owned(_) => WeightsPlace::Memory,
-            Self::Mapped(_) => WeightsPlace::CompileCache,
+            Self::Copied(_) | Self::Mapped(_) => WeightsPlace::CompileCache,
         }
     }
 
@@ -81,7 +92,7 @@ impl PackedBytes {
     /// If a mapped file was cut under its readers.
     pub(crate) fn check(&self) -> Result<(), GgufError> {
         match self {
-            Self::Owned(_) => Ok(()),
+            Self::Owned(_) | Self::Copied(_) => Ok(()),
             Self::Mapped(mapped) => mapped.bundle.check(),
         }
     }
@@ -99,14 +110,10 @@ impl Memory {
         pool: &mut ComputePool,
         on_packed: Option<&OnPacked>,
     ) -> Result<Self, LlmError> {
-        let len = weights.n_bytes + ALIGNMENT;
-        let refused = |_| LlmError::WeightsMemory { bytes: len as u64 };
-        // Zeroed vectors come from the system untouched but abort where it refuses, so it is asked before.
-        Vec::<u8>::new().try_reserve_exact(len).map_err(refused)?;
-        let mut bytes = vec![0; len];
-        let start = bytes.as_ptr().align_offset(ALIGNMENT);
+        let refused = |_| LlmError::WeightsMemory { bytes: weights.n_bytes as u64 };
+        let mut bytes = LargePages::zeroed(weights.n_bytes).map_err(refused)?;
         let mut pieces = Vec::new();
-        let (mut rest, mut at) = (&mut bytes[start..], 0);
+        let (mut rest, mut at) = (&mut bytes[..], 0);
         for weight in weights.matrices() {
             let place = weight.packed();
             let (_, behind) = rest.split_at_mut(place.start - at);
@@ -123,12 +130,30 @@ impl Memory {
                 on_packed(done.fetch_add(n_bytes, Ordering::Relaxed) + n_bytes, total);
             }
         });
-        Ok(Self { bytes, start })
+        Ok(Self { bytes })
+    }
+
+    /// Reads what a bundle of the compile cache has. Its pages are let go of as they are copied.
+    ///
+    /// # Errors
+    /// If the system does not grant the memory, or the file was cut while it was read.
+    pub(crate) fn copy(bundle: &Bundle, pool: &mut ComputePool) -> Result<Self, LlmError> {
+        let from = bundle.bytes();
+        let refused = |_| LlmError::WeightsMemory { bytes: from.len() as u64 };
+        let mut bytes = LargePages::zeroed(from.len()).map_err(refused)?;
+        let mut pieces: Vec<_> = bytes.chunks_mut(LARGE_PAGE_BYTES).enumerate().collect();
+        pool.run(&mut pieces, |(idx, out)| {
+            let range = *idx * LARGE_PAGE_BYTES..*idx * LARGE_PAGE_BYTES + out.len();
+            out.copy_from_slice(&from[range.clone()]);
+            bundle.release(range);
+        });
+        bundle.check()?;
+        Ok(Self { bytes })
     }
 
     /// The matrices.
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes[self.start..self.bytes.len() - (ALIGNMENT - self.start)]
+        &self.bytes
     }
 }
 

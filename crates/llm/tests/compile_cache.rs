@@ -8,8 +8,8 @@ use ballast_backend::{
 };
 use ballast_gguf::{Gguf, TensorType};
 use ballast_llm::{
-    CompileCache, CompileCacheOptions, CompiledBundle, CompiledModel, EngineOptions, LlamaEngine, LlmCpu, MemoryPlan,
-    Preparation, WeightsPlace,
+    CachedWeights, CompileCache, CompileCacheOptions, CompiledBundle, CompiledModel, EngineOptions, LlamaEngine,
+    LlmCpu, MemoryPlan, Preparation, WeightsPlace,
 };
 use ballast_testkit::{PATIENCE, TinyLlama, VirtualClock};
 use std::fs::{self, File};
@@ -71,7 +71,12 @@ impl House {
             assert!(done <= total);
             counter.fetch_max(done, Ordering::Relaxed);
         };
-        let preparation = Preparation { cache: Some(cache), on_packed: Some(&on_packed), sha256: None };
+        let preparation = Preparation {
+            cache: Some(cache),
+            cached_weights: CachedWeights::Mapped,
+            on_packed: Some(&on_packed),
+            sha256: None,
+        };
         let engine = LlamaEngine::open_prepared(&self.gguf(), &options(), &preparation).unwrap();
         (engine, packed.load(Ordering::Relaxed))
     }
@@ -150,6 +155,20 @@ fn the_second_open_maps_and_packs_nothing_and_answers_the_same_bits() {
 }
 
 #[test]
+fn cached_weights_are_copied_to_memory_unless_they_are_to_be_mapped() {
+    let house = House::new();
+    house.open_and_keep();
+    let cache = house.cache();
+    let preparation = Preparation { cache: Some(&cache), ..Preparation::default() };
+    assert_eq!(preparation.cached_weights, CachedWeights::Copied);
+    let mut copied = LlamaEngine::open_prepared(&house.gguf(), &options(), &preparation).unwrap();
+    assert_eq!(copied.weights_place(), WeightsPlace::CompileCache);
+    // What is in memory does not need its file any more.
+    std::fs::OpenOptions::new().write(true).open(house.bundle()).unwrap().set_len(10).unwrap();
+    assert_eq!(logits(&mut copied), in_memory(&house));
+}
+
+#[test]
 fn a_changed_model_is_packed_again() {
     let house = House::new();
     house.open_and_keep();
@@ -217,7 +236,7 @@ fn a_foreign_bundle_under_the_models_key_is_built_again_and_never_loaded() {
         let (clock, pulse) = (VirtualClock::new(), Pulse::new());
         let until = Until { clock: &clock, deadline: None, pulse: &pulse };
         let sha256 = digest_file(&house.path(), &until).unwrap().sha256;
-        let preparation = Preparation { cache: Some(&cache), sha256: Some(sha256), on_packed: None };
+        let preparation = Preparation { cache: Some(&cache), sha256: Some(sha256), ..Preparation::default() };
         let mut engine = LlamaEngine::open_prepared(&house.gguf(), &options(), &preparation).unwrap();
         assert_eq!(engine.weights_place(), WeightsPlace::Memory, "{name}");
         assert_eq!(logits(&mut engine), expected, "{name}");
