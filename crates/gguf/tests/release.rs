@@ -20,7 +20,7 @@ fn resident_bytes(path: &Path) -> usize {
 fn released_pages_leave_memory_and_read_the_same_again() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("model.gguf");
-    let data: Vec<u8> = (0..TENSOR_BYTES).map(|idx| (idx % 251) as u8).collect();
+    let data: Vec<u8> = (0..=250_u8).cycle().take(TENSOR_BYTES).collect();
     Writer::new().tensor("t", &[TENSOR_BYTES as u64], TensorType::I8, data.clone()).write_file(&path).unwrap();
     let gguf = Gguf::open(&path).unwrap();
     let tensor = &gguf.tensors()[0];

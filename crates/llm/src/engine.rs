@@ -174,7 +174,7 @@ impl LlamaEngine {
     /// What the compile cache has, as it is wanted; `None` if its file was cut while it was read.
     fn cached(mapped: Mapped, wanted: CachedWeights, pool: &mut ComputePool) -> Result<Option<PackedBytes>, LlmError> {
         if wanted == CachedWeights::Mapped {
-            return Ok(Some(PackedBytes::Mapped(mapped)));
+            return Ok(Some(PackedBytes::Mapped(Box::new(mapped))));
         }
         match Memory::copy(&mapped.bundle, pool) {
             Ok(memory) => Ok(Some(PackedBytes::Copied(memory))),

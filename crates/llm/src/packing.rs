@@ -43,7 +43,7 @@ pub(crate) enum PackedBytes {
     /// Shared with the thread that writes them to the compile cache.
     Owned(Arc<Memory>),
     Copied(Memory),
-    Mapped(Mapped),
+    Mapped(Box<Mapped>),
 }
 
 /// Matrices in memory.

@@ -12,7 +12,7 @@ use ballast_llm::{
     LlmCpu, MemoryPlan, Preparation, WeightsPlace,
 };
 use ballast_testkit::{PATIENCE, TinyLlama, VirtualClock};
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,6 +20,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
+
+/// What is done to a bundle's bytes.
+type Change<'a> = &'a dyn Fn(&mut Vec<u8>);
 
 struct House {
     dir: TempDir,
@@ -164,7 +167,7 @@ fn cached_weights_are_copied_to_memory_unless_they_are_to_be_mapped() {
     let mut copied = LlamaEngine::open_prepared(&house.gguf(), &options(), &preparation).unwrap();
     assert_eq!(copied.weights_place(), WeightsPlace::CompileCache);
     // What is in memory does not need its file any more.
-    std::fs::OpenOptions::new().write(true).open(house.bundle()).unwrap().set_len(10).unwrap();
+    OpenOptions::new().write(true).open(house.bundle()).unwrap().set_len(10).unwrap();
     assert_eq!(logits(&mut copied), in_memory(&house));
 }
 
@@ -224,7 +227,7 @@ fn a_foreign_bundle_under_the_models_key_is_built_again_and_never_loaded() {
     let digest = |bytes: &mut Vec<u8>| bytes[16] ^= 1;
     let shape = |bytes: &mut Vec<u8>| bytes[56 + 4 + "token_embd.weight".len() + 4] ^= 1;
     let longer = |bytes: &mut Vec<u8>| bytes.push(0);
-    let changes: [(&str, &dyn Fn(&mut Vec<u8>)); 4] =
+    let changes: [(&str, Change<'_>); 4] =
         [("version", &version), ("digest", &digest), ("shape", &shape), ("length", &longer)];
     for (name, change) in changes {
         fs::remove_dir_all(house.root()).unwrap();
