@@ -46,7 +46,7 @@ pub struct PackedMatrix<'a> {
 }
 
 impl<'a> PackedMatrix<'a> {
-    /// A matrix over `bytes`, as [`pack`] writes them.
+    /// A matrix over `bytes`, as [`pack()`] writes them.
     ///
     /// # Errors
     /// If a row is not a whole number of blocks, or `bytes` is not exactly the matrix.
