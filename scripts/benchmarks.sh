@@ -26,7 +26,7 @@ first=${2:?usage: scripts/benchmarks.sh LLAMA_BIN MODEL.gguf..}
 shift
 rounds=${ROUNDS:-5} only=${ONLY:-limits models sweeps sets growth} out=${OUT:-docs}
 work=${WORK:-$HOME/.cache/ballast-bench}
-shapes=${SHAPES:-135m 0.5b 1b 3b}
+shapes=${SHAPES-135m 0.5b 1b 3b}
 prompts=${PROMPTS:-64,128,512,4096} batches=${BATCHES:-1,4,8,16,32}
 contexts=${CONTEXTS:-512,1024,2048,4096,8192,16384,32768}
 mkdir -p "$work" "$out"
