@@ -4,7 +4,7 @@ use crate::wiring::{engine_options, model_plan, open_engine};
 use crate::{BudgetMode, Error, Finding, LoadReport, MemoryBudget, SystemClock, machine::Machine};
 use ballast_backend::{Clock, EngineError, Pulse, ReasonCode};
 use ballast_gguf::Gguf;
-use ballast_llm::{CompileCache, EngineOptions, MemoryPlan, OnPacked};
+use ballast_llm::{CachedWeights, CompileCache, EngineOptions, MemoryPlan, OnPacked};
 use ballast_runtime::telemetry::{FailureMode, Stage, Telemetry, TracingLogger};
 use ballast_runtime::{EngineSource, EngineSpec, Runtime, RuntimeError, RuntimeOptions, RuntimeParts, events};
 use ballast_tokens::{ChatTemplate, PromptError, PromptFormat, Tokenizer, TokenizerOptions};
@@ -59,8 +59,10 @@ pub struct LoadOptions {
     /// Kernel set of a second engine that answers where the first fails; `None`: there is no second. It has
     /// a KV cache of its own, and shares the weights if both map them from the compile cache.
     pub fallback_kernels: Option<String>,
-    /// Where packed weights are kept, so that the next start maps them; `None`: nowhere, each start packs them in memory.
+    /// Where packed weights are kept, so that the next start finds them; `None`: nowhere, each start packs them in memory.
     pub compile_cache: Option<Arc<CompileCache>>,
+    /// What becomes of weights that are found there.
+    pub cached_weights: CachedWeights,
     /// Told of the progress of packing; not of a worker's.
     pub progress: Option<LoadProgress>,
     /// The runtime's bounds.
@@ -107,6 +109,7 @@ impl Default for LoadOptions {
             chat_template: None,
             fallback_kernels: None,
             compile_cache: None,
+            cached_weights: CachedWeights::default(),
             progress: None,
             runtime: RuntimeOptions::default(),
             telemetry: Telemetry { metrics: Some(Arc::default()), logger: Some(Arc::new(TracingLogger)) },

@@ -5,7 +5,8 @@ use ballast_artifacts::Until;
 use ballast_backend::{Generator, GeneratorShape, Pulse};
 use ballast_gguf::{Gguf, TensorInfo};
 use ballast_llm::{
-    CompileCache, CompileCacheOptions, CompiledModel, EngineOptions, LlamaConfig, LlamaEngine, MemoryPlan, Preparation,
+    CachedWeights, CompileCache, CompileCacheOptions, CompiledModel, EngineOptions, LlamaConfig, LlamaEngine,
+    MemoryPlan, Preparation,
 };
 use ballast_worker::WorkerError;
 use std::num::NonZeroUsize;
@@ -25,7 +26,8 @@ const KV_LEN_MAX: usize = 1 << 28;
 /// If no engine runs the model, or the options ask for what this machine does not have.
 pub fn open_generator(gguf: &Arc<Gguf>, options: &LoadOptions) -> Result<Box<dyn Generator>, Error> {
     let on_packed = options.progress.as_ref().map(LoadProgress::on_packed);
-    let preparation = Preparation { cache: options.compile_cache.as_ref(), on_packed, ..Preparation::default() };
+    let (cache, cached_weights) = (options.compile_cache.as_ref(), options.cached_weights);
+    let preparation = Preparation { cache, cached_weights, sha256: None, on_packed };
     Ok(Box::new(LlamaEngine::open_prepared(gguf, &engine_options(options)?, &preparation)?))
 }
 
@@ -127,7 +129,8 @@ pub fn model_plan(gguf: &Gguf, options: &LoadOptions) -> Result<(GeneratorShape,
     let engine_options = engine_options(options)?;
     let config = LlamaConfig::from_gguf(gguf)?;
     let plan = MemoryPlan::new(gguf, &engine_options)?;
-    let is_mapped = options.compile_cache.as_ref().is_some_and(|cache| cache.holds(gguf));
+    let held = || options.compile_cache.as_ref().is_some_and(|cache| cache.holds(gguf));
+    let is_mapped = options.cached_weights == CachedWeights::Mapped && held();
     Ok((engine_options.shape(&config), if is_mapped { plan.mapped(gguf) } else { plan }))
 }
 

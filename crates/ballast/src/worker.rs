@@ -1,7 +1,7 @@
 //! Language models in worker processes: what a worker is told, and the entry of a process that is one.
 
 use crate::wiring::{open_compile_cache, open_generator};
-use crate::{CompileCache, CompileCacheOptions, Error, Isolation, LoadOptions, SystemClock};
+use crate::{CachedWeights, CompileCache, CompileCacheOptions, Error, Isolation, LoadOptions, SystemClock};
 use ballast_backend::{EngineError, ErrorKind, Generator, Instance};
 use ballast_gguf::Gguf;
 use ballast_worker::{SharedPlace, Worker, WorkerCommand, WorkerError, WorkerLimits, WorkerSpec, is_worker, serve};
@@ -33,6 +33,7 @@ struct Payload {
     n_threads: Option<usize>,
     kernels: Option<String>,
     compile_cache: Option<PayloadCache>,
+    maps_cached_weights: bool,
 }
 
 /// Where the worker keeps packed weights.
@@ -68,6 +69,7 @@ impl Payload {
             n_threads: options.n_threads,
             kernels: options.kernels.clone(),
             compile_cache: options.compile_cache.as_deref().map(PayloadCache::new),
+            maps_cached_weights: options.cached_weights == CachedWeights::Mapped,
         }
     }
 
@@ -80,6 +82,7 @@ impl Payload {
             n_threads: self.n_threads,
             kernels: self.kernels,
             compile_cache: self.compile_cache.and_then(PayloadCache::open),
+            cached_weights: if self.maps_cached_weights { CachedWeights::Mapped } else { CachedWeights::Copied },
             isolation: Isolation::InProcess,
             ..LoadOptions::default()
         };

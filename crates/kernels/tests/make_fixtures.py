@@ -55,15 +55,6 @@ def activations(rng, n, block_len):
     return x
 
 
-def q8_256(x):
-    """ggml's Q8_K: the first entry of greatest magnitude becomes -127, halves go to even."""
-    extreme = np.take_along_axis(x, np.abs(x).argmax(axis=1)[:, None], axis=1)
-    with np.errstate(divide="ignore"):
-        inverse = np.where(extreme == 0, np.float32(0), np.float32(-127) / extreme)
-        d = np.where(extreme == 0, np.float32(0), np.float32(1) / inverse)
-    return np.rint(x * inverse).astype(np.int8), d.astype(np.float32)
-
-
 def main():
     n = int(sys.argv[1]) if len(sys.argv) > 1 else 4
     rng = np.random.default_rng(20260101)
@@ -76,9 +67,6 @@ def main():
     blocks = quants.quantize(x, T.Q8_0)
     d = blocks[:, :2].copy().view("<f2").astype("<f4")
     (OUT / "quantize_q8_32.bin").write_bytes(x.tobytes() + blocks[:, 2:].tobytes() + d.tobytes())
-    x = activations(rng, n, 256)
-    q, d = q8_256(x)
-    (OUT / "quantize_q8_256.bin").write_bytes(x.tobytes() + q.tobytes() + d.tobytes())
 
 
 if __name__ == "__main__":

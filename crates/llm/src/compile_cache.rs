@@ -1,7 +1,7 @@
-//! Packed models on disk: opening one that was packed before maps it, and packs nothing.
+//! Packed models on disk: opening one that was packed before packs nothing.
 //!
 //! ```text
-//! known digest, intact bundle     map it                                        ready
+//! known digest, intact bundle     read or map it                                ready
 //! else                            pack in memory                                ready, and then on a thread of its own:
 //!                                 read the digest unless known, write the bundle
 //! ```

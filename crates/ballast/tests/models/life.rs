@@ -1,19 +1,20 @@
 //! Loading on demand, sharing one load, making room, keeping alive, failing and coming back.
 
 use crate::support::{Ledger, Shelf, answer_of, ask, counted, declare, eventually, question, quiet, report, room};
-use ballast::gguf::TensorType;
+use ballast::gguf::{Gguf, TensorType};
 use ballast::telemetry::{RingLogger, Telemetry};
 use ballast::{
-    BudgetMode, Error, ErrorKind, LoadOptions, MemoryBudget, ModelLease, ModelSource, ModelState, Models,
-    ModelsOptions, Pressure, ReasonCode,
+    BudgetMode, CachedWeights, CompileCacheOptions, Error, ErrorKind, LoadOptions, MemoryBudget, ModelLease,
+    ModelSource, ModelState, Models, ModelsOptions, Pressure, ReasonCode, wiring,
 };
 use ballast_runtime::lifecycle::LifecycleError;
 use ballast_runtime::retry::Backoff;
 use ballast_testkit::{PATIENCE, TinyLlama, VirtualClock};
+use std::fs::File;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Barrier, Mutex};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 fn acquire(models: &Models, name: &str) -> ModelLease {
     models.acquire(name, Some(PATIENCE)).unwrap()
@@ -190,9 +191,9 @@ fn a_file_is_planned_within_the_common_budget() {
     let path = shelf.path("roomy");
     TinyLlama { context_len: 4096, ..TinyLlama::new(TensorType::F32) }.write_file(&path).unwrap();
     let (unbounded, budget_bytes) = (quiet(), {
-        let gguf = ballast::gguf::Gguf::open(&path).unwrap();
+        let gguf = Gguf::open(&path).unwrap();
         let half = LoadOptions { context_len: Some(2048), ..quiet() };
-        ballast::wiring::model_plan(&gguf, &half).unwrap().1.total_bytes()
+        wiring::model_plan(&gguf, &half).unwrap().1.total_bytes()
     });
     let models = Models::new(ModelsOptions { memory_bytes: Some(budget_bytes), ..ModelsOptions::default() });
     models.declare("a", &path, &unbounded).unwrap();
@@ -213,6 +214,25 @@ fn a_second_engine_is_part_of_the_plan() {
     let lease = acquire(&models, "a");
     let plan = lease.report().plan;
     assert_eq!(models.stats().held_bytes, 2 * plan.total_bytes(), "each packs the weights for itself");
+}
+
+#[test]
+fn cached_weights_are_planned_as_memory_of_its_own_unless_they_are_to_be_mapped() {
+    let shelf = Shelf::new();
+    let path = shelf.file(1);
+    // Old enough to be known by its date.
+    let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    File::options().write(true).open(&path).unwrap().set_modified(old).unwrap();
+    let cache = wiring::open_compile_cache(&CompileCacheOptions::new(shelf.path("cache"))).unwrap();
+    let gguf = Gguf::open(&path).unwrap();
+    drop(wiring::compile(&gguf, &cache, &quiet()).unwrap());
+    let plan = |cached_weights| {
+        let compile_cache = Some(Arc::clone(&cache));
+        wiring::model_plan(&gguf, &LoadOptions { compile_cache, cached_weights, ..quiet() }).unwrap().1
+    };
+    assert_eq!(LoadOptions::default().cached_weights, CachedWeights::Copied);
+    assert_eq!(plan(CachedWeights::Copied).mapped_bytes, 0);
+    assert!(plan(CachedWeights::Mapped).mapped_bytes > 0);
 }
 
 /// A model whose loads wait until something is sent, and then fail.
