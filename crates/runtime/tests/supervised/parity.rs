@@ -6,6 +6,7 @@ use ballast_runtime::breaker::{Cause, Position};
 use ballast_runtime::parity::{LiveOptions, Precision};
 use ballast_runtime::supervised::{LiveParity, PredictOptions, SupervisedOptions};
 use ballast_testkit::{Fault, FaultPlan, Hang};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 fn comparing() -> SupervisedOptions {
@@ -65,6 +66,20 @@ fn comparing_does_not_delay_the_answer_and_is_bounded() {
     second.control.release();
     until("it ends", || health(&engine, 0).parity.within == 1);
     assert_eq!(health(&engine, 0).breaker, Some(Position::Closed));
+}
+
+#[test]
+fn a_comparison_that_hangs_does_not_keep_a_dropped_engine() {
+    let first = FaultyEngine::healthy("first");
+    let second = FaultyEngine::new("second", |_| FaultPlan::list([Fault::Hang(Hang::Silent)]));
+    let (engine, _clock) = open(&[&first, &second], comparing());
+    assert_eq!(answer(&engine, 1.0), "first");
+    second.control.wait_hanging(1);
+    drop(engine);
+    until("the first engine's instances are closed", || first.n_alive.load(Ordering::SeqCst) == 0);
+    assert_eq!(second.control.n_hanging(), 1, "the comparison was given up, not waited for");
+    second.control.release();
+    until("the second engine's instances are closed", || second.n_alive.load(Ordering::SeqCst) == 0);
 }
 
 #[test]
