@@ -71,6 +71,8 @@ pub(super) enum Course {
     Hangs,
     /// Its thread dies.
     Crashes,
+    /// Its thread dies once it is back in the pool.
+    CrashesIdle,
 }
 
 /// How the opening of an instance goes.
@@ -177,9 +179,13 @@ impl Scenario {
             _ => Opening::Done,
         };
         let mut course = Course::Done;
-        for (often, other) in
-            [(using.panics, Course::Panics), (using.hangs, Course::Hangs), (using.crashes, Course::Crashes)]
-        {
+        let others = [
+            (using.panics, Course::Panics),
+            (using.hangs, Course::Hangs),
+            (using.crashes, Course::Crashes),
+            (using.crashes, Course::CrashesIdle),
+        ];
+        for (often, other) in others {
             course = if dice.chance(often) { other } else { course };
         }
         Plan {

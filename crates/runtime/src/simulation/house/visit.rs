@@ -148,7 +148,13 @@ impl Around<'_> {
                 permit.lose();
                 return End::Lost;
             }
-            Course::Crashes => permit.crash(),
+            Course::Crashes => permit.thread().crash(),
+            Course::CrashesIdle => {
+                let thread = permit.thread();
+                drop(permit);
+                thread.crash();
+                return End::Served;
+            }
         }
         if plan.keeps {
             std::mem::forget(permit);
