@@ -1,11 +1,15 @@
 //! Answers that are compared with the next engine's.
 
 use crate::chain::*;
-use ballast_backend::ReasonCode;
+use ballast_backend::{ErrorKind, ReasonCode};
 use ballast_runtime::breaker::{Cause, Position};
-use ballast_runtime::parity::{LiveOptions, Precision};
-use ballast_runtime::supervised::{LiveParity, PredictOptions, SupervisedOptions};
-use ballast_testkit::{Fault, FaultPlan, Hang};
+use ballast_runtime::parity::{LiveOptions, Precision, Tolerances};
+use ballast_runtime::supervised::{
+    LiveParity, OpenError, PredictOptions, SupervisedEngine, SupervisedOptions, SupervisedParts,
+};
+use ballast_runtime::telemetry::Telemetry;
+use ballast_testkit::{Fault, FaultPlan, Hang, VirtualClock};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -15,6 +19,20 @@ fn comparing() -> SupervisedOptions {
         SupervisedOptions { parity: Some(LiveParity { live, tolerances: Precision::F32.tolerances() }), ..options() };
     options.breaker.open_for.jitter = 0.0;
     options
+}
+
+#[test]
+fn tolerances_that_are_none_do_not_open() {
+    let mut options = comparing();
+    for l_inf_max in [-1.0, f64::NAN] {
+        let tolerances = Tolerances { l_inf_max, ..Precision::F32.tolerances() };
+        options.parity = Some(LiveParity { live: LiveOptions::default(), tolerances });
+        let parts = SupervisedParts { clock: Arc::new(VirtualClock::new()), telemetry: Telemetry::default() };
+        let chain = vec![link(&FaultyEngine::healthy("first")), link(&FaultyEngine::healthy("second"))];
+        let error = SupervisedEngine::open(chain, parts, options.clone()).unwrap_err();
+        assert!(matches!(error, OpenError::Parity(_)), "{error}");
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+    }
 }
 
 #[test]
