@@ -102,6 +102,22 @@ fn the_next_engine_answers_within_the_deadline_when_the_first_hangs() {
 }
 
 #[test]
+fn no_other_engine_is_asked_after_the_deadline() {
+    let first = FaultyEngine::new("first", first_hangs(Hang::Silent));
+    let second = FaultyEngine::healthy("second");
+    let (engine, clock) = open(&[&first, &second], SupervisedOptions { link_share_percent: 100, ..options() });
+    thread::scope(|scope| {
+        let caller = scope.spawn(|| engine.predict_blocking(inputs(1.0), PredictOptions::default()).unwrap_err());
+        first.control.wait_hanging(1);
+        clock.advance(Duration::from_secs(5));
+        let error = caller.join().unwrap();
+        assert_eq!((error.engine, error.reason()), ("first", Some(ReasonCode::CancelledByTimeout)));
+    });
+    assert_eq!(second.control.n_calls(), 0);
+    first.control.release();
+}
+
+#[test]
 fn the_deadline_is_met_when_everything_hangs() {
     let hangs = |name| FaultyEngine::new(name, |_| FaultPlan::flapping(0, 1, Fault::Hang(Hang::Silent)));
     let (first, second) = (hangs("first"), hangs("second"));
