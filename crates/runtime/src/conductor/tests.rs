@@ -230,3 +230,28 @@ fn a_step_that_nobody_waits_for_is_interrupted_and_given_up_if_it_goes_on() {
     assert_eq!(poll(patience / 2), Action::Wait, "it may take a while");
     assert_eq!(poll(patience), Action::Abandon { generation: 0 }, "it beats, but does not obey");
 }
+
+#[test]
+fn to_return_as_cancelled_unasked_is_a_failure() {
+    let mut conductor = stepping_for(9, Attempts(0));
+    assert_eq!(conductor.stepped(0, StepEnd::Failed(ErrorKind::Cancelled), SECOND), Heard::Yes);
+    assert!(conductor.scheduler().is_idle(), "the request had one attempt");
+}
+
+#[test]
+fn what_an_engine_refuses_alone_ends_and_is_not_tried_again() {
+    let mut conductor = stepping_for(9, Attempts(9));
+    assert_eq!(conductor.stepped(0, StepEnd::Failed(ErrorKind::Invalid), SECOND), Heard::Yes);
+    assert!(conductor.scheduler().is_idle());
+    assert_eq!((conductor.counts().n_retried, conductor.engine_state()), (0, EngineState::Ready));
+}
+
+#[test]
+fn without_an_engine_everything_ends() {
+    let mut conductor = stepping_for(9, Attempts(9));
+    conductor.can_reopen = false;
+    assert_eq!(conductor.stepped(0, StepEnd::Done(&mut logits()), SECOND), Heard::Yes);
+    conductor.engine = Engine::Ended;
+    assert_eq!(conductor.poll(0, SECOND), Action::Wait);
+    assert!(conductor.scheduler().is_idle());
+}
