@@ -144,14 +144,13 @@ impl Sequence {
     }
 
     fn note_token(&mut self, now: Duration) {
+        let since_last = self.first_token_at.map(|_| now.saturating_sub(self.moved_at));
         if self.first_token_at.is_none() {
             self.first_token_at = Some(now);
             let ttft = now.saturating_sub(self.reader.submitted_at);
             self.emit(&events::FirstToken { ttft });
-        } else {
-            let since_last = Some(now.saturating_sub(self.moved_at));
-            self.emit(&events::TokenGenerated { since_last });
         }
+        self.emit(&events::TokenGenerated { since_last });
         self.moved_at = now;
     }
 
