@@ -6,6 +6,8 @@
 mod formats;
 mod plain;
 mod quantized;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod tiles;
 
 use crate::isa::Isa;
 use crate::packed::STRIP_ROWS;
