@@ -1,6 +1,6 @@
 //! What a caller is told when there is no answer: status, code, headers and text. The wire formats give it its shape.
 
-use crate::openai::ParamError;
+use crate::fields::ParamError;
 use axum::http::StatusCode;
 use ballast_backend::{ErrorKind, ReasonCode};
 use ballast_runtime::{FinishReason, RuntimeError};

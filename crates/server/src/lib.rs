@@ -6,6 +6,7 @@
 //!        -> GET  /health                (needs no key)      health.rs
 //!        -> GET  /v1/models, /v1/models/{id}                openai/models.rs
 //!        -> POST /v1/chat/completions                       openai/chat.rs
+//!        -> POST /v1/completions                            openai/completions.rs
 //! ```
 //!
 //! Every wire format has a folder of its own and shares the rest. A request is parsed once: what is not known, not
@@ -30,23 +31,29 @@ mod api_error;
 mod body;
 mod connection;
 mod error;
+mod fields;
+mod generation;
 mod health;
 mod json;
 mod keys;
 mod openai;
 mod options;
+mod params;
 mod request_id;
 mod routes;
 mod stall;
 mod state;
+mod stream;
 
 pub use connection::{ACCEPT_FAILURES_MAX, HEADER_BYTES_MAX, serve};
 pub use error::{ApiKeyError, ServerError};
 pub use json::JSON_DEPTH_MAX;
 pub use keys::{ApiKeys, KEY_BYTES_MAX, KEY_BYTES_MIN, KEYS_MAX};
 pub use openai::{
-    LABEL_BYTES_MAX, MESSAGES_MAX, METADATA_ENTRIES_MAX, METADATA_KEY_BYTES_MAX, METADATA_VALUE_BYTES_MAX, PARTS_MAX,
+    COMPLETION_TOKENS_DEFAULT, LABEL_BYTES_MAX, MESSAGES_MAX, METADATA_ENTRIES_MAX, METADATA_KEY_BYTES_MAX,
+    METADATA_VALUE_BYTES_MAX, PARTS_MAX, PROMPTS_MAX,
 };
 pub use options::{RandomSource, ServerOptions, UnixTime};
+pub use params::CHOICES_MAX;
 pub use request_id::REQUEST_ID_BYTES_MAX;
 pub use state::ServedModel;

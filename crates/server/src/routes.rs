@@ -12,6 +12,7 @@ use std::sync::Arc;
 pub(crate) fn router(server: &Arc<Server>) -> Router {
     let keyed = Router::new()
         .route("/v1/chat/completions", post(openai::chat_completions))
+        .route("/v1/completions", post(openai::completions))
         .route("/v1/models", get(openai::list_models))
         .route("/v1/models/{*id}", get(openai::show_model))
         .fallback(async || ApiError::from(Refusal::Route))

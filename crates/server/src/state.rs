@@ -1,5 +1,6 @@
 //! What every route shares.
 
+use crate::api_error::ApiError;
 use crate::{ServerError, ServerOptions};
 use ballast_runtime::Runtime;
 use ballast_tokens::PromptFormat;
@@ -38,6 +39,12 @@ impl Server {
             return Err(ServerError::Option { option: "id", expected: "a name of the model" });
         }
         Ok(Self { model, options, is_cut: watch::Sender::new(false) })
+    }
+
+    /// # Errors
+    /// If it is not the model that is served.
+    pub(crate) fn check_model(&self, id: &str) -> Result<(), ApiError> {
+        if id == self.model.id { Ok(()) } else { Err(ApiError::ModelUnknown { served: self.model.id.clone() }) }
     }
 
     /// Ends every answer in progress.

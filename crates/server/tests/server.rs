@@ -6,6 +6,8 @@
 mod chat;
 #[path = "server/client.rs"]
 mod client;
+#[path = "server/completions.rs"]
+mod completions;
 #[path = "server/connections.rs"]
 mod connections;
 #[path = "server/house.rs"]

@@ -13,6 +13,7 @@ async fn every_route_needs_a_key_unless_it_is_liveness() {
     let body = chat_body(json!({}));
     let routes = [
         ("POST", "/v1/chat/completions"),
+        ("POST", "/v1/completions"),
         ("GET", "/v1/models"),
         ("GET", "/v1/models/x"),
         ("GET", "/v1/nothing"),
