@@ -106,6 +106,10 @@ impl Fields {
         self.typed(field, "a number")
     }
 
+    pub(crate) fn i64(&mut self, field: &str) -> Result<Option<i64>, ParamError> {
+        self.typed(field, "a whole number")
+    }
+
     pub(crate) fn count(&mut self, field: &str) -> Result<Option<usize>, ParamError> {
         self.typed(field, "a whole number, 0 or more")
     }

@@ -12,5 +12,6 @@ pub(crate) use chat::chat_completions;
 pub use chat::{MESSAGES_MAX, PARTS_MAX};
 pub(crate) use completions::completions;
 pub use completions::{COMPLETION_TOKENS_DEFAULT, PROMPTS_MAX};
+pub(crate) use error::error_body;
 pub(crate) use models::{list_models, show_model};
 pub use params::{LABEL_BYTES_MAX, METADATA_ENTRIES_MAX, METADATA_KEY_BYTES_MAX, METADATA_VALUE_BYTES_MAX};

@@ -20,6 +20,23 @@ pub struct ServedModel {
     pub fingerprint: String,
     /// When the model was loaded, in seconds since 1970.
     pub created: i64,
+    /// What its file is.
+    pub facts: ModelFacts,
+}
+
+/// What is told of a model's file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ModelFacts {
+    /// As the file names it: `llama`.
+    pub architecture: String,
+    /// Number of weights.
+    pub n_parameters: u64,
+    /// The type that most weights are stored in: `Q4_1`.
+    pub quantization: String,
+    /// Length of the file.
+    pub file_bytes: u64,
+    /// SHA-256 of the file in hexadecimal; empty where nobody computed it.
+    pub sha256: String,
 }
 
 /// Model, options, and the word that ends answers in progress.

@@ -4,7 +4,7 @@ use crate::client::{Answer, exchange, request};
 use ballast_backend::TokenId;
 use ballast_runtime::telemetry::{Telemetry, TracingLogger};
 use ballast_runtime::{AdmissionOptions, Attempts, Runtime, RuntimeOptions, RuntimeParts, SupervisionOptions};
-use ballast_server::{ApiKeys, ServedModel, ServerError, ServerOptions, serve};
+use ballast_server::{ApiKeys, ModelFacts, ServedModel, ServerError, ServerOptions, serve};
 use ballast_testkit::{
     ASSISTANT_TURN, IM_END, PATIENCE, Script, ScriptControl, VirtualClock, tiny_prompt_format, tokens_of,
 };
@@ -74,7 +74,8 @@ impl House {
         };
         let runtime = Runtime::start(Box::new(engine), parts);
         let kept = runtime.clone();
-        let model = ServedModel { id: MODEL.into(), runtime, format, fingerprint: "fp".into(), created: 17 };
+        let facts = ModelFacts { architecture: "llama".to_owned(), n_parameters: 1500, ..ModelFacts::default() };
+        let model = ServedModel { id: MODEL.into(), runtime, format, fingerprint: "fp".into(), created: 17, facts };
         let seeds = AtomicU64::new(1);
         let random = Arc::new(move || seeds.fetch_add(1, Ordering::Relaxed));
         let mut options = ServerOptions::new(random, Arc::new(|| 1_700_000_000));

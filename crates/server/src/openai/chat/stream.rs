@@ -4,7 +4,7 @@
 
 use super::wire::Wire;
 use crate::api_error::ApiError;
-use crate::openai::error;
+use crate::openai::error::error_body;
 use crate::openai::event::{DONE, PING, event};
 use crate::stream::{EVENT_STREAM, Frames};
 use ballast_runtime::{Summary, TokenEvent};
@@ -66,6 +66,6 @@ impl Frames for Chunks {
     }
 
     fn fail(&mut self, cause: &ApiError) -> String {
-        event(&error::body(cause))
+        event(&error_body(&cause.into()))
     }
 }

@@ -3,7 +3,7 @@
 use super::request::CompletionRequest;
 use crate::api_error::ApiError;
 use crate::generation::Whole;
-use crate::openai::error;
+use crate::openai::error::error_body;
 use crate::openai::event::{DONE, PING, event};
 use crate::openai::objects::{Answer, TokenWords, finish_reason, finite, timings, usage};
 use crate::state::Server;
@@ -159,6 +159,6 @@ impl Frames for Chunks {
     }
 
     fn fail(&mut self, cause: &ApiError) -> String {
-        event(&error::body(cause))
+        event(&error_body(&cause.into()))
     }
 }
