@@ -218,7 +218,8 @@ fn spec(name: &'static str, path: &Path, gguf: &Arc<Gguf>, options: LoadOptions)
     EngineSpec { name, source: EngineSource::Reopened(Arc::new(open)) }
 }
 
-/// Plans the memory and, under a best-effort budget, shrinks the context until it fits.
+/// Plans the memory and, under a best-effort budget, shrinks the context until it fits. Tells of a refusal under a strict
+/// one; what is found beside that is told of the load that follows.
 fn fit(gguf: &Gguf, options: &LoadOptions) -> Result<(LoadOptions, MemoryPlan, Vec<Finding>), Error> {
     let mut options = options.clone();
     let (shape, mut plan) = model_plan(gguf, &options)?;
@@ -239,7 +240,11 @@ fn fit(gguf: &Gguf, options: &LoadOptions) -> Result<(LoadOptions, MemoryPlan, V
             findings.push(Finding { code: ReasonCode::MemoryBudgetSoftLimit, detail });
         }
     }
-    findings.extend(options.memory.check(&plan, limit)?);
+    let checked = options.memory.check(&plan, limit);
+    if let Some(reason) = checked.as_ref().err().and_then(Error::reason) {
+        options.telemetry.emit(&events::MemoryBudget { reason });
+    }
+    findings.extend(checked?);
     Ok((options, plan, findings))
 }
 
