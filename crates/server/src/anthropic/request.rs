@@ -20,6 +20,7 @@ const ONE_MODEL: &str = "the model is served as it is";
 const ROWS: &[Row] = &[
     ("container", never, NO_TOOLS),
     ("context_management", never, ONE_MODEL),
+    ("diagnostics", never, "see x-request-id and the server's log"),
     ("inference_geo", never, ONE_MODEL),
     ("mcp_servers", is_empty, NO_TOOLS),
     ("output_config", never, "answers are plain text"),
@@ -29,6 +30,8 @@ const ROWS: &[Row] = &[
     ("thinking", |value| *value == json!({"type": "disabled"}), "there is no control over reasoning"),
     ("tool_choice", |value| *value == json!({"type": "none"}), NO_TOOLS),
     ("tools", is_empty, NO_TOOLS),
+    ("user_profile_id", never, "use `metadata.user_id`"),
+    ("workspace_id", never, "there is one workspace"),
 ];
 
 fn never(_value: &Value) -> bool {

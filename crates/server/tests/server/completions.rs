@@ -1,19 +1,14 @@
 //! Text completions: prompts of every kind, several answers, log probabilities, streams.
 
-use crate::client::{Event, exchange, request};
-use crate::house::{House, KEY, MODEL, Plan, bearer};
+use crate::client::{Answer, Event};
+use crate::house::{House, MODEL, Plan, over};
 use ballast_testkit::ASSISTANT_TURN;
 use serde_json::{Value, json};
 
 /// Asks for the answer to what a chat template would write, with `extra` over it.
-async fn complete(house: &House, extra: Value) -> crate::client::Answer {
-    let mut body = json!({"model": MODEL, "prompt": ASSISTANT_TURN, "temperature": 0, "max_tokens": 100});
-    for (name, value) in extra.as_object().expect("extra fields are an object") {
-        body[name] = value.clone();
-    }
-    let key = bearer(KEY);
-    let headers = [("authorization", key.as_str()), ("content-type", "application/json")];
-    exchange(house.address, &request("POST", "/v1/completions", &headers, &body.to_string())).await
+async fn complete(house: &House, extra: Value) -> Answer {
+    let body = json!({"model": MODEL, "prompt": ASSISTANT_TURN, "temperature": 0, "max_tokens": 100});
+    house.post("/v1/completions", &over(body, extra)).await
 }
 
 #[tokio::test]

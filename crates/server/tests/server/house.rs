@@ -103,6 +103,13 @@ impl House {
         exchange(self.address, &request("GET", path, &[("authorization", &bearer(KEY))], "")).await
     }
 
+    /// Posts `body` to `path` with the key.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        let key = bearer(KEY);
+        let headers = [("authorization", key.as_str()), ("content-type", "application/json")];
+        exchange(self.address, &request("POST", path, &headers, &body.to_string())).await
+    }
+
     pub(crate) async fn chat(&self, extra: Value) -> Answer {
         exchange(self.address, &chat_request(extra)).await
     }
@@ -133,11 +140,16 @@ pub(crate) fn bearer(key: &str) -> String {
 
 /// A chat request with `extra` over a minimal one.
 pub(crate) fn chat_body(extra: Value) -> String {
-    let mut body = json!({"model": MODEL, "messages": [{"role": "user", "content": "hello"}], "temperature": 0});
+    let body = json!({"model": MODEL, "messages": [{"role": "user", "content": "hello"}], "temperature": 0});
+    over(body, extra).to_string()
+}
+
+/// `body` with the fields of `extra` over its own.
+pub(crate) fn over(mut body: Value, extra: Value) -> Value {
     for (name, value) in extra.as_object().expect("extra fields are an object") {
         body[name] = value.clone();
     }
-    body.to_string()
+    body
 }
 
 pub(crate) fn chat_request(extra: Value) -> String {
