@@ -240,6 +240,8 @@ pub struct Summary {
     pub tail: String,
     /// Why it ended.
     pub finish_reason: FinishReason,
+    /// Which of the request's stop strings ended it.
+    pub stop_idx: Option<usize>,
     /// The reason code, where the finish reason has one.
     pub reason: Option<ReasonCode>,
     /// The phase whose deadline passed, if one did.

@@ -310,6 +310,7 @@ impl Job for Sequence {
         let summary = Summary {
             tail,
             finish_reason,
+            stop_idx: matched,
             reason,
             overdue,
             degraded: std::mem::take(&mut self.reader.degraded),

@@ -154,6 +154,7 @@ impl TokenStream {
         Summary {
             tail: String::new(),
             finish_reason: FinishReason::Error,
+            stop_idx: None,
             reason: Some(ReasonCode::EngineCrashed),
             overdue: None,
             degraded: Vec::new(),

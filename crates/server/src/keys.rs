@@ -4,8 +4,8 @@ use crate::ApiKeyError;
 use crate::api_error::{ApiError, Refusal};
 use crate::state::Server;
 use axum::extract::{Request, State};
-use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, HeaderName};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
@@ -19,6 +19,8 @@ pub const KEYS_MAX: usize = 64;
 pub const KEY_BYTES_MIN: usize = 16;
 /// Longest key.
 pub const KEY_BYTES_MAX: usize = 512;
+
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// Keys that open the server. Only their SHA-256 digests are kept.
 #[derive(Clone)]
@@ -65,15 +67,19 @@ fn digest(key: &str) -> [u8; 32] {
 /// Lets a request through that carries a key, or any if the server has none.
 pub(crate) async fn require_key(State(server): State<Arc<Server>>, request: Request, next: Next) -> Response {
     match &server.options.keys {
-        Some(keys) if !bearer(request.headers()).is_some_and(|key| keys.allow(key)) => {
+        Some(keys) if !presented(request.headers()).is_some_and(|key| keys.allow(key)) => {
             ApiError::from(Refusal::Key).into_response()
         }
         Some(_) | None => next.run(request).await,
     }
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, key) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+/// The key as OpenAI's and Ollama's clients send it, or as Anthropic's do.
+fn presented(headers: &HeaderMap) -> Option<&str> {
+    let Some(authorization) = headers.get(AUTHORIZATION) else {
+        return headers.get(X_API_KEY)?.to_str().ok();
+    };
+    let (scheme, key) = authorization.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
 }
 

@@ -2,10 +2,14 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "in tests an unwrap is an assertion")]
 
+#[path = "server/anthropic.rs"]
+mod anthropic;
 #[path = "server/chat.rs"]
 mod chat;
 #[path = "server/client.rs"]
 mod client;
+#[path = "server/completions.rs"]
+mod completions;
 #[path = "server/connections.rs"]
 mod connections;
 #[path = "server/house.rs"]
@@ -14,5 +18,7 @@ mod house;
 mod leaving;
 #[path = "server/logs.rs"]
 mod logs;
+#[path = "server/ollama.rs"]
+mod ollama;
 #[path = "server/routes.rs"]
 mod routes;

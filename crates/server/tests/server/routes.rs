@@ -13,6 +13,15 @@ async fn every_route_needs_a_key_unless_it_is_liveness() {
     let body = chat_body(json!({}));
     let routes = [
         ("POST", "/v1/chat/completions"),
+        ("POST", "/v1/completions"),
+        ("POST", "/v1/messages"),
+        ("POST", "/v1/messages/count_tokens"),
+        ("POST", "/api/chat"),
+        ("POST", "/api/generate"),
+        ("POST", "/api/show"),
+        ("GET", "/api/tags"),
+        ("GET", "/api/ps"),
+        ("GET", "/api/version"),
         ("GET", "/v1/models"),
         ("GET", "/v1/models/x"),
         ("GET", "/v1/nothing"),
@@ -26,12 +35,38 @@ async fn every_route_needs_a_key_unless_it_is_liveness() {
             let headers: Vec<_> = [JSON].into_iter().chain(key.map(|key| ("authorization", key))).collect();
             let answer = exchange(house.address, &request(method, path, &headers, &body)).await;
             assert_eq!(answer.status, 401, "{method} {path} {key:?}");
-            assert_eq!(answer.error("code"), "invalid_api_key");
+            let message = answer.json().to_string();
+            assert!(message.contains("a valid API key is needed"), "{method} {path}: {message}");
             assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
         }
     }
     assert_eq!(house.health().await["status"], "ok");
     assert!(house.control.steps().is_empty());
+}
+
+#[tokio::test]
+async fn a_key_may_come_as_anthropics_clients_send_it() {
+    let house = House::open(Plan::default()).await;
+    let ask = async |key: &str| exchange(house.address, &request("GET", "/v1/models", &[("x-api-key", key)], "")).await;
+    assert_eq!((ask(KEY).await.status, ask("another-key-of-some-length").await.status), (200, 401));
+}
+
+#[tokio::test]
+async fn errors_have_the_shape_of_the_routes_wire() {
+    let house = House::open(Plan::default()).await;
+    let nothing = json!({});
+    let openai = house.post("/v1/chat/completions", &nothing).await;
+    assert_eq!(openai.json()["error"]["type"], "invalid_request_error");
+    let anthropic = house.post("/v1/messages", &nothing).await;
+    let body = anthropic.json();
+    assert_eq!((&body["type"], &body["error"]["type"]), (&json!("error"), &json!("invalid_request_error")));
+    let ollama = house.post("/api/chat", &nothing).await;
+    assert_eq!(ollama.json(), json!({"error": "model: expected the name of the model, got nothing"}));
+    for answer in [openai, anthropic, ollama] {
+        assert_eq!((answer.status, answer.header("content-type")), (400, Some("application/json")));
+    }
+    assert_eq!(house.get("/api/nothing").await.json(), json!({"error": "there is no such route"}));
+    assert_eq!(house.get("/v1/messages").await.json()["error"]["type"], "invalid_request_error");
 }
 
 #[tokio::test]

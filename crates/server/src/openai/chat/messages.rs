@@ -1,6 +1,6 @@
 //! The conversation: roles and text.
 
-use crate::openai::fields::{Fields, ParamError};
+use crate::fields::{Fields, ParamError};
 use ballast_tokens::ChatMessage;
 use serde_json::Value;
 

@@ -1,8 +1,13 @@
 //! What is read, what is refused, and by which name.
 
 use super::*;
-use serde_json::json;
+use crate::openai::params::{LABEL_BYTES_MAX, METADATA_ENTRIES_MAX, METADATA_KEY_BYTES_MAX, METADATA_VALUE_BYTES_MAX};
+use crate::params::CHOICES_MAX;
+use ballast_backend::TokenId;
+use ballast_tokens::SamplingParams;
+use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 
 fn options() -> ServerOptions {
     ServerOptions::new(Arc::new(|| 0), Arc::new(|| 0))
@@ -27,7 +32,7 @@ fn everything_supported_reaches_the_runtime() {
     }))
     .unwrap();
     assert_eq!(request.mode, Mode::Streamed { include_usage: true });
-    let generation = request.into_generation(vec![TokenId(1)], 3);
+    let generation = request.generation.request(vec![TokenId(1)], 3);
     let expected = SamplingParams {
         temperature: 0.5,
         top_p: 0.9,
@@ -55,8 +60,9 @@ fn null_is_absent_and_neutral_values_pass() {
         "stream": false, "logprobs": false,
     }))
     .unwrap();
-    assert_eq!((request.mode, request.n_logprobs()), (Mode::Whole, None));
-    assert_eq!(request.deadline, options().request_deadline);
+    assert_eq!((request.mode, request.n_choices), (Mode::Whole, 1));
+    assert_eq!(request.generation.sampling.n_logprobs, None);
+    assert_eq!(request.generation.deadline, options().request_deadline);
 }
 
 #[test]
@@ -83,7 +89,8 @@ fn what_is_wrong_is_named() {
         (json!({"user": "u".repeat(LABEL_BYTES_MAX + 1)}), "user", "invalid_value"),
         (json!({"metadata": {"k": 1}}), "metadata", "invalid_value"),
         (json!({"metadata": {"k": "v".repeat(METADATA_VALUE_BYTES_MAX + 1)}}), "metadata", "invalid_value"),
-        (json!({"n": 2}), "n", "unsupported_parameter"),
+        (json!({"n": 0}), "n", "invalid_value"),
+        (json!({"n": CHOICES_MAX + 1}), "n", "invalid_value"),
         (json!({"tools": []}), "tools", "unsupported_parameter"),
         (json!({"tool_choice": "auto"}), "tool_choice", "unsupported_parameter"),
         (json!({"response_format": {"type": "json_object"}}), "response_format", "unsupported_parameter"),
