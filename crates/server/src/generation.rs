@@ -22,6 +22,9 @@ pub(crate) struct Taken<W> {
     pub(crate) wire: W,
 }
 
+/// Parses a body and has the runtime take what it asks for.
+pub(crate) type Take<W> = fn(&Server, &[u8]) -> Result<Taken<W>, ApiError>;
+
 /// Reads a request's body and has `take` parse and submit it.
 ///
 /// # Errors
@@ -29,7 +32,7 @@ pub(crate) struct Taken<W> {
 pub(crate) async fn begin<W: Send + 'static>(
     server: Arc<Server>,
     request: Request,
-    take: fn(&Server, &[u8]) -> Result<Taken<W>, ApiError>,
+    take: Take<W>,
 ) -> Result<(Tokens, W), ApiError> {
     let body = body::read(request, &server.options).await?;
     // A long prompt takes milliseconds to render and tokenize: not on a thread that serves sockets.

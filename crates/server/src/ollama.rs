@@ -8,7 +8,7 @@ mod words;
 pub(crate) use card::{list, running, show, version};
 
 use crate::api_error::{ApiError, Told};
-use crate::generation::{Taken, begin};
+use crate::generation::{Take, Taken, begin};
 use crate::state::Server;
 use crate::stream::response;
 use axum::Json;
@@ -36,11 +36,7 @@ pub(crate) fn error_body(told: &Told) -> Value {
     json!({ "error": told.message })
 }
 
-async fn answer(
-    server: Arc<Server>,
-    request: Request,
-    take: fn(&Server, &[u8]) -> Result<Taken<(Words, Asked)>, ApiError>,
-) -> Result<Response, ApiError> {
+async fn answer(server: Arc<Server>, request: Request, take: Take<(Words, Asked)>) -> Result<Response, ApiError> {
     let keep_alive = server.options.keep_alive;
     let (tokens, (words, asked)) = begin(server, request, take).await?;
     match asked {

@@ -107,7 +107,9 @@ fn prompts(fields: &mut Fields) -> Result<Vec<Prompt>, ParamError> {
             let prompt = |item: Value| match item {
                 Value::String(text) => Ok(Prompt::Text(text)),
                 Value::Array(items) => tokens(&items).map(Prompt::Tokens),
-                other => Err(ParamError::wrong(param.clone(), expected.clone(), &other)),
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => {
+                    Err(ParamError::wrong(param.clone(), expected.clone(), &item))
+                }
             };
             items.into_iter().map(prompt).collect()
         }
