@@ -4,10 +4,10 @@
 //! the bit (`quantized::add`). A strip's slices are unpacked, a chunk at a time, to a buffer that all rows of a panel
 //! use. Quants are stored less the format's zero, which their eight bits hold, so nothing has to be made up for later.
 //!
-//! Counted in instructions for a slice and sixteen rows, by the disassembly: 5 for the tiles, and 3 for each row, or 4
-//! with minima and 6 with halves, to add what they gave: 53 (Q4_0), 69 (Q4_1), 106 (Q6_K). Row by row it is 11 (8 of them
-//! dot products), 12 with minima, and 13 with a zero or halves more: 208, 192, 256. Unpacking is 16 stores and
-//! subtractions more than in registers, for a whole panel.
+//! Counted in the compiled loops, for a slice and sixteen rows: 93 instructions without minima (16 conversions, 16
+//! multiplications, 16 additions, 5 of the tiles, the rest is the loop), 126 with minima, 178 for the halves of Q6_K. The
+//! same by dot products of vectors, which take 8 for each row, is 266 (Q8_0), 282 (Q4_0), 286 (Q4_1), 314 (Q5_0), 440
+//! (Q6_K), unpacking included; here that comes once for all rows of a panel, 52 for Q4_0.
 //!
 //! A product takes longer from its first load to its last store than adding it up does, so [`LEAD`] products are on
 //! their way when one is added, each in other memory, and neighbours are in other registers.
@@ -20,9 +20,9 @@ use crate::packed::STRIP_ROWS;
 use crate::{ActivationFormat, Activations, PackedMatrix, PanelMut, WeightType};
 use std::ops::Range;
 
-/// Activation rows from which on tiles are used. A slice costs about 60 instructions and 5 of the tiles before its
-/// first row, of which a vector's dot products need 14; a row saves 6 to 8 of them.
-pub(crate) const ROWS_MIN: usize = 8;
+/// Activation rows from which on tiles are used. Below sixteen rows a slice costs some 100 instructions, unpacking
+/// included, and 7 to 9 for each row; by vectors it is some 25 and 15. That is even between nine and thirteen rows.
+pub(crate) const ROWS_MIN: usize = 12;
 
 /// Slices that are unpacked at once: as much as stays in the first cache beside the rest.
 const SLICES: usize = 16;
@@ -112,11 +112,23 @@ struct Unpacked {
     mins: [f32; STRIP_ROWS],
 }
 
-/// What a chunk of slices and a panel of rows work on.
+/// What a chunk of slices and a panel of rows work on: 36 KiB of the thread's stack.
 struct Scratch {
     slices: [Unpacked; SLICES],
-    products: [[Products; 2]; SLOTS],
+    /// Of slices, and of second halves: neighbours in time do not lie 4 KiB apart, which loads take for the same place.
+    products: [[Products; SLOTS]; 2],
     sums: [[[f32; STRIP_ROWS]; TILE_ROWS]; PANEL_TILES],
+}
+
+impl Scratch {
+    const ZERO: Self = {
+        let slice = Unpacked { units: [[0; 64]; 8], scales: [[0.0; STRIP_ROWS]; 2], mins: [0.0; STRIP_ROWS] };
+        Self {
+            slices: [slice; SLICES],
+            products: [[Products([[0; 64]; TILE_ROWS]); SLOTS]; 2],
+            sums: [[[0.0; STRIP_ROWS]; TILE_ROWS]; PANEL_TILES],
+        }
+    };
 }
 
 #[inline(always)]
@@ -129,17 +141,12 @@ fn all<S: TileIsa, F: Format, T: Tiles>(
 ) {
     let n_words = if F::HALVES { 4 } else { 8 };
     let mut tiles = configure(Shape { n_words, n_tail_rows: x.n_rows() % TILE_ROWS });
-    let empty = Unpacked { units: [[0; 64]; 8], scales: [[0.0; STRIP_ROWS]; 2], mins: [0.0; STRIP_ROWS] };
-    let mut scratch = Scratch {
-        slices: [empty; SLICES],
-        products: [[Products([[0; 64]; TILE_ROWS]); 2]; SLOTS],
-        sums: [[[0.0; STRIP_ROWS]; TILE_ROWS]; PANEL_TILES],
-    };
+    let mut scratch = Scratch::ZERO;
     let n_tiles = x.n_rows().div_ceil(TILE_ROWS);
     for first in (0..n_tiles).step_by(PANEL_TILES) {
         let panel = first..n_tiles.min(first + PANEL_TILES);
         for strip in 0..w.n_strips() {
-            scratch.sums[..panel.len()].fill([[0.0; STRIP_ROWS]; TILE_ROWS]);
+            scratch.sums[..panel.len()].as_flattened_mut().as_flattened_mut().fill(0.0);
             add_strip::<S, F, T>(isa, &mut tiles, w.strip(strip), (x, panel.clone()), &mut scratch);
             for (tile, sums) in panel.clone().zip(&scratch.sums) {
                 for (row, sums) in sums[..x.tile_rows(tile)].iter().enumerate() {
@@ -198,7 +205,7 @@ fn full_tile<S: TileIsa, F: Format, T: Tiles>(
     isa: S,
     tiles: &mut T,
     (slices, blocks): (&[Unpacked], &[Block]),
-    products: &mut [[Products; 2]; SLOTS],
+    [first, second]: &mut [[Products; SLOTS]; 2],
     sums: &mut [[f32; STRIP_ROWS]; TILE_ROWS],
 ) {
     let mut totals = [isa.splat(0.0); TILE_ROWS];
@@ -210,13 +217,15 @@ fn full_tile<S: TileIsa, F: Format, T: Tiles>(
             let is_even = F::HALVES || step % 2 == 0;
             let registers = if is_even { [Registers::Even, Registers::Odd] } else { [Registers::Odd, Registers::Even] };
             let x = &blocks[step * TILE_ROWS..][..TILE_ROWS];
-            multiply::<F, T>(tiles, registers, x, &slices[step], &mut products[step % SLOTS]);
+            let out = [&mut first[step % SLOTS], &mut second[step % SLOTS]];
+            multiply::<F, T>(tiles, registers, x, &slices[step], out);
         }
         if let Some(idx) = step.checked_sub(LEAD) {
             let blocks: &[Block; TILE_ROWS] = blocks[idx * TILE_ROWS..].first_chunk().expect("a tile is sixteen rows");
-            let (slice, products) = (factors(isa, &slices[idx]), &products[idx % SLOTS]);
+            let slice = factors(isa, &slices[idx]);
+            let (first, second) = (&first[idx % SLOTS].0, &second[idx % SLOTS].0);
             for row in 0..TILE_ROWS {
-                let products = [isa.load_i32(&products[0].0[row]), isa.load_i32(&products[1].0[row])];
+                let products = [isa.load_i32(&first[row]), isa.load_i32(&second[row])];
                 totals[row] = quantized::add::<S, F>(isa, &slice, &blocks[row], products, totals[row]);
             }
         }
@@ -232,22 +241,25 @@ fn tail_tile<S: TileIsa, F: Format, T: Tiles>(
     isa: S,
     tiles: &mut T,
     (slices, blocks): (&[Unpacked], &[Block]),
-    products: &mut [[Products; 2]; SLOTS],
+    [first, second]: &mut [[Products; SLOTS]; 2],
     sums: &mut [[f32; STRIP_ROWS]],
 ) {
     let n_rows = sums.len();
+    assert!(n_rows < TILE_ROWS, "{n_rows} rows are no tail");
     for step in 0..slices.len() + LEAD {
         if step < slices.len() {
             let x = &blocks[step * n_rows..][..n_rows];
-            multiply::<F, T>(tiles, [Registers::Tail; 2], x, &slices[step], &mut products[step % SLOTS]);
+            let out = [&mut first[step % SLOTS], &mut second[step % SLOTS]];
+            multiply::<F, T>(tiles, [Registers::Tail; 2], x, &slices[step], out);
         }
         if let Some(idx) = step.checked_sub(LEAD) {
             let blocks = &blocks[idx * n_rows..][..n_rows];
-            let (slice, [first, second]) = (factors(isa, &slices[idx]), &products[idx % SLOTS]);
-            for (((first, second), block), sum) in first.0.iter().zip(&second.0).zip(blocks).zip(&mut *sums) {
-                let products = [isa.load_i32(first), isa.load_i32(second)];
-                let total = quantized::add::<S, F>(isa, &slice, block, products, isa.load(sum));
-                isa.store(total, sum);
+            let slice = factors(isa, &slices[idx]);
+            let (first, second) = (&first[idx % SLOTS].0, &second[idx % SLOTS].0);
+            for row in 0..n_rows {
+                let products = [isa.load_i32(&first[row]), isa.load_i32(&second[row])];
+                let total = quantized::add::<S, F>(isa, &slice, &blocks[row], products, isa.load(&sums[row]));
+                isa.store(total, &mut sums[row]);
             }
         }
     }
@@ -260,11 +272,11 @@ fn multiply<F: Format, T: Tiles>(
     registers: [Registers; 2],
     x: &[Block],
     slice: &Unpacked,
-    out: &mut [Products; 2],
+    [first, second]: [&mut Products; 2],
 ) {
-    tiles.product(registers[0], x, (&slice.units, 0), &mut out[0]);
+    tiles.product(registers[0], x, (&slice.units, 0), first);
     if F::HALVES {
-        tiles.product(registers[1], x, (&slice.units, 4), &mut out[1]);
+        tiles.product(registers[1], x, (&slice.units, 4), second);
     }
 }
 

@@ -11,30 +11,25 @@ use crate::activations::Block;
 use crate::product::tiles::{Products, Registers, Shape, Tiles, Units};
 use std::arch::naked_asm;
 
-/// A product through the registers of that name, with the operands in registers that the machine knows.
-macro_rules! products {
-    ($($name:ident: $registers:ident;)*) => {$(
+/// Functions that are nothing but a text of `instructions`, with the operands in registers that the machine knows.
+macro_rules! texts {
+    ($($name:ident: $text:expr;)*) => {$(
+        /// # Safety
+        /// Not to be called, as the CPU may have no tiles: its bytes are read.
+        // SAFETY: the assembly is the whole of the function and returns.
         #[unsafe(naked)]
         unsafe extern "C" fn $name() {
-            naked_asm!(product!($registers, "rdi", "rsi", "rdx", "rcx", "r8"), "ret")
+            naked_asm!($text, "ret")
         }
     )*};
 }
 
-products! {
-    even: Even;
-    odd: Odd;
-    tail: Tail;
-}
-
-#[unsafe(naked)]
-unsafe extern "C" fn load_config() {
-    naked_asm!(configure!("rdi"), "ret")
-}
-
-#[unsafe(naked)]
-unsafe extern "C" fn take_away() {
-    naked_asm!(release!(), "ret")
+texts! {
+    even: product!(Even, "rdi", "rsi", "rdx", "rcx", "r8");
+    odd: product!(Odd, "rdi", "rsi", "rdx", "rcx", "r8");
+    tail: product!(Tail, "rdi", "rsi", "rdx", "rcx", "r8");
+    load_config: configure!("rdi");
+    take_away: release!();
 }
 
 const RET: u8 = 0xc3;
@@ -57,8 +52,8 @@ fn code_of(registers: Registers) -> Vec<u8> {
 /// Memory and the registers that point to it, numbered as the CPU does.
 #[derive(Default)]
 struct Context {
-    registers: [u64; 16],
-    areas: Vec<(u64, Vec<u8>)>,
+    registers: [usize; 16],
+    areas: Vec<(usize, Vec<u8>)>,
 }
 
 const RCX: usize = 1;
@@ -70,26 +65,24 @@ const R8: usize = 8;
 impl Context {
     /// Puts `bytes` somewhere and has `register` point to them.
     fn put(&mut self, register: usize, bytes: Vec<u8>) {
-        self.registers[register] = 0x10_0000 * (self.areas.len() as u64 + 1);
+        self.registers[register] = 0x10_0000 * (self.areas.len() + 1);
         self.areas.push((self.registers[register], bytes));
     }
 
-    fn at(&mut self, address: u64, len: usize) -> &mut [u8] {
-        let holds = |(start, bytes): &&mut (u64, Vec<u8>)| {
-            *start <= address && address + len as u64 <= *start + bytes.len() as u64
-        };
+    fn at(&mut self, address: usize, len: usize) -> &mut [u8] {
+        let holds = |(start, bytes): &&mut (usize, Vec<u8>)| *start <= address && address + len <= *start + bytes.len();
         let (start, bytes) = self.areas.iter_mut().find(holds).expect("fault: memory that is not the operands'");
-        &mut bytes[(address - *start) as usize..][..len]
+        &mut bytes[(address - *start)..][..len]
     }
 }
 
 /// Where an operand in memory begins, and the stride of its rows.
-type Place = (u64, u64);
+type Place = (usize, usize);
 
 /// An instruction with operands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Instruction {
-    LoadConfig(u64),
+    LoadConfig(usize),
     Release,
     Zero(usize),
     Load(usize, Place),
@@ -100,7 +93,7 @@ enum Instruction {
 
 /// Takes one instruction from the front of `code`: a VEX prefix of three bytes, opcode, ModRM, and SIB where there is
 /// memory.
-fn decode(code: &mut std::slice::Iter<'_, u8>, registers: &[u64; 16]) -> Instruction {
+fn decode(code: &mut std::slice::Iter<'_, u8>, registers: &[usize; 16]) -> Instruction {
     let mut byte = || *code.next().expect("whole instructions");
     assert_eq!(byte(), 0xc4, "a VEX prefix of three bytes");
     let (map, prefix, opcode, modrm) = (byte(), byte(), byte(), byte());
@@ -160,14 +153,14 @@ impl Machine {
                     let tile = self.tile(t);
                     tile.rows = [[0; 64]; 16];
                     for row in 0..tile.n_rows {
-                        let bytes = context.at(start + row as u64 * stride, tile.n_bytes);
+                        let bytes = context.at(start + row * stride, tile.n_bytes);
                         tile.rows[row][..tile.n_bytes].copy_from_slice(bytes);
                     }
                 }
                 Instruction::Store((start, stride), t) => {
                     let tile = self.tile(t);
                     for row in 0..tile.n_rows {
-                        let bytes = context.at(start + row as u64 * stride, tile.n_bytes);
+                        let bytes = context.at(start + row * stride, tile.n_bytes);
                         bytes.copy_from_slice(&tile.rows[row][..tile.n_bytes]);
                     }
                 }
@@ -233,9 +226,9 @@ impl Tiles for Machine {
         context.put(RDI, x.iter().flat_map(bytes).collect());
         context.put(RDX, w.as_flattened().to_vec());
         context.put(R8, out.0.as_flattened().to_vec());
-        context.registers[RDI] += 4 * word as u64;
-        context.registers[RDX] += 64 * word as u64;
-        (context.registers[RSI], context.registers[RCX]) = (size_of::<Block>() as u64, 64);
+        context.registers[RDI] += 4 * word;
+        context.registers[RDX] += 64 * word;
+        (context.registers[RSI], context.registers[RCX]) = (size_of::<Block>(), 64);
         assert_eq!(x.len(), if registers == Registers::Tail { self.shape.n_tail_rows } else { 16 }, "rows");
         self.run(&code_of(registers), &mut context);
         out.0.as_flattened_mut().copy_from_slice(&context.areas[2].1);
