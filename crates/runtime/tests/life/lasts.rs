@@ -1,13 +1,14 @@
 //! What happens in the last moment: of a request, of its time in the queue, of a step, of the runtime.
 
 use crate::house::{House, ask, echo, held_echo, open_with, parts, read};
-use ballast_backend::{Generator, ReasonCode};
+use ballast_backend::{EngineError, ErrorKind, Generator, GeneratorShape, Logits, Pulse, ReasonCode, SequenceStep};
 use ballast_runtime::telemetry::{Level, Logger, RuntimeLogEvent, Telemetry};
 use ballast_runtime::{
     Attempts, Deadlines, EngineSource, EngineSpec, FinishReason, InputPolicy, Request, Runtime, RuntimeOptions,
     RuntimeParts, SupervisionOptions, Verdict,
 };
-use ballast_testkit::{Fault, FaultControl, FaultPlan, FaultyGenerator, Hang, PATIENCE, Script, VirtualClock};
+use ballast_testkit::{PATIENCE, Script, ScriptedGenerator, VirtualClock};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
@@ -89,19 +90,57 @@ fn the_time_in_the_queue_ends_once_wherever_a_request_goes_on() {
     assert_eq!((ended.how(), ended.summary.engine), ((FinishReason::Length, None), "second"));
 }
 
+/// Hangs in its first step, beating, until it is told to end the call or released.
+struct Obedient {
+    engine: ScriptedGenerator,
+    begun: SyncSender<()>,
+    told: SyncSender<()>,
+    released: Arc<AtomicBool>,
+    n_steps: usize,
+}
+
+impl Generator for Obedient {
+    fn shape(&self) -> &GeneratorShape {
+        self.engine.shape()
+    }
+
+    fn step(&mut self, batch: &[SequenceStep<'_>], logits: &mut Logits, pulse: &Pulse) -> Result<(), EngineError> {
+        self.n_steps += 1;
+        if self.n_steps == 1 {
+            self.begun.send(()).unwrap();
+            while !self.released.load(Ordering::Relaxed) {
+                if let Err(interrupted) = pulse.beat() {
+                    self.told.send(()).unwrap();
+                    return Err(EngineError::new(ErrorKind::Cancelled, interrupted));
+                }
+                thread::yield_now();
+            }
+        }
+        self.engine.step(batch, logits, pulse)
+    }
+}
+
+/// Lets an engine go where a test ends without it.
+struct Release(Arc<AtomicBool>);
+
+impl Drop for Release {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_step_that_nobody_waits_for_is_told_to_end() {
-    let control = FaultControl::default();
-    let (engine, _) = echo().engine();
-    let plan = FaultPlan::list([Fault::Hang(Hang::Cooperative)]);
-    let engine = FaultyGenerator::new(engine, plan, control.clone());
-    let clock = VirtualClock::new();
-    let runtime = Runtime::start(Box::new(engine), parts(&clock, RuntimeOptions::default()));
+    let ((begun, has_begun), (told, is_told)) = (sync_channel(1), sync_channel(1));
+    let released = Arc::new(AtomicBool::new(false));
+    let engine = Obedient { engine: echo().engine().0, begun, told, released: Arc::clone(&released), n_steps: 0 };
+    let runtime = Runtime::start(Box::new(engine), parts(&VirtualClock::new(), RuntimeOptions::default()));
+    let _release = Release(released);
     let left = runtime.submit(ask(b'a', 1, 3)).unwrap();
-    control.wait_hanging(1);
+    has_begun.recv_timeout(PATIENCE).unwrap();
     drop(left);
+    is_told.recv_timeout(PATIENCE).expect("the engine is told that nobody waits");
     assert_eq!(read(runtime.submit(ask(b'b', 1, 3)).unwrap()).text, "bbb");
-    assert_eq!(control.n_calls(), 4, "the step that hung, and one for each token");
 }
 
 /// Says that somebody who asks with an `l` has been admitted, and lets them on when it is told to.
