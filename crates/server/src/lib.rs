@@ -35,6 +35,8 @@
 mod anthropic;
 mod api_error;
 mod body;
+#[cfg(test)]
+mod broken;
 mod connection;
 mod error;
 mod fields;

@@ -166,6 +166,7 @@ fn deadline(fields: &mut Fields, options: &ServerOptions) -> Result<Duration, Pa
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broken::bodies_are_refused_without_a_panic;
     use std::sync::Arc;
 
     fn parse(extra: Value) -> Result<CompletionRequest, ApiError> {
@@ -228,5 +229,12 @@ mod tests {
             let error = parse(extra.clone()).unwrap_err();
             assert_eq!((error.param().as_deref(), error.code().as_str()), (Some(param), code), "{extra}");
         }
+    }
+
+    #[test]
+    fn broken_bodies_are_refused_without_a_panic() {
+        let options = ServerOptions::new(Arc::new(|| 0), Arc::new(|| 0));
+        let whole = json!({"prompt": [1, 2], "n_predict": -1, "seed": -1, "logit_bias": [[1, false], [2, 0.5]], "stop": ["a"], "n_probs": 2});
+        bodies_are_refused_without_a_panic(&whole, |body| CompletionRequest::parse(body, &options));
     }
 }

@@ -150,6 +150,7 @@ fn refuse(fields: &mut Fields) -> Result<(), ParamError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broken::bodies_are_refused_without_a_panic;
     use serde_json::json;
     use std::sync::Arc;
 
@@ -211,5 +212,12 @@ mod tests {
             assert_eq!(error.status(), 400, "{extra}");
         }
         assert_eq!(parse(json!({})).unwrap().generation.max_tokens, Some(COMPLETION_TOKENS_DEFAULT));
+    }
+
+    #[test]
+    fn broken_bodies_are_refused_without_a_panic() {
+        let options = ServerOptions::new(Arc::new(|| 0), Arc::new(|| 0));
+        let whole = json!({"model": "m", "prompt": ["h\u{e9}", [1, 2]], "echo": true, "n": 2, "stop": "a", "logit_bias": {"1": 1}});
+        bodies_are_refused_without_a_panic(&whole, |body| CompletionRequest::parse(body, &options));
     }
 }
