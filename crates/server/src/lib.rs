@@ -3,12 +3,13 @@
 //! ```text
 //! socket -> connection cap, header timeout, stall guard     connection.rs, stall.rs
 //!        -> request id -> key                               request_id.rs, keys.rs
-//!        -> GET  /health                (needs no key)      health.rs
+//!        -> GET  /health, /livez, /readyz, .. (need no key) health.rs
 //!        -> GET  /v1/models, /v1/models/{id}                openai/models.rs
 //!        -> POST /v1/chat/completions                       openai/chat.rs
 //!        -> POST /v1/completions                            openai/completions.rs
 //!        -> POST /v1/messages, /v1/messages/count_tokens    anthropic.rs
 //!        -> POST /api/chat, /api/generate, ..               ollama.rs
+//!        -> POST /completion, /tokenize, ..                 llamacpp.rs
 //! errors are put into the words of the route's wire          wire.rs
 //! ```
 //!
@@ -34,6 +35,8 @@
 mod anthropic;
 mod api_error;
 mod body;
+#[cfg(test)]
+mod broken;
 mod connection;
 mod error;
 mod fields;
@@ -41,6 +44,7 @@ mod generation;
 mod health;
 mod json;
 mod keys;
+mod llamacpp;
 mod ollama;
 mod openai;
 mod options;

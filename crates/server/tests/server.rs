@@ -16,6 +16,8 @@ mod connections;
 mod house;
 #[path = "server/leaving.rs"]
 mod leaving;
+#[path = "server/llamacpp.rs"]
+mod llamacpp;
 #[path = "server/logs.rs"]
 mod logs;
 #[path = "server/ollama.rs"]

@@ -6,6 +6,7 @@ mod stream;
 mod unsupported;
 mod wire;
 
+pub(crate) use messages::parse as messages;
 pub use messages::{MESSAGES_MAX, PARTS_MAX};
 
 use crate::api_error::ApiError;

@@ -13,6 +13,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use request::CompletionRequest;
 pub use request::{COMPLETION_TOKENS_DEFAULT, PROMPTS_MAX};
+pub(crate) use request::{Prompt, prompts};
 use std::sync::Arc;
 use wire::{Chunks, Wire};
 

@@ -77,7 +77,7 @@ impl TokenWords {
 }
 
 /// A logarithm that JSON can say.
-pub(super) fn finite(logprob: f32) -> f32 {
+pub(crate) fn finite(logprob: f32) -> f32 {
     logprob.max(LOGPROB_MIN)
 }
 

@@ -1,6 +1,7 @@
 //! What is read, what is refused, and by which name.
 
 use super::*;
+use crate::broken::bodies_are_refused_without_a_panic;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,4 +78,11 @@ fn what_is_wrong_is_named() {
         assert_eq!((error.param().as_deref(), error.code().as_str()), (Some(param), code), "{extra}");
         assert_eq!(error.status(), 400, "{extra}");
     }
+}
+
+#[test]
+fn broken_bodies_are_refused_without_a_panic() {
+    let options = ServerOptions::new(Arc::new(|| 0), Arc::new(|| 0));
+    let whole = json!({"model": "m", "max_tokens": 9, "system": [{"type": "text", "text": "h\u{e9}", "cache_control": {"type": "ephemeral"}}], "messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}], "stop_sequences": ["a"], "metadata": {"user_id": "u"}});
+    bodies_are_refused_without_a_panic(&whole, |body| MessagesRequest::parse(body, &options));
 }

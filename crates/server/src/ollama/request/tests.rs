@@ -1,6 +1,7 @@
 //! What is read, what is refused, and by which name.
 
 use super::*;
+use crate::broken::bodies_are_refused_without_a_panic;
 use ballast_tokens::{PENALTY_WINDOW_MAX, SamplingParams};
 use std::sync::Arc;
 
@@ -94,4 +95,11 @@ fn what_is_wrong_is_named() {
         assert_eq!((error.param().as_deref(), error.code().as_str()), (Some(param), code), "{extra}");
         assert_eq!(error.status(), 400, "{extra}");
     }
+}
+
+#[test]
+fn broken_bodies_are_refused_without_a_panic() {
+    let options = ServerOptions::new(Arc::new(|| 0), Arc::new(|| 0));
+    let whole = json!({"model": "m", "messages": [{"role": "user", "content": "h\u{e9}"}], "stream": false, "keep_alive": "5m", "options": {"temperature": 0.5, "num_ctx": 9, "stop": ["a"], "repeat_last_n": -1}});
+    bodies_are_refused_without_a_panic(&whole, |body| Ask::parse(body, Kind::Chat, &options));
 }

@@ -16,9 +16,28 @@ pub const COMPLETION_TOKENS_DEFAULT: usize = 16;
 
 /// A prompt as it was sent.
 #[derive(Clone, Debug, PartialEq)]
-enum Prompt {
+pub(crate) enum Prompt {
     Text(String),
     Tokens(Vec<TokenId>),
+}
+
+impl Prompt {
+    /// Its tokens.
+    ///
+    /// # Errors
+    /// If a token is not one of the model's.
+    pub(crate) fn tokens(&self, tokenizer: &Tokenizer, options: EncodeOptions) -> Result<Vec<TokenId>, ParamError> {
+        match self {
+            Self::Text(text) => Ok(tokenizer.encode(text, options)),
+            Self::Tokens(tokens) => match tokens.iter().find(|token| token.index() >= tokenizer.vocab_size()) {
+                None => Ok(tokens.clone()),
+                Some(token) => {
+                    let expected = format!("tokens below {}", tokenizer.vocab_size());
+                    Err(ParamError::wrong("prompt".to_owned(), expected, &token.0.into()))
+                }
+            },
+        }
+    }
 }
 
 /// A request for completions.
@@ -67,17 +86,7 @@ impl CompletionRequest {
     /// If a token is not one of the model's.
     pub(super) fn prompts(&self, tokenizer: &Tokenizer) -> Result<Vec<Vec<TokenId>>, ApiError> {
         let options = EncodeOptions { add_special: true, parse_special: self.parse_special };
-        let tokens = |prompt: &Prompt| match prompt {
-            Prompt::Text(text) => Ok(tokenizer.encode(text, options)),
-            Prompt::Tokens(tokens) => match tokens.iter().find(|token| token.0 as usize >= tokenizer.vocab_size()) {
-                None => Ok(tokens.clone()),
-                Some(token) => {
-                    let expected = format!("tokens below {}", tokenizer.vocab_size());
-                    Err(ParamError::wrong("prompt".to_owned(), expected, &token.0.into()).into())
-                }
-            },
-        };
-        self.prompts.iter().map(tokens).collect()
+        Ok(self.prompts.iter().map(|prompt| prompt.tokens(tokenizer, options)).collect::<Result<_, _>>()?)
     }
 }
 
@@ -93,8 +102,8 @@ fn generation(fields: &mut Fields, options: &ServerOptions) -> Result<Generation
     params.checked()
 }
 
-/// A text, texts, tokens, or lists of tokens.
-fn prompts(fields: &mut Fields) -> Result<Vec<Prompt>, ParamError> {
+/// `prompt`: a text, texts, tokens, or lists of tokens.
+pub(crate) fn prompts(fields: &mut Fields) -> Result<Vec<Prompt>, ParamError> {
     let param = "prompt".to_owned();
     let expected = format!("a string, an array of tokens, or an array of 1 to {PROMPTS_MAX} of them");
     match fields.take("prompt") {
@@ -141,6 +150,7 @@ fn refuse(fields: &mut Fields) -> Result<(), ParamError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broken::bodies_are_refused_without_a_panic;
     use serde_json::json;
     use std::sync::Arc;
 
@@ -202,5 +212,12 @@ mod tests {
             assert_eq!(error.status(), 400, "{extra}");
         }
         assert_eq!(parse(json!({})).unwrap().generation.max_tokens, Some(COMPLETION_TOKENS_DEFAULT));
+    }
+
+    #[test]
+    fn broken_bodies_are_refused_without_a_panic() {
+        let options = ServerOptions::new(Arc::new(|| 0), Arc::new(|| 0));
+        let whole = json!({"model": "m", "prompt": ["h\u{e9}", [1, 2]], "echo": true, "n": 2, "stop": "a", "logit_bias": {"1": 1}});
+        bodies_are_refused_without_a_panic(&whole, |body| CompletionRequest::parse(body, &options));
     }
 }
