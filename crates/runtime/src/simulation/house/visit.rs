@@ -6,7 +6,7 @@ use super::scenario::{Course, NAMES, Opening, Plan, Scenario};
 use crate::confine::Call;
 use crate::instance_pool::{AcquireError, Permit, PoolError};
 use crate::lifecycle::{
-    Glimpse, InstanceId, Job, Lease, LifecycleError, ModelHouse, ModelId, ModelPlan, ModelState, Stands, SwapMode,
+    Glimpse, InstanceId, Job, Lease, LifecycleError, ModelHouse, ModelId, ModelPlan, ModelState, SwapMode,
 };
 use ballast_backend::{Clock, ReasonCode};
 use ballast_testkit::VirtualClock;
@@ -112,8 +112,8 @@ impl Around<'_> {
 
     /// Carries out a load or a drop.
     pub(super) fn carry_out(&self, job: Job) {
-        let is_given_up = |it: &Glimpse| it.stands == Stands::Abandoned;
-        let given_up = self.house.look(|machine| machine.glimpses().filter(is_given_up).map(|it| it.id).collect());
+        let given_up =
+            self.house.look(|machine| machine.glimpses().filter(Glimpse::is_given_up).map(|it| it.id).collect());
         self.ledger.carry_out(job, given_up);
     }
 
