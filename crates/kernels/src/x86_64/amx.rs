@@ -11,6 +11,8 @@
 //! refuses permission while a thread of the process has such a stack that is too small, and refuses such stacks later;
 //! those that Rust sets up are large enough. (Linux, Documentation/arch/x86/xstate.rst)
 
+#![expect(unsafe_code, reason = "the promise that a thread's tiles have one configuration at a time")]
+
 mod instructions;
 #[cfg(test)]
 mod machine;
@@ -58,7 +60,9 @@ impl Kernels for Amx {
             return self.vectors.matmul(w, x, y);
         }
         check::matmul(w, x, y);
-        self.vectors.matmul_by_tiles(|shape| self.permission.configure(shape), w, x, y);
+        // SAFETY: this is the one place that configures tiles; a product does so once, and comes to its end, where they
+        // are released, without beginning another.
+        self.vectors.matmul_by_tiles(|shape| unsafe { self.permission.configure(shape) }, w, x, y);
     }
 
     fn rms_norm(&self, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {

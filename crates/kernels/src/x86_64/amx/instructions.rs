@@ -71,7 +71,7 @@ impl Config {
     }
 }
 
-/// The thread's tiles, configured for as long as this is there. It stays on the thread.
+/// The thread's tiles, configured for as long as this is there. It stays on the thread and is the only one.
 #[derive(Debug)]
 pub(super) struct Configured {
     shape: Shape,
@@ -80,7 +80,10 @@ pub(super) struct Configured {
 
 impl Permission {
     /// Configures this thread's tiles.
-    pub(super) fn configure(self, shape: Shape) -> Configured {
+    ///
+    /// # Safety
+    /// No other [`Configured`] may be there on this thread: its products would be of tiles of this shape.
+    pub(super) unsafe fn configure(self, shape: Shape) -> Configured {
         let config = Config::of(shape);
         // SAFETY: `self` proves that the CPU has the instruction and that the system lets this process use it; it reads
         // the 64 bytes of `config`, which are a valid configuration. Without `nomem`, so that they are written before.
@@ -134,7 +137,7 @@ impl Tiles for Configured {
         assert!(word + self.shape.n_words <= w.len(), "words from {word} on");
         let a = x.as_ptr().cast::<u8>().wrapping_add(4 * word);
         let (b, c) = (w[word..].as_ptr(), out.0.as_mut_ptr());
-        // SAFETY: `self` proves that the tiles are configured: `a` for `n_rows` rows of `n_words` words, which lie a
+        // SAFETY: `self`, the only one of the thread, proves how the tiles are configured: `a` for `n_rows` rows of `n_words` words, which lie a
         // block apart in as many blocks of `x`, from word `word` on of eight; `b` for `n_words` rows of 64 bytes, which
         // `w` has from `word` on; `c` for `n_rows` rows of 64 bytes, of which `out` has `TILE_ROWS`.
         unsafe {
@@ -144,5 +147,42 @@ impl Tiles for Configured {
                 Registers::Tail => run!(Tail, a, b, c),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Block, Configured, PhantomData, Products, Registers, Shape, Tiles};
+    use std::mem::ManuallyDrop;
+
+    /// A product that is refused before the CPU sees it; nothing is released either.
+    fn multiply(shape: Shape, registers: Registers, n_rows: usize, word: usize) {
+        let mut tiles = ManuallyDrop::new(Configured { shape, _thread: PhantomData });
+        let mut out = Products([[0; 64]; 16]);
+        tiles.product(registers, &vec![Block::ZERO; n_rows], (&[[0; 64]; 8], word), &mut out);
+    }
+
+    #[test]
+    #[should_panic(expected = "15 rows for 16")]
+    fn refuses_fewer_rows_than_a_tile_has() {
+        multiply(Shape { n_words: 8, n_tail_rows: 15 }, Registers::Even, 15, 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "16 rows for 15")]
+    fn refuses_more_rows_than_the_tail_has() {
+        multiply(Shape { n_words: 8, n_tail_rows: 15 }, Registers::Tail, 16, 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "0 rows for 0")]
+    fn refuses_a_tail_that_is_not_there() {
+        multiply(Shape { n_words: 8, n_tail_rows: 0 }, Registers::Tail, 0, 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "words from 5 on")]
+    fn refuses_words_behind_the_last() {
+        multiply(Shape { n_words: 4, n_tail_rows: 0 }, Registers::Odd, 16, 5);
     }
 }
