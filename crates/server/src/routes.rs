@@ -2,7 +2,7 @@
 
 use crate::api_error::{ApiError, Refusal};
 use crate::state::Server;
-use crate::{anthropic, health, keys, llamacpp, ollama, openai, request_id, wire};
+use crate::{anthropic, health, keys, llamacpp, metrics, ollama, openai, request_id, wire};
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
@@ -23,6 +23,8 @@ pub(crate) fn router(server: &Arc<Server>) -> Router {
         .route("/detokenize", post(llamacpp::detokenize))
         .route("/apply-template", post(llamacpp::apply_template))
         .route("/props", get(llamacpp::props))
+        .route("/metrics", get(metrics::metrics))
+        .route("/health/metrics", get(metrics::metrics))
         .route("/api/chat", post(ollama::chat))
         .route("/api/generate", post(ollama::generate))
         .route("/api/tags", get(ollama::list))

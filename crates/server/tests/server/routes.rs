@@ -22,6 +22,8 @@ async fn every_route_needs_a_key_unless_it_is_liveness() {
         ("POST", "/detokenize"),
         ("POST", "/apply-template"),
         ("GET", "/props"),
+        ("GET", "/metrics"),
+        ("GET", "/health/metrics"),
         ("POST", "/api/chat"),
         ("POST", "/api/generate"),
         ("POST", "/api/show"),
