@@ -15,6 +15,7 @@ async fn what_was_answered_is_counted() {
     for extra in [json!({}), json!({"max_tokens": 2})] {
         assert_eq!(house.chat(extra).await.status, 200);
     }
+    house.wait_health(0, 0).await;
     let answer = house.get("/metrics").await;
     assert!(answer.header("content-type").unwrap().starts_with("application/openmetrics-text"));
     let text = answer.body;
