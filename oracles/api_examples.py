@@ -21,7 +21,7 @@ def example(text, environment):
     ran = subprocess.run(["sh", "-c", text], env=environment, capture_output=True, text=True, timeout=120)
     if ran.returncode != 0:
         return f"exit code {ran.returncode}: {ran.stderr}"
-    return None if ran.stdout.lstrip().startswith(("{", "data: {")) else f"{ran.stdout[:200]!r}"
+    return None if ran.stdout.lstrip().startswith(("{", "data: {", "# HELP")) else f"{ran.stdout[:200]!r}"
 
 
 def compare(report, url, key):

@@ -12,6 +12,7 @@ use crate::api_error::ApiError;
 use crate::body;
 use crate::fields::Fields;
 use crate::generation::{Taken, begin};
+use crate::incoming::Incoming;
 use crate::json;
 use crate::state::Server;
 use crate::stream::response;
@@ -39,12 +40,12 @@ async fn answer(server: Arc<Server>, request: Request) -> Result<Response, ApiEr
     Ok(Json(words.message(&answers[0])).into_response())
 }
 
-fn take(server: &Server, body: &[u8]) -> Result<Taken<(Words, bool)>, ApiError> {
-    let request = MessagesRequest::parse(body, &server.options)?;
+fn take(server: &Server, incoming: &Incoming) -> Result<Taken<(Words, bool)>, ApiError> {
+    let request = MessagesRequest::parse(&incoming.body, &server.options)?;
     server.check_model(&request.model)?;
     let prompt = request.conversation.prompt(server)?;
     let words = Words::new(server, &request, prompt.len());
-    let streams = request.generation.submit(server, &[prompt], 1)?;
+    let streams = request.generation.submit((server, &incoming.asker), &[prompt], 1)?;
     Ok(Taken { streams, deadline: request.generation.deadline, wire: (words, request.is_streamed) })
 }
 

@@ -2,6 +2,7 @@
 
 use crate::api_error::ApiError;
 use crate::body;
+use crate::incoming::{Asker, Incoming};
 use crate::state::Server;
 use axum::extract::Request;
 use ballast_runtime::{Event, FinishReason, Summary, TokenEvent, TokenStream};
@@ -23,7 +24,7 @@ pub(crate) struct Taken<W> {
 }
 
 /// Parses a body and has the runtime take what it asks for.
-pub(crate) type Take<W> = fn(&Server, &[u8]) -> Result<Taken<W>, ApiError>;
+pub(crate) type Take<W> = fn(&Server, &Incoming) -> Result<Taken<W>, ApiError>;
 
 /// Reads a request's body and has `take` parse and submit it.
 ///
@@ -34,10 +35,11 @@ pub(crate) async fn begin<W: Send + 'static>(
     request: Request,
     take: Take<W>,
 ) -> Result<(Tokens, W), ApiError> {
-    let body = body::read(request, &server.options).await?;
+    let asker = Asker::of(&request)?;
+    let incoming = Incoming { body: body::read(request, &server.options).await?, asker };
     // A long prompt takes milliseconds to render and tokenize: not on a thread that serves sockets.
     let asked = Arc::clone(&server);
-    let taken = tokio::task::spawn_blocking(move || take(&asked, &body)).await;
+    let taken = tokio::task::spawn_blocking(move || take(&asked, &incoming)).await;
     let Taken { streams, deadline, wire } = taken.map_err(|_| ApiError::Panicked)??;
     let overdue = deadline.saturating_add(server.options.deadline_grace);
     let streams = streams.into_iter().map(Some).collect();

@@ -10,6 +10,7 @@
 //!        -> POST /v1/messages, /v1/messages/count_tokens    anthropic.rs
 //!        -> POST /api/chat, /api/generate, ..               ollama.rs
 //!        -> POST /completion, /tokenize, ..                 llamacpp.rs
+//!        -> GET  /metrics                                   metrics.rs
 //! errors are put into the words of the route's wire          wire.rs
 //! ```
 //!
@@ -42,15 +43,18 @@ mod error;
 mod fields;
 mod generation;
 mod health;
+mod incoming;
 mod json;
 mod keys;
 mod llamacpp;
+mod metrics;
 mod ollama;
 mod openai;
 mod options;
 mod params;
 mod request_id;
 mod routes;
+mod security_headers;
 mod stall;
 mod state;
 mod stream;

@@ -9,6 +9,7 @@ pub(crate) use card::{list, running, show, version};
 
 use crate::api_error::{ApiError, Told};
 use crate::generation::{Take, Taken, begin};
+use crate::incoming::Incoming;
 use crate::state::Server;
 use crate::stream::response;
 use axum::Json;
@@ -21,12 +22,14 @@ use words::{Kind, Lines, Words};
 
 /// `POST /api/chat`.
 pub(crate) async fn chat(State(server): State<Arc<Server>>, request: Request) -> Response {
-    answer(server, request, |server, body| take(server, body, Kind::Chat)).await.unwrap_or_else(ApiError::into_response)
+    answer(server, request, |server, incoming| take(server, incoming, Kind::Chat))
+        .await
+        .unwrap_or_else(ApiError::into_response)
 }
 
 /// `POST /api/generate`.
 pub(crate) async fn generate(State(server): State<Arc<Server>>, request: Request) -> Response {
-    answer(server, request, |server, body| take(server, body, Kind::Generate))
+    answer(server, request, |server, incoming| take(server, incoming, Kind::Generate))
         .await
         .unwrap_or_else(ApiError::into_response)
 }
@@ -46,8 +49,8 @@ async fn answer(server: Arc<Server>, request: Request, take: Take<(Words, Asked)
     }
 }
 
-fn take(server: &Server, body: &[u8], kind: Kind) -> Result<Taken<(Words, Asked)>, ApiError> {
-    let ask = Ask::parse(body, kind, &server.options)?;
+fn take(server: &Server, incoming: &Incoming, kind: Kind) -> Result<Taken<(Words, Asked)>, ApiError> {
+    let ask = Ask::parse(&incoming.body, kind, &server.options)?;
     server.check_model(&ask.model)?;
     let words = Words::new(server, kind);
     let deadline = ask.generation.deadline;
@@ -57,6 +60,6 @@ fn take(server: &Server, body: &[u8], kind: Kind) -> Result<Taken<(Words, Asked)
     }
     let prompt = ask.prompt.tokens(server)?;
     let generation = ask.within_context(prompt.len(), server)?;
-    let streams = generation.submit(server, &[prompt], 1)?;
+    let streams = generation.submit((server, &incoming.asker), &[prompt], 1)?;
     Ok(Taken { streams, deadline, wire: (words, ask.asked) })
 }

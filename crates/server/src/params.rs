@@ -3,9 +3,10 @@
 use crate::ServerOptions;
 use crate::api_error::ApiError;
 use crate::fields::{Fields, ParamError};
+use crate::incoming::Asker;
 use crate::state::Server;
 use ballast_backend::TokenId;
-use ballast_runtime::{Deadlines, Request, TokenStream};
+use ballast_runtime::{Deadlines, Priority, Request, TokenStream};
 use ballast_tokens::SamplingParams;
 use serde_json::Value;
 use std::time::Duration;
@@ -21,6 +22,8 @@ pub(crate) struct GenerationParams {
     pub(crate) max_tokens: Option<usize>,
     pub(crate) ignore_eos: bool,
     pub(crate) deadline: Duration,
+    /// `None`: what the request's header says.
+    pub(crate) priority: Option<Priority>,
 }
 
 impl GenerationParams {
@@ -52,13 +55,15 @@ impl GenerationParams {
     /// If one is refused; those before it are cancelled.
     pub(crate) fn submit(
         &self,
-        server: &Server,
+        (server, asker): (&Server, &Asker),
         prompts: &[Vec<TokenId>],
         n_choices: usize,
     ) -> Result<Vec<TokenStream>, ApiError> {
         let choices = prompts.iter().flat_map(|prompt| (0..n_choices as u64).map(move |choice| (prompt, choice)));
         let submit = |(prompt, choice): (&Vec<TokenId>, u64)| {
             let mut request = self.request(prompt.clone(), (server.options.random)());
+            request.priority = self.priority.unwrap_or(asker.priority);
+            request.correlation = asker.correlation.clone();
             request.sampling.seed = request.sampling.seed.map(|seed| seed.wrapping_add(choice));
             Ok(server.model.runtime.submit(request)?)
         };

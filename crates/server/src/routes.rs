@@ -2,7 +2,7 @@
 
 use crate::api_error::{ApiError, Refusal};
 use crate::state::Server;
-use crate::{anthropic, health, keys, llamacpp, ollama, openai, request_id, wire};
+use crate::{anthropic, health, keys, llamacpp, metrics, ollama, openai, request_id, security_headers, wire};
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
@@ -23,6 +23,8 @@ pub(crate) fn router(server: &Arc<Server>) -> Router {
         .route("/detokenize", post(llamacpp::detokenize))
         .route("/apply-template", post(llamacpp::apply_template))
         .route("/props", get(llamacpp::props))
+        .route("/metrics", get(metrics::metrics))
+        .route("/health/metrics", get(metrics::metrics))
         .route("/api/chat", post(ollama::chat))
         .route("/api/generate", post(ollama::generate))
         .route("/api/tags", get(ollama::list))
@@ -41,6 +43,7 @@ pub(crate) fn router(server: &Arc<Server>) -> Router {
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .layer(from_fn(wire::shape_errors))
+        .layer(from_fn(security_headers::add))
         .layer(from_fn_with_state(Arc::clone(server), request_id::name_request))
         .with_state(Arc::clone(server))
 }

@@ -20,6 +20,8 @@ mod leaving;
 mod llamacpp;
 #[path = "server/logs.rs"]
 mod logs;
+#[path = "server/metrics.rs"]
+mod metrics;
 #[path = "server/ollama.rs"]
 mod ollama;
 #[path = "server/routes.rs"]

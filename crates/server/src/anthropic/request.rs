@@ -107,6 +107,7 @@ fn generation(fields: &mut Fields, options: &ServerOptions) -> Result<Generation
         max_tokens: Some(max_tokens),
         ignore_eos: false,
         deadline: deadline(fields, options)?,
+        priority: None,
     };
     params.checked()
 }

@@ -3,6 +3,7 @@
 use super::request::CompletionRequest;
 use crate::api_error::ApiError;
 use crate::generation::{Taken, Whole, begin};
+use crate::incoming::Incoming;
 use crate::openai::{error_body, finite};
 use crate::state::Server;
 use crate::stream::{EVENT_STREAM, Frames, response};
@@ -31,11 +32,11 @@ async fn answer(server: Arc<Server>, request: Request) -> Result<Response, ApiEr
     Ok(Json(words.last(text, summary)).into_response())
 }
 
-fn take(server: &Server, body: &[u8]) -> Result<Taken<(Words, bool)>, ApiError> {
-    let request = CompletionRequest::parse(body, &server.options)?;
+fn take(server: &Server, incoming: &Incoming) -> Result<Taken<(Words, bool)>, ApiError> {
+    let request = CompletionRequest::parse(&incoming.body, &server.options)?;
     let prompt = request.prompt(server.model.format.tokenizer())?;
     let words = Words::new(server, &request);
-    let streams = request.generation.submit(server, &[prompt], 1)?;
+    let streams = request.generation.submit((server, &incoming.asker), &[prompt], 1)?;
     Ok(Taken { streams, deadline: request.generation.deadline, wire: (words, request.is_streamed) })
 }
 

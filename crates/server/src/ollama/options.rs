@@ -59,6 +59,7 @@ pub(super) fn take(
         max_tokens: max_tokens(&mut options)?.or(server.max_tokens_default),
         ignore_eos: false,
         deadline,
+        priority: None,
     };
     let context_len = options.count("num_ctx")?;
     for &(field, asks_for_nothing, supported) in ROWS {

@@ -11,6 +11,7 @@ pub use messages::{MESSAGES_MAX, PARTS_MAX};
 
 use crate::api_error::ApiError;
 use crate::generation::{Taken, Tokens, begin};
+use crate::incoming::Incoming;
 use crate::openai::params::Mode;
 use crate::state::Server;
 use crate::stream::response;
@@ -36,15 +37,15 @@ async fn answer(server: Arc<Server>, request: Request) -> Result<Response, ApiEr
     }
 }
 
-fn take(server: &Server, body: &[u8]) -> Result<Taken<(Wire, Mode)>, ApiError> {
+fn take(server: &Server, incoming: &Incoming) -> Result<Taken<(Wire, Mode)>, ApiError> {
     let (model, options) = (&server.model, &server.options);
-    let request = ChatRequest::parse(body, options)?;
+    let request = ChatRequest::parse(&incoming.body, options)?;
     server.check_model(&request.model)?;
     let now = (options.unix_time)();
     let render = RenderOptions { add_generation_prompt: true, now: Some(now), ..RenderOptions::default() };
     let prompt = model.format.chat(&request.messages, &render)?;
     let wire = Wire::new(server, &request, now);
-    let streams = request.generation.submit(server, &[prompt], request.n_choices)?;
+    let streams = request.generation.submit((server, &incoming.asker), &[prompt], request.n_choices)?;
     Ok(Taken { streams, deadline: request.generation.deadline, wire: (wire, request.mode) })
 }
 

@@ -5,6 +5,7 @@ mod wire;
 
 use crate::api_error::ApiError;
 use crate::generation::{Taken, Tokens, begin};
+use crate::incoming::Incoming;
 use crate::openai::params::Mode;
 use crate::state::Server;
 use crate::stream::response;
@@ -30,12 +31,12 @@ async fn answer(server: Arc<Server>, request: Request) -> Result<Response, ApiEr
     }
 }
 
-fn take(server: &Server, body: &[u8]) -> Result<Taken<(Wire, Mode)>, ApiError> {
-    let request = CompletionRequest::parse(body, &server.options)?;
+fn take(server: &Server, incoming: &Incoming) -> Result<Taken<(Wire, Mode)>, ApiError> {
+    let request = CompletionRequest::parse(&incoming.body, &server.options)?;
     server.check_model(&request.model)?;
     let prompts = request.prompts(server.model.runtime.tokenizer())?;
     let wire = Wire::new(server, &request, &prompts);
-    let streams = request.generation.submit(server, &prompts, request.n_choices)?;
+    let streams = request.generation.submit((server, &incoming.asker), &prompts, request.n_choices)?;
     Ok(Taken { streams, deadline: request.generation.deadline, wire: (wire, request.mode) })
 }
 

@@ -1,8 +1,10 @@
 //! Parameters that chat and text completions share.
 
 use crate::fields::{Fields, ParamError};
+use crate::incoming;
 use crate::params::CHOICES_MAX;
 use ballast_backend::TokenId;
+use ballast_runtime::Priority;
 use ballast_tokens::SamplingParams;
 use serde_json::Value;
 
@@ -35,6 +37,11 @@ pub(super) fn mode(fields: &mut Fields) -> Result<Mode, ParamError> {
     let include_usage = options.bool("include_usage")?.unwrap_or(false);
     options.finish()?;
     Ok(Mode::Streamed { include_usage })
+}
+
+/// `priority`, which comes before the header's.
+pub(super) fn priority(fields: &mut Fields) -> Result<Option<Priority>, ParamError> {
+    fields.take("priority").map(|value| incoming::priority("priority", &value)).transpose()
 }
 
 /// `n`: how many answers.

@@ -69,7 +69,7 @@ impl House {
                 supervision: SupervisionOptions { attempts: Attempts(0), ..SupervisionOptions::default() },
                 ..RuntimeOptions::default()
             },
-            telemetry: Telemetry { metrics: None, logger: Some(Arc::new(TracingLogger)) },
+            telemetry: Telemetry { metrics: Some(Arc::default()), logger: Some(Arc::new(TracingLogger)) },
             ..RuntimeParts::new(tokenizer, Arc::new(clock.clone()))
         };
         let runtime = Runtime::start(Box::new(engine), parts);

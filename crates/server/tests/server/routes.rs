@@ -22,6 +22,8 @@ async fn every_route_needs_a_key_unless_it_is_liveness() {
         ("POST", "/detokenize"),
         ("POST", "/apply-template"),
         ("GET", "/props"),
+        ("GET", "/metrics"),
+        ("GET", "/health/metrics"),
         ("POST", "/api/chat"),
         ("POST", "/api/generate"),
         ("POST", "/api/show"),
@@ -98,6 +100,62 @@ async fn unknown_routes_and_methods_have_errors_in_the_same_shape() {
     assert_eq!((answer.status, answer.error("code").as_str()), (404, "route_not_found"));
     let answer = house.get("/v1/chat/completions").await;
     assert_eq!((answer.status, answer.error("code").as_str()), (405, "method_not_allowed"));
+}
+
+#[tokio::test]
+async fn every_answer_tells_browsers_to_keep_their_hands_off() {
+    let house = House::open(Plan::default()).await;
+    let streamed = house.chat(json!({"stream": true})).await;
+    assert_eq!(streamed.header("cache-control"), Some("no-cache"), "what a stream says of itself stays");
+    let whole = house.chat(json!({})).await;
+    assert_eq!(whole.header("cache-control"), Some("no-store"));
+    for answer in [streamed, whole, house.get("/nothing").await, house.get("/metrics").await] {
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+        assert_eq!(answer.header("x-frame-options"), Some("DENY"));
+        assert_eq!(answer.header("referrer-policy"), Some("no-referrer"));
+        assert!(answer.header("content-security-policy").unwrap().contains("default-src 'none'"));
+        assert_eq!(answer.header("access-control-allow-origin"), None);
+    }
+}
+
+/// One request at a time; the last to come goes first if it says that it is urgent.
+#[tokio::test]
+async fn priorities_decide_who_is_next() {
+    let plan = Plan {
+        answer: "fine",
+        script: |mut script| {
+            script.held = true;
+            script.shape.max_batch_sequences = 1;
+            script
+        },
+        ..Plan::default()
+    };
+    let house = House::open(plan).await;
+    let key = bearer(KEY);
+    let said = |letter: &str| json!([{"role": "user", "content": letter}]);
+    let ask = |path: &str, body: String, priority: &str| {
+        let headers = [("authorization", key.as_str()), JSON, ("x-ballast-priority", priority)];
+        let (address, text) = (house.address, request("POST", path, &headers, &body));
+        tokio::spawn(async move { exchange(address, &text).await.status })
+    };
+    let chat = "/v1/chat/completions";
+    let first = ask(chat, chat_body(json!({"messages": said("F")})), "normal");
+    house.wait_health(1, 0).await;
+    let low = ask(chat, chat_body(json!({"messages": said("L")})), "low");
+    house.wait_health(1, 1).await;
+    let by_body = ask(chat, chat_body(json!({"messages": said("B"), "priority": 5})), "low");
+    house.wait_health(1, 2).await;
+    let message = json!({"model": MODEL, "max_tokens": 9, "messages": said("H")});
+    let highest = ask("/v1/messages", message.to_string(), "10");
+    house.wait_health(1, 3).await;
+    house.control.release();
+    for asked in [first, low, by_body, highest] {
+        assert_eq!(asked.await.unwrap(), 200);
+    }
+    let run: Vec<u32> = house.control.steps().iter().flatten().flat_map(|share| &share.tokens).map(|t| t.0).collect();
+    let letters: Vec<char> = run.into_iter().filter_map(char::from_u32).filter(|c| "FLBH".contains(*c)).collect();
+    assert_eq!(letters, ['F', 'H', 'B', 'L'], "the order in which the engine saw them");
+    assert_eq!(ask(chat, chat_body(json!({})), "urgent").await.unwrap(), 400);
 }
 
 #[tokio::test]

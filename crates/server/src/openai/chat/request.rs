@@ -45,6 +45,7 @@ fn generation(fields: &mut Fields, options: &ServerOptions) -> Result<Generation
         max_tokens: params::max_tokens(fields)?.or(options.max_tokens_default),
         ignore_eos: fields.bool("ignore_eos")?.unwrap_or(false),
         deadline: deadline(fields, options)?,
+        priority: params::priority(fields)?,
     };
     params.checked()
 }

@@ -98,6 +98,7 @@ fn generation(fields: &mut Fields, options: &ServerOptions) -> Result<Generation
         max_tokens: Some(params::max_tokens(fields)?.unwrap_or(COMPLETION_TOKENS_DEFAULT)),
         ignore_eos: fields.bool("ignore_eos")?.unwrap_or(false),
         deadline: deadline(fields, options)?,
+        priority: params::priority(fields)?,
     };
     params.checked()
 }
