@@ -151,7 +151,7 @@ fn a_logger_is_given_only_what_it_wants() {
     let both = Fanout(vec![Arc::new(ErrorsOnly), Arc::clone(&attached.ring) as _]);
     attached.telemetry.logger = Some(Arc::new(both));
     emit_each(&attached);
-    assert_eq!(attached.ring.records().len(), 31);
+    assert_eq!(attached.ring.records().len(), 32);
 }
 
 #[test]
