@@ -5,7 +5,7 @@ use crate::request_id::RequestId;
 use axum::body::Bytes;
 use axum::extract::Request;
 use axum::http::HeaderName;
-use ballast_runtime::{CorrelationId, Priority};
+use ballast_runtime::{CorrelationId, Priority, TenantId};
 use serde_json::Value;
 
 const PRIORITY: HeaderName = HeaderName::from_static("x-ballast-priority");
@@ -16,6 +16,8 @@ const EXPECTED: &str = "low, normal, high, or a whole number from -10 to 10";
 pub(crate) struct Asker {
     pub(crate) priority: Priority,
     pub(crate) correlation: Option<CorrelationId>,
+    /// Whose key it was; that of everybody where no key is asked for.
+    pub(crate) tenant: TenantId,
 }
 
 /// A request whose body has come.
@@ -38,7 +40,8 @@ impl Asker {
             }
         };
         let correlation = request.extensions().get::<RequestId>().and_then(RequestId::correlation);
-        Ok(Self { priority, correlation })
+        let tenant = request.extensions().get::<TenantId>().cloned().unwrap_or_default();
+        Ok(Self { priority, correlation, tenant })
     }
 }
 

@@ -64,6 +64,7 @@ impl GenerationParams {
             let mut request = self.request(prompt.clone(), (server.options.random)());
             request.priority = self.priority.unwrap_or(asker.priority);
             request.correlation = asker.correlation.clone();
+            request.tenant = asker.tenant.clone();
             request.sampling.seed = request.sampling.seed.map(|seed| seed.wrapping_add(choice));
             Ok(server.model.runtime.submit(request)?)
         };

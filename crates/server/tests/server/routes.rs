@@ -60,6 +60,25 @@ async fn a_key_may_come_as_anthropics_clients_send_it() {
 }
 
 #[tokio::test]
+async fn prefixes_are_found_again_by_the_same_key_only() {
+    let keys = |o: &mut ballast_server::ServerOptions| {
+        let keys = vec![KEY.to_owned(), "another-key-of-some-length".to_owned()];
+        o.keys = Some(ballast_server::ApiKeys::new(keys).unwrap());
+    };
+    let house = House::open(Plan { options: keys, ..Plan::default() }).await;
+    let body = chat_body(json!({"messages": [{"role": "user", "content": "x".repeat(200)}]}));
+    let cached = async |key: &str| {
+        let key = bearer(key);
+        let headers = [("authorization", key.as_str()), JSON];
+        let answer = exchange(house.address, &request("POST", "/v1/chat/completions", &headers, &body)).await;
+        answer.json()["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64().unwrap()
+    };
+    assert_eq!(cached(KEY).await, 0);
+    assert!(cached(KEY).await > 0);
+    assert_eq!(cached("another-key-of-some-length").await, 0);
+}
+
+#[tokio::test]
 async fn errors_have_the_shape_of_the_routes_wire() {
     let house = House::open(Plan::default()).await;
     let nothing = json!({});
