@@ -46,6 +46,9 @@ pub(crate) enum ApiError {
     Prompt(#[from] PromptError),
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
+    /// The caller asks more often than it may.
+    #[error("too many requests: wait before the next")]
+    RateLimited { retry_after: Duration },
     /// The request ended without an answer.
     #[error("{}", ended_text(*.finish_reason, *.reason))]
     Ended { finish_reason: FinishReason, reason: Option<ReasonCode> },
@@ -69,6 +72,7 @@ fn ended_text(finish_reason: FinishReason, reason: Option<ReasonCode>) -> &'stat
 pub(crate) struct Told {
     pub(crate) status: StatusCode,
     pub(crate) kind: ErrorKind,
+    pub(crate) reason: Option<ReasonCode>,
     /// May quote what the caller sent, so it is never logged.
     pub(crate) message: String,
     /// The parameter that is to blame.
@@ -78,8 +82,8 @@ pub(crate) struct Told {
 
 impl From<&ApiError> for Told {
     fn from(error: &ApiError) -> Self {
-        let (status, kind, code) = (error.status(), error.kind(), error.code());
-        Self { status, kind, message: error.message(), param: error.param(), code }
+        let (status, kind, reason, code) = (error.status(), error.kind(), error.reason(), error.code());
+        Self { status, kind, reason, message: error.message(), param: error.param(), code }
     }
 }
 
@@ -100,6 +104,7 @@ impl ApiError {
             Self::Refusal(_) | Self::Json(_) | Self::Param(_) | Self::ModelUnknown { .. } => ErrorKind::Invalid,
             Self::Prompt(error) => error.kind(),
             Self::Runtime(error) => error.kind(),
+            Self::RateLimited { .. } => ErrorKind::Overloaded,
             Self::Ended { reason: Some(ReasonCode::Draining), .. } => ErrorKind::Unavailable,
             Self::Ended { finish_reason: FinishReason::Cancelled, .. } => ErrorKind::Cancelled,
             Self::Ended { .. } | Self::Panicked => ErrorKind::Internal,
@@ -120,6 +125,7 @@ impl ApiError {
             | Self::Param(_)
             | Self::Prompt(_)
             | Self::Runtime(_)
+            | Self::RateLimited { .. }
             | Self::Ended { .. }
             | Self::Panicked => status_of(self.kind()),
         }
@@ -129,6 +135,7 @@ impl ApiError {
         match self {
             Self::Runtime(error) => error.reason(),
             Self::Ended { reason, .. } => *reason,
+            Self::RateLimited { .. } => Some(ReasonCode::RateLimited),
             Self::Refusal(_)
             | Self::Json(_)
             | Self::Param(_)
@@ -140,7 +147,17 @@ impl ApiError {
 
     /// When the same request may succeed.
     pub(crate) fn retry_after(&self) -> Duration {
-        let known = if let Self::Runtime(error) = self { error.retry_after() } else { None };
+        let known = match self {
+            Self::Runtime(error) => error.retry_after(),
+            Self::RateLimited { retry_after } => Some(*retry_after),
+            Self::Refusal(_)
+            | Self::Json(_)
+            | Self::Param(_)
+            | Self::ModelUnknown { .. }
+            | Self::Prompt(_)
+            | Self::Ended { .. }
+            | Self::Panicked => None,
+        };
         known.unwrap_or(RETRY_AFTER)
     }
 
@@ -163,6 +180,7 @@ impl ApiError {
             Self::Prompt(PromptError::TemplateMissing) => "chat_template_missing",
             Self::Prompt(PromptError::Template(_)) => "chat_template_failed",
             Self::Runtime(_) => "invalid_value",
+            Self::RateLimited { .. } => "rate_limited",
             Self::Ended { .. } | Self::Panicked => "server_error",
         };
         code.to_owned()
@@ -175,7 +193,7 @@ impl ApiError {
             Self::ModelUnknown { .. } => Some("model".to_owned()),
             Self::Prompt(_) => Some("messages".to_owned()),
             Self::Runtime(error) => runtime_param(error).map(str::to_owned),
-            Self::Refusal(_) | Self::Json(_) | Self::Ended { .. } | Self::Panicked => None,
+            Self::Refusal(_) | Self::Json(_) | Self::RateLimited { .. } | Self::Ended { .. } | Self::Panicked => None,
         }
     }
 

@@ -10,12 +10,13 @@ use crate::routes;
 use crate::stall::StallGuard;
 use crate::state::Server;
 use crate::{ServedModel, ServerError, ServerOptions};
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use std::io;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,6 +59,10 @@ pub async fn serve(
     accepted
 }
 
+/// Where a request comes from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PeerAddress(pub(crate) IpAddr);
+
 struct Connections {
     server: Arc<Server>,
     router: Router,
@@ -83,9 +88,9 @@ impl Connections {
         loop {
             let place = Arc::clone(&self.places).acquire_owned().await.expect("the semaphore is never closed");
             match listener.accept().await {
-                Ok((socket, _)) => {
+                Ok((socket, address)) => {
                     n_failures = 0;
-                    self.spawn(socket, place);
+                    self.spawn(socket, PeerAddress(address.ip()), place);
                 }
                 Err(source) => {
                     n_failures += 1;
@@ -99,7 +104,7 @@ impl Connections {
         }
     }
 
-    fn spawn(&mut self, socket: TcpStream, place: OwnedSemaphorePermit) {
+    fn spawn(&mut self, socket: TcpStream, address: PeerAddress, place: OwnedSemaphorePermit) {
         while self.tasks.try_join_next().is_some() {}
         if let Err(error) = no_delay(&socket) {
             tracing::debug!(%error, "a connection was gone before it was served");
@@ -112,7 +117,7 @@ impl Connections {
             .max_buf_size(HEADER_BYTES_MAX)
             .serve_connection(
                 TokioIo::new(StallGuard::new(socket, options.stall_timeout)),
-                TowerToHyperService::new(self.router.clone()),
+                TowerToHyperService::new(self.router.clone().layer(Extension(address))),
             );
         let connection = self.graceful.watch(connection);
         self.tasks.spawn(async move {

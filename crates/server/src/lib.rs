@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! socket -> connection cap, header timeout, stall guard     connection.rs, stall.rs
-//!        -> request id -> key                               request_id.rs, keys.rs
+//!        -> request id -> key -> rate                       request_id.rs, keys.rs, limits.rs
 //!        -> GET  /health, /livez, /readyz, .. (need no key) health.rs
 //!        -> GET  /v1/models, /v1/models/{id}                openai/models.rs
 //!        -> POST /v1/chat/completions                       openai/chat.rs
@@ -46,6 +46,7 @@ mod health;
 mod incoming;
 mod json;
 mod keys;
+mod limits;
 mod llamacpp;
 mod metrics;
 mod ollama;
@@ -64,6 +65,7 @@ pub use connection::{ACCEPT_FAILURES_MAX, HEADER_BYTES_MAX, serve};
 pub use error::{ApiKeyError, ServerError};
 pub use json::JSON_DEPTH_MAX;
 pub use keys::{ApiKeys, KEY_BYTES_MAX, KEY_BYTES_MIN, KEYS_MAX};
+pub use limits::{CALLERS_MAX, RateLimit};
 pub use openai::{
     COMPLETION_TOKENS_DEFAULT, LABEL_BYTES_MAX, MESSAGES_MAX, METADATA_ENTRIES_MAX, METADATA_KEY_BYTES_MAX,
     METADATA_VALUE_BYTES_MAX, PARTS_MAX, PROMPTS_MAX,

@@ -1,6 +1,6 @@
 //! Everything that can be set, and every bound.
 
-use crate::{ApiKeys, ServerError};
+use crate::{ApiKeys, RateLimit, ServerError};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +16,8 @@ pub struct ServerOptions {
     /// Keys that open every route but liveness; `None`: every route is open. Only the caller can know whether that is
     /// safe.
     pub keys: Option<ApiKeys>,
+    /// How often a key, or an address where no key is asked for, may ask; `None`: as often as it likes.
+    pub rate_limit: Option<RateLimit>,
     /// Longest request body.
     pub body_bytes_max: usize,
     /// Most connections at a time; further ones wait in the system's backlog.
@@ -52,6 +54,7 @@ impl ServerOptions {
     pub fn new(random: RandomSource, unix_time: UnixTime) -> Self {
         Self {
             keys: None,
+            rate_limit: None,
             body_bytes_max: 1 << 20,
             connections_max: 256,
             header_timeout: Duration::from_secs(15),
@@ -80,6 +83,7 @@ impl ServerOptions {
             return Err(ServerError::Option { option, expected: "at least 1" });
         }
         let times = [
+            ("rate_limit", self.rate_limit.map_or(Duration::MAX, |limit| limit.interval)),
             ("header_timeout", self.header_timeout),
             ("body_timeout", self.body_timeout),
             ("stall_timeout", self.stall_timeout),

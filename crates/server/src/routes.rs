@@ -2,7 +2,7 @@
 
 use crate::api_error::{ApiError, Refusal};
 use crate::state::Server;
-use crate::{anthropic, health, keys, llamacpp, metrics, ollama, openai, request_id, security_headers, wire};
+use crate::{anthropic, health, keys, limits, llamacpp, metrics, ollama, openai, request_id, security_headers, wire};
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
@@ -33,6 +33,7 @@ pub(crate) fn router(server: &Arc<Server>) -> Router {
         .route("/api/version", get(ollama::version))
         .fallback(async || ApiError::from(Refusal::Route))
         .method_not_allowed_fallback(async || ApiError::from(Refusal::Method))
+        .layer(from_fn_with_state(Arc::clone(server), limits::take_one))
         .layer(from_fn_with_state(Arc::clone(server), keys::require_key));
     // Whether the server lives and is ready alone needs no key: it is added after the layer that asks for one.
     keyed

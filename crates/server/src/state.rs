@@ -1,6 +1,7 @@
 //! What every route shares.
 
 use crate::api_error::ApiError;
+use crate::limits::Limits;
 use crate::{ServerError, ServerOptions};
 use ballast_runtime::Runtime;
 use ballast_tokens::PromptFormat;
@@ -44,6 +45,8 @@ pub struct ModelFacts {
 pub(crate) struct Server {
     pub(crate) model: ServedModel,
     pub(crate) options: ServerOptions,
+    /// `None`: everybody may ask as often as they like.
+    pub(crate) limits: Option<Limits>,
     is_cut: watch::Sender<bool>,
 }
 
@@ -55,7 +58,8 @@ impl Server {
         if model.id.is_empty() {
             return Err(ServerError::Option { option: "id", expected: "a name of the model" });
         }
-        Ok(Self { model, options, is_cut: watch::Sender::new(false) })
+        let limits = options.rate_limit.and_then(Limits::new);
+        Ok(Self { model, options, limits, is_cut: watch::Sender::new(false) })
     }
 
     /// # Errors

@@ -1,6 +1,7 @@
 //! `ballast serve`: a model behind HTTP.
 
 pub(crate) mod key;
+mod rate;
 
 use crate::failure::{Exit, Failure};
 use crate::options::{LoadArgs, ModelArg};
@@ -9,6 +10,7 @@ use ballast::Engine;
 use ballast_server::{ApiKeys, ModelFacts, ServedModel, ServerOptions, serve};
 use clap::Args as ClapArgs;
 use key::KeyArgs;
+use rate::RateArgs;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +35,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     keys: KeyArgs,
     #[command(flatten)]
+    rate: RateArgs,
+    #[command(flatten)]
     load: LoadArgs,
 }
 
@@ -46,7 +50,9 @@ impl Args {
             let listener = listen(SocketAddr::new(self.host, self.port)).await?;
             output::note(&format!("serving {id} at http://{}/v1", listener.local_addr()?));
             keys.tell();
+            let keyed = keys.api_keys.is_some();
             let mut options = server_options(keys.api_keys);
+            options.rate_limit = self.rate.limit(keyed);
             options.request_deadline = Duration::from_secs(self.request_timeout);
             serve(listener, served(&engine, id), options, asked_to_stop()).await.map_err(server_failure)
         })

@@ -2,12 +2,13 @@
 
 use crate::api_error::Told;
 use axum::http::StatusCode;
-use ballast_backend::ErrorKind;
+use ballast_backend::{ErrorKind, ReasonCode};
 use serde_json::{Value, json};
 
 /// The status on this wire.
 pub(crate) fn error_status(told: &Told) -> StatusCode {
     match told.kind {
+        ErrorKind::Overloaded if told.reason == Some(ReasonCode::RateLimited) => told.status,
         ErrorKind::Overloaded => StatusCode::from_u16(529).expect("it is a number of three digits"),
         ErrorKind::Invalid
         | ErrorKind::Denied
@@ -29,6 +30,7 @@ fn error_type(told: &Told) -> &'static str {
         (ErrorKind::Invalid, _) => "invalid_request_error",
         (ErrorKind::Denied, StatusCode::UNAUTHORIZED) => "authentication_error",
         (ErrorKind::Denied, _) => "permission_error",
+        (ErrorKind::Overloaded, _) if told.reason == Some(ReasonCode::RateLimited) => "rate_limit_error",
         (ErrorKind::Overloaded, _) => "overloaded_error",
         (ErrorKind::Cancelled, _) => "timeout_error",
         (ErrorKind::Unavailable | ErrorKind::Internal, _) => "api_error",

@@ -79,6 +79,46 @@ async fn prefixes_are_found_again_by_the_same_key_only() {
 }
 
 #[tokio::test]
+async fn who_asks_too_often_is_told_to_wait_in_the_words_of_its_wire() {
+    let hourly = |o: &mut ballast_server::ServerOptions| {
+        let keys = vec![KEY.to_owned(), "another-key-of-some-length".to_owned()];
+        o.keys = Some(ballast_server::ApiKeys::new(keys).unwrap());
+        let interval = std::time::Duration::from_secs(3600);
+        o.rate_limit = Some(ballast_server::RateLimit { interval, burst: std::num::NonZeroU32::new(2).unwrap() });
+    };
+    let house = House::open(Plan { options: hourly, ..Plan::default() }).await;
+    let first = house.get("/v1/models").await;
+    let told = |name: &str| first.header(name).map(str::to_owned);
+    assert_eq!(told("x-ratelimit-limit-requests").as_deref(), Some("2"));
+    assert_eq!(told("x-ratelimit-remaining-requests").as_deref(), Some("1"));
+    assert_eq!(house.chat(json!({})).await.status, 200);
+    let refused = house.chat(json!({})).await;
+    assert_eq!((refused.status, refused.error("code").as_str()), (429, "rate_limited"));
+    assert_eq!(refused.header("x-ballast-reason"), Some("RATE_LIMITED"));
+    assert!((1800..=3600).contains(&refused.header("retry-after").unwrap().parse::<u32>().unwrap()));
+    let anthropic = house.post("/v1/messages", &json!({})).await;
+    assert_eq!((anthropic.status, anthropic.error("type").as_str()), (429, "rate_limit_error"));
+    let other = bearer("another-key-of-some-length");
+    let other = exchange(house.address, &request("GET", "/v1/models", &[("authorization", &other)], "")).await;
+    assert_eq!(other.status, 200, "each key has its own");
+    let stranger = exchange(house.address, &request("GET", "/v1/models", &[], "")).await;
+    assert_eq!(stranger.status, 401, "who has no key uses up nobody's");
+    assert_eq!(house.health().await["status"], "ok");
+}
+
+#[tokio::test]
+async fn without_keys_addresses_are_told_apart() {
+    let hourly = |o: &mut ballast_server::ServerOptions| {
+        o.keys = None;
+        let interval = std::time::Duration::from_secs(3600);
+        o.rate_limit = Some(ballast_server::RateLimit { interval, burst: std::num::NonZeroU32::MIN });
+    };
+    let house = House::open(Plan { options: hourly, ..Plan::default() }).await;
+    let ask = async || exchange(house.address, &request("GET", "/v1/models", &[], "")).await.status;
+    assert_eq!((ask().await, ask().await), (200, 429));
+}
+
+#[tokio::test]
 async fn errors_have_the_shape_of_the_routes_wire() {
     let house = House::open(Plan::default()).await;
     let nothing = json!({});
