@@ -193,8 +193,8 @@ pub(super) const TABLE: &[Mutant] = &[
     Mutant {
         name: "lifecycle: what comes after it was given up is dropped",
         file: "lifecycle.rs",
-        old: "            Phase::Abandoned => self.end(id),\n",
-        new: "            Phase::Abandoned => {}\n",
+        old: "            Phase::Abandoned { .. } | Phase::Stuck => self.end(id),\n",
+        new: "            Phase::Abandoned { .. } | Phase::Stuck => {}\n",
     },
     Mutant {
         name: "lifecycle: a load that was given up and fails makes room",
@@ -245,9 +245,27 @@ pub(super) const TABLE: &[Mutant] = &[
         new: "instance.expires_at().into_iter().chain(failure.map(|failure| failure.until)).filter(|_| instance.part == LoadPart::Full).min()",
     },
     Mutant {
+        name: "lifecycle: a load that does not obey is stuck",
+        file: "lifecycle.rs",
+        old: "                Phase::Abandoned { .. } => self.be_stuck(id),\n",
+        new: "                Phase::Abandoned { .. } => {}\n",
+    },
+    Mutant {
+        name: "house: who waits for a version that hangs is sent to the old one",
+        file: "lifecycle/errands.rs",
+        old: "                        seat.outcome.get_or_init(|| Outcome::Redirected);\n",
+        new: "                        drop(seat);\n",
+    },
+    Mutant {
+        name: "house: stuck loads are told",
+        file: "lifecycle/errands.rs",
+        old: "                    errands.push(Errand::Tell(events::LoadStuck { bytes }));\n",
+        new: "",
+    },
+    Mutant {
         name: "house: refusals reach who waits",
         file: "lifecycle/errands.rs",
-        old: "                        seat.outcome.get_or_init(|| Err(error));\n",
+        old: "                        seat.outcome.get_or_init(|| Outcome::Refused(error));\n",
         new: "                        drop((seat, error));\n",
     },
     Mutant {
