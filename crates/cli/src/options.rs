@@ -5,10 +5,11 @@ use crate::{environment, output, progress};
 use ballast::gguf::Gguf;
 use ballast::tokens::{SamplingParams, TokenizerOptions};
 use ballast::{
-    BudgetMode, COMPILE_CACHE_BYTES_MAX, CompileCache, CompileCacheOptions, Deadlines, Engine, Generate, Isolation,
-    LoadOptions, MemoryBudget, ReasonCode, TokenId, wiring,
+    BudgetMode, COMPILE_CACHE_BYTES_MAX, CacheType, CompileCache, CompileCacheOptions, Deadlines, Engine, Generate,
+    Isolation, LoadOptions, MemoryBudget, ReasonCode, TokenId, wiring,
 };
 use ballast_store::{Located, ModelName};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -53,6 +54,9 @@ pub(crate) struct LoadArgs {
     /// Positions in the KV cache, all sequences together [default: one context].
     #[arg(long, value_name = "TOKENS", help_heading = "Loading")]
     kv_size: Option<usize>,
+    /// Type of the KV cache's entries; smaller ones make room for more tokens, and change answers a little.
+    #[arg(long, value_name = "TYPE", default_value = CacheType::F16.name(), value_parser = cache_type(), help_heading = "Loading")]
+    cache_type: CacheType,
     /// Compute threads [default: the CPUs this process may use].
     #[arg(short = 't', long, value_name = "N", value_parser = positive, help_heading = "Loading")]
     threads: Option<usize>,
@@ -163,6 +167,7 @@ impl LoadArgs {
         Ok(LoadOptions {
             context_len: (self.ctx_size > 0).then_some(self.ctx_size),
             kv_len: self.kv_size,
+            cache_type: self.cache_type,
             n_parallel: self.parallel,
             max_batch_tokens: self.batch_size,
             n_threads: self.threads,
@@ -276,6 +281,12 @@ impl SamplingArgs {
             ..Generate::default()
         }
     }
+}
+
+/// Reads one of the names of types, and shows them all.
+pub(crate) fn cache_type() -> impl TypedValueParser<Value = CacheType> {
+    PossibleValuesParser::new(CacheType::ALL.map(CacheType::name))
+        .map(|name| CacheType::by_name(&name).expect("one of the names"))
 }
 
 fn positive(text: &str) -> Result<usize, String> {

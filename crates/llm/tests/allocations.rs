@@ -4,7 +4,7 @@
 
 use ballast_backend::{BlockId, Generator, LogitRows, Logits, Pulse, SequenceStep, TokenId};
 use ballast_gguf::{Gguf, TensorType};
-use ballast_llm::{EngineOptions, LlamaEngine};
+use ballast_llm::{CacheType, EngineOptions, LlamaEngine};
 use ballast_testkit::TinyLlama;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::num::NonZeroUsize;
@@ -71,11 +71,14 @@ fn a_decoded_token_allocates_nothing() {
         let gguf = Arc::new(Gguf::open(&path).unwrap());
         std::fs::remove_file(path).unwrap();
         let n_threads = NonZeroUsize::new(2).unwrap();
-        let options = EngineOptions { n_threads, kv_len: Some(8 * N_POSITIONS), ..EngineOptions::default() };
-        let mut engine = LlamaEngine::open(gguf, &options).unwrap();
-        let mut logits = Logits::default();
-        for n in [1, 8] {
-            (0..24).for_each(|position| decode(&mut engine, n, position, &mut logits));
+        for cache_type in CacheType::ALL {
+            let kv_len = Some(8 * N_POSITIONS);
+            let options = EngineOptions { n_threads, kv_len, cache_type, ..EngineOptions::default() };
+            let mut engine = LlamaEngine::open(Arc::clone(&gguf), &options).unwrap();
+            let mut logits = Logits::default();
+            for n in [1, 8] {
+                (0..24).for_each(|position| decode(&mut engine, n, position, &mut logits));
+            }
         }
     }
 }
