@@ -44,6 +44,7 @@ struct Payload {
 enum PayloadCacheType {
     F16,
     BF16,
+    Q8_0,
 }
 
 /// Where the worker keeps packed weights.

@@ -33,10 +33,10 @@ fn product(set: &'static dyn Kernels, weight_type: WeightType, n: usize) -> Case
 }
 
 fn attention(set: &'static dyn Kernels, cache_type: CacheType, n_rows: usize) -> Case {
+    // Small numbers in every type.
+    let keys = vec![0x30; 8 * cache_type.key_block_bytes(32, 64)];
+    let values = vec![0x30; 8 * cache_type.value_block_bytes(32, 64)];
     let run = move || {
-        // Small numbers in every type.
-        let keys = vec![0x30; 8 * cache_type.key_block_bytes(32, 64)];
-        let values = vec![0x30; 8 * cache_type.value_block_bytes(32, 64)];
         let blocks = [0, 1, 2, 3, 4, 5, 6, 7];
         let kv = KvView {
             cache_type,

@@ -36,6 +36,7 @@ pub(crate) fn attend<S: Isa>(
     match kv.cache_type {
         CacheType::F16 => attend_to::<S, f16>(isa, queries, kv, span, scores, out),
         CacheType::BF16 => attend_to::<S, bf16>(isa, queries, kv, span, scores, out),
+        CacheType::Q8_0 => attend_to::<S, i8>(isa, queries, kv, span, scores, out),
     }
 }
 

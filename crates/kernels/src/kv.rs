@@ -14,7 +14,9 @@ use crate::blocks::{bf16_at, f16_at};
 /// Position `t` of the sequence lives in block `blocks[t / block_len]` at place `t % block_len`. Keys are stored
 /// `[n_blocks, n_kv_heads]` blocks of entries `[head_dim, block_len]`, so that a vector has positions in its lanes;
 /// values are `[n_blocks, n_kv_heads]` blocks of entries `[block_len, value_len]`, with `head_dim` entries of a position
-/// and zeros up to `value_len`. Entries are little-endian, in one of the types of [`CacheType`].
+/// and zeros up to `value_len`. Entries are little-endian, in one of the types of [`CacheType`]. Where 32 entries of a
+/// head share a scale, in bfloat16, scales stand behind the entries of each block: `[n_scales, block_len]` of keys,
+/// `[block_len, n_scales]` of values, the last of a head for what is left of it.
 #[derive(Clone, Copy, Debug)]
 pub struct KvView<'a> {
     /// Type of the entries.
@@ -59,7 +61,9 @@ impl<'a> KvView<'a> {
     #[must_use]
     pub fn key(&self, t: usize, d: usize) -> f32 {
         assert!(d < self.head_dim, "entry {d} of {}", self.head_dim);
-        self.entry(self.key_block(t / self.block_len), d * self.block_len + t % self.block_len)
+        let (place, n_entries) = (t % self.block_len, self.head_dim * self.block_len);
+        let scale_at = n_entries + 2 * (d / SCALE_LEN * self.block_len + place);
+        self.entry(self.key_block(t / self.block_len), d * self.block_len + place, scale_at)
     }
 
     /// Entry `d` of the value row at position `t`, as f32.
@@ -70,13 +74,17 @@ impl<'a> KvView<'a> {
     pub fn value(&self, t: usize, d: usize) -> f32 {
         let value_len = value_len(self.head_dim);
         assert!(d < value_len, "entry {d} of {value_len}");
-        self.entry(self.value_block(t / self.block_len), t % self.block_len * value_len + d)
+        let (place, n_scales) = (t % self.block_len, self.head_dim.div_ceil(SCALE_LEN));
+        let scale_at = value_len * self.block_len + 2 * (place * n_scales + d / SCALE_LEN);
+        self.entry(self.value_block(t / self.block_len), place * value_len + d, scale_at)
     }
 
-    fn entry(&self, block: &[u8], idx: usize) -> f32 {
+    /// Entry `idx` of a block, whose scale, if it has one, is at byte `scale_at`.
+    fn entry(&self, block: &[u8], idx: usize, scale_at: usize) -> f32 {
         match self.cache_type {
             CacheType::F16 => f16_at(block, 2 * idx),
             CacheType::BF16 => bf16_at(block, 2 * idx),
+            CacheType::Q8_0 => f32::from(block[idx].cast_signed()) * bf16_at(block, scale_at),
         }
     }
 

@@ -53,6 +53,7 @@ fn the_plan_counts_the_kv_cache_in_its_type() {
     let bytes_of_rows = |row_bytes: u64| 64 * 2 * 2 * 2 * row_bytes;
     assert_eq!(kv_bytes(CacheType::F16), bytes_of_rows(32));
     assert_eq!(kv_bytes(CacheType::BF16), bytes_of_rows(32));
+    assert_eq!(kv_bytes(CacheType::Q8_0), bytes_of_rows(18));
 }
 
 #[test]

@@ -173,7 +173,7 @@ impl Way {
                 "kernels" => "kernels=NAME",
                 "threads" => "threads=N above 0",
                 "batch" => "batch=TOKENS above 0",
-                "cache-type" => "cache-type=f16 or cache-type=bf16",
+                "cache-type" => "cache-type=f16, bf16 or q8_0",
                 "isolation" => "isolation=process or isolation=in-process",
                 _ => "kernels, threads, batch, cache-type or isolation",
             };

@@ -86,7 +86,7 @@ fn an_unknown_type_of_kv_cache_is_refused_with_those_that_are() {
     let home = Home::new();
     for verb in [&["run", home.model(), "hi"][..], &["serve", home.model()], &["info", home.model()]] {
         let ran = home.ballast(&[verb, &["--cache-type", "q4"]].concat());
-        ran.fails(2, "[possible values: f16, bf16]");
+        ran.fails(2, "[possible values: f16, bf16, q8_0]");
     }
 }
 

@@ -205,6 +205,8 @@ fn info_plans_the_kv_cache_in_its_type() {
     };
     assert_eq!(home.json("info", &["--json"])["model"]["memory"]["kv_bytes"], kv_bytes("f16"));
     assert_eq!(kv_bytes("bf16"), kv_bytes("f16"));
+    // Heads of 16 entries: 16 bytes and 2 of a scale against 32.
+    assert_eq!(kv_bytes("q8_0") * 32, kv_bytes("f16") * 18);
 }
 
 #[test]

@@ -34,6 +34,7 @@ impl KvBlockMut<'_> {
         match cache_type {
             CacheType::F16 => self.write_as::<f16>(place, key, value),
             CacheType::BF16 => self.write_as::<bf16>(place, key, value),
+            CacheType::Q8_0 => self.write_as::<i8>(place, key, value),
         }
     }
 

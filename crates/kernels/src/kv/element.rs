@@ -2,6 +2,7 @@
 
 use super::SCALE_LEN;
 use crate::isa::Isa;
+use crate::lanes;
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
@@ -66,6 +67,40 @@ impl Element for bf16 {
         let mut entries = [bf16::ZERO; SCALE_LEN];
         entries.convert_from_f32_slice(x);
         (entries, None)
+    }
+
+    fn write(self, to: &mut [u8]) {
+        to.copy_from_slice(&self.to_le_bytes());
+    }
+}
+
+/// Entries of [`super::CacheType::Q8_0`].
+impl Element for i8 {
+    type Scale<S: Isa> = S::F;
+
+    #[inline(always)]
+    fn scales<S: Isa>(isa: S, scales: &[u8], first: usize) -> S::F {
+        isa.load_bf16(scales[2 * first..].first_chunk().expect("whole vectors"))
+    }
+
+    #[inline(always)]
+    fn scale<S: Isa>(isa: S, scales: &[u8], idx: usize) -> S::F {
+        let bytes = scales[2 * idx..].first_chunk().expect("two bytes");
+        isa.splat(f32::from_bits(u32::from(u16::from_le_bytes(*bytes)) << 16))
+    }
+
+    #[inline(always)]
+    fn load<S: Isa>(isa: S, entries: &[u8], scale: S::F) -> S::F {
+        isa.mul(isa.to_f32(isa.load_i8(entries.first_chunk().expect("whole vectors"))), scale)
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "clamped before it is cast")]
+    fn encode(x: &[f32; SCALE_LEN]) -> ([Self; SCALE_LEN], Option<bf16>) {
+        let scale = bf16::from_f32(lanes::scale_of(lanes::magnitudes(x)).0);
+        let inverse = 1.0 / scale.to_f32();
+        let inverse = if inverse.is_finite() { inverse } else { 0.0 };
+        // A scale below the normal numbers is rounded by so much that quotients may not fit.
+        (x.map(|x| lanes::round(x * inverse).clamp(-127, 127) as i8), Some(scale))
     }
 
     fn write(self, to: &mut [u8]) {

@@ -67,7 +67,14 @@ fn nearest(cache_type: CacheType, x: &[f32]) -> Vec<f32> {
     match cache_type {
         CacheType::F16 => x.iter().map(|x| f16::from_f32(*x).to_f32()).collect(),
         CacheType::BF16 => x.iter().map(|x| bf16::from_f32(*x).to_f32()).collect(),
+        CacheType::Q8_0 => x.chunks(32).flat_map(nearest_quants).collect(),
     }
+}
+
+/// Up to 32 entries as int8 with one scale.
+fn nearest_quants(x: &[f32]) -> Vec<f32> {
+    let scale = bf16::from_f32(x.iter().fold(0.0, |max: f32, x| max.max(x.abs())) / 127.0).to_f32();
+    x.iter().map(|x| (x * (1.0 / scale)).round() * scale).collect()
 }
 
 /// One query over the positions `0..n_positions`.
@@ -199,6 +206,63 @@ fn a_row_does_not_depend_on_the_rows_beside_it() {
             assert_eq!(bits(&attend(set, queries, kv)), alone, "{} {:?} {}", set.name(), kv.cache_type, case.head_dim);
         }
     });
+}
+
+/// What a block of one position gives back of a key and a value.
+fn read_back(cache_type: CacheType, x: &[f32]) -> [Vec<f32>; 2] {
+    let (block_len, head_dim) = (16, x.len());
+    let mut keys = vec![0; cache_type.key_block_bytes(block_len, head_dim)];
+    let mut values = vec![0; cache_type.value_block_bytes(block_len, head_dim)];
+    KvBlockMut { cache_type, keys: &mut keys, values: &mut values, block_len, head_dim }.write(9, x, x);
+    let kv = KvView {
+        cache_type,
+        keys: &keys,
+        values: &values,
+        blocks: &[0],
+        kv_head: 0,
+        n_kv_heads: 1,
+        block_len,
+        head_dim,
+    };
+    [(0..head_dim).map(|d| kv.key(9, d)).collect(), (0..head_dim).map(|d| kv.value(9, d)).collect()]
+}
+
+#[test]
+fn an_entry_errs_by_its_rounding_alone() {
+    // With the smallest, scales are no normal numbers.
+    let tiny = (0..20_u8).map(|step| (64, 4e-37 + f32::from(step) * 1e-38));
+    for (head_dim, magnitude) in [(32, 1.0), (80, 1e-3), (33, 6e4), (7, 1e30), (64, 3e-38)].into_iter().chain(tiny) {
+        let x = Random(head_dim as u64).floats(head_dim, magnitude);
+        for cache_type in [CacheType::BF16, CacheType::Q8_0] {
+            let [key, value] = read_back(cache_type, &x);
+            assert_eq!(key, value);
+            for (part, got) in x.chunks(32).zip(key.chunks(32)) {
+                let amax = part.iter().fold(0.0, |max: f32, x| max.max(x.abs()));
+                for (x, got) in part.iter().zip(got) {
+                    // Half of the last place of 8 bits, and half a scale, which may be rounded up by as much.
+                    let bound = match cache_type {
+                        CacheType::F16 | CacheType::BF16 => x.abs() / 256.0,
+                        CacheType::Q8_0 => amax / 254.0 * (1.0 + 1.0 / 256.0),
+                    };
+                    // What is so small that its scale has no inverse is lost.
+                    assert!(
+                        (x - got).abs() <= bound.max(32.0 * f32::MIN_POSITIVE),
+                        "{cache_type:?} {head_dim} {magnitude}: {x} is {got}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn zeros_stay_zeros_and_what_is_no_number_shows() {
+    for cache_type in CacheType::ALL {
+        assert_eq!(read_back(cache_type, &[0.0; 40]), [vec![0.0; 40], vec![0.0; 40]], "{cache_type:?}");
+        let mut x = [1.0; 32];
+        x[3] = f32::INFINITY;
+        assert!(read_back(cache_type, &x).iter().all(|x| !x[3].is_finite()), "{cache_type:?}");
+    }
 }
 
 #[test]
