@@ -10,7 +10,7 @@ use ballast::{
 };
 use ballast_store::{Located, ModelName};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, ValueEnum};
+use clap::{Args, Parser, ValueEnum};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -148,7 +148,26 @@ enum EnginePlace {
     Process,
 }
 
+/// Options of loading, as they stand behind `--`.
+#[derive(Debug, Parser)]
+#[command(no_binary_name = true)]
+struct LoadLine {
+    #[command(flatten)]
+    load: LoadArgs,
+}
+
 impl LoadArgs {
+    /// Reads options that are handed on to another process.
+    pub(crate) fn parse(args: &[String]) -> Result<Self, Failure> {
+        let line = LoadLine::try_parse_from(args).map_err(|error| Failure::usage(error.to_string()))?;
+        Ok(line.load)
+    }
+
+    /// Type of the KV cache's entries.
+    pub(crate) fn cache_type(&self) -> CacheType {
+        self.cache_type
+    }
+
     /// The library's options.
     pub(crate) fn options(&self) -> Result<LoadOptions, Failure> {
         let chat_template = match &self.chat_template_file {

@@ -10,9 +10,6 @@ use crate::kv::{Partial, Queries, SCALE_LEN, SPAN, value_len};
 use crate::{CacheType, KvView, lanes};
 use half::{bf16, f16};
 
-/// Vectors of a value row that are summed at once.
-const COLUMNS: usize = 4;
-
 /// What a pass over keys or values goes over.
 #[derive(Clone, Copy)]
 struct Work<'a> {
@@ -33,10 +30,12 @@ pub(crate) fn attend<S: Isa>(
     scores: &mut [f32],
     out: &mut Partial<'_>,
 ) {
+    // Told again as a constant, so that the lengths of blocks are known where they are used.
+    let of = |cache_type| KvView { cache_type, ..*kv };
     match kv.cache_type {
-        CacheType::F16 => attend_to::<S, f16>(isa, queries, kv, span, scores, out),
-        CacheType::BF16 => attend_to::<S, bf16>(isa, queries, kv, span, scores, out),
-        CacheType::Q8_0 => attend_to::<S, i8>(isa, queries, kv, span, scores, out),
+        CacheType::F16 => attend_to::<S, f16>(isa, queries, &of(CacheType::F16), span, scores, out),
+        CacheType::BF16 => attend_to::<S, bf16>(isa, queries, &of(CacheType::BF16), span, scores, out),
+        CacheType::Q8_0 => attend_to::<S, i8>(isa, queries, &of(CacheType::Q8_0), span, scores, out),
     }
 }
 
@@ -151,18 +150,17 @@ fn gather<S: Isa, E: Element, const R: usize>(
     let n_vectors = value_len(work.kv.head_dim) / 16;
     let mut vector = 0;
     while vector < n_vectors {
-        if vector + COLUMNS <= n_vectors {
-            gather_columns::<S, E, R, COLUMNS>(isa, work, (first, vector), weights, out);
-            vector += COLUMNS;
-        } else {
-            gather_columns::<S, E, R, 1>(isa, work, (first, vector), weights, out);
-            vector += 1;
+        // As many as there are registers for.
+        match n_vectors - vector {
+            4.. if S::ROWS >= 8 => vector += gather_columns::<S, E, R, 4>(isa, work, (first, vector), weights, out),
+            2.. => vector += gather_columns::<S, E, R, 2>(isa, work, (first, vector), weights, out),
+            _ => vector += gather_columns::<S, E, R, 1>(isa, work, (first, vector), weights, out),
         }
     }
     R
 }
 
-/// `N` vectors of the weighted values, from `vector` on, of `R` queries, from `first` on.
+/// `N` vectors of the weighted values, from `vector` on, of `R` queries, from `first` on; returns `N`.
 #[inline(always)]
 fn gather_columns<S: Isa, E: Element, const R: usize, const N: usize>(
     isa: S,
@@ -170,7 +168,7 @@ fn gather_columns<S: Isa, E: Element, const R: usize, const N: usize>(
     (first, vector): (usize, usize),
     weights: &[f32],
     out: &mut Partial<'_>,
-) {
+) -> usize {
     let Work { kv, start, n_positions, .. } = *work;
     let (value_len, n_scales) = (value_len(kv.head_dim), kv.head_dim.div_ceil(SCALE_LEN));
     let mut of: [&[f32]; R] = [&[]; R];
@@ -200,4 +198,5 @@ fn gather_columns<S: Isa, E: Element, const R: usize, const N: usize>(
             isa.store(*sum, out.first_chunk_mut().expect("value rows are whole vectors"));
         }
     }
+    N
 }
