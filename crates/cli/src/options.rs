@@ -54,7 +54,7 @@ pub(crate) struct LoadArgs {
     /// Positions in the KV cache, all sequences together [default: one context].
     #[arg(long, value_name = "TOKENS", help_heading = "Loading")]
     kv_size: Option<usize>,
-    /// Type of the KV cache's entries; smaller ones make room for more tokens, and change answers a little.
+    /// Type of the KV cache's entries: q8_0 takes 8.5 bits where the others take 16; each changes answers a little.
     #[arg(long, value_name = "TYPE", default_value = CacheType::F16.name(), value_parser = cache_type(), help_heading = "Loading")]
     cache_type: CacheType,
     /// Compute threads [default: the CPUs this process may use].
