@@ -4,11 +4,10 @@ usage: openai_client.py --model FILE           starts the server itself
        openai_client.py --url URL --key KEY    uses one that runs
 """
 
-import argparse
 import time
 
-from programs import ballast, call, serving_ballast
-from report import Report
+from clients import main, run
+from programs import call
 
 try:
     import openai
@@ -99,46 +98,41 @@ def stops_when_left(client, url, key, model):
     return f"still at work {STOP_SECONDS} s after the connection was dropped"
 
 
+def several(client, model):
+    """Several answers come under their own index, and the seed decides each."""
+    ask = lambda: client.chat.completions.create(  # noqa: E731
+        model=model, messages=MESSAGES, max_tokens=8, temperature=1, seed=7, n=3)
+    first, second = ask(), ask()
+    if [choice.index for choice in first.choices] != [0, 1, 2]:
+        return f"indices {[choice.index for choice in first.choices]}"
+    texts = [[choice.message.content for choice in answer.choices] for answer in (first, second)]
+    return None if texts[0] == texts[1] else f"the same seed gave {texts[0]} and {texts[1]}"
+
+
+def completion(client, model):
+    """A text goes on from its prompt, streamed as in one piece; its log probabilities are its own."""
+    ask = {"model": model, "prompt": "One, two, three,", "max_tokens": 8, "temperature": 0}
+    answer = client.completions.create(**ask, logprobs=2)
+    choice = answer.choices[0]
+    streamed = "".join(chunk.choices[0].text for chunk in client.completions.create(**ask, stream=True))
+    if not choice.text or streamed != choice.text:
+        return f"{choice.text!r} in one piece, {streamed!r} streamed"
+    return None if "".join(choice.logprobs.tokens) == choice.text else f"tokens {choice.logprobs.tokens}"
+
+
 def compare(report, url, key):
     client = openai.OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0, timeout=120)
     model = model_of(client)
     checks = {
         "answer in one piece": lambda: whole(client, model),
         "streamed answer": lambda: streamed(client, model),
+        "several answers": lambda: several(client, model),
+        "text completion": lambda: completion(client, model),
         "a wrong key is refused": lambda: refused_without_key(url, model),
         "leaving stops the work": lambda: stops_when_left(client, url, key, model),
     }
-    for name, check in checks.items():
-        try:
-            fault = check()
-        except (openai.OpenAIError, OSError, KeyError, ValueError) as error:
-            fault = f"{type(error).__name__}: {error}"
-        report.check(name, fault)
-
-
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--model")
-    parser.add_argument("--url")
-    parser.add_argument("--key", default="none")
-    options = parser.parse_args()
-    report = Report()
-    if openai is None:
-        report.skipped("openai client", "the package openai is not installed")
-    elif options.url:
-        compare(report, options.url.rstrip("/"), options.key)
-    elif not options.model:
-        report.skipped("openai client", "neither a model file nor a server was given")
-    elif ballast() is None:
-        report.skipped("openai client", "there is no ballast program; set BALLAST")
-    else:
-        try:
-            with serving_ballast(options.model) as (url, key):
-                compare(report, url, key)
-        except (RuntimeError, OSError, ValueError, KeyError) as error:
-            report.check("server", str(error))
-    report.end()
+    run(report, checks, openai.OpenAIError)
 
 
 if __name__ == "__main__":
-    main()
+    main("openai", openai, compare)

@@ -2,8 +2,8 @@
 //!
 //! The table names for every guard the text that is it and what stands there instead. It works on a copy of the
 //! repository in the system's folder for temporary files, so that nothing here changes; the simulation lives a few
-//! seeds of each mutant, and the unit tests of the runtime run beside it. Engines for tensor models, which live by
-//! their threads, are judged by their own tests.
+//! seeds of each mutant, then come the unit tests of the runtime and those over real threads. Engines for tensor
+//! models, which live by their threads, are judged by their own tests.
 
 mod houses;
 mod supervised;
@@ -53,29 +53,40 @@ const QUICK: &str = "profile.dev.package.ballast-runtime.opt-level=0";
 const LOOKS_MAX: u32 = 1200;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// The tests by which a mutant is judged.
-struct Judge {
+/// The tests by which a mutant is judged, in the order in which they are run: one that fails spares the rest.
+struct Judge(&'static [Trial]);
+
+/// Tests that are built into one program.
+struct Trial {
     /// What cargo is told to build.
     target: &'static [&'static str],
     /// What cargo says before the path of what it built.
     built: &'static str,
-    /// The tests, in the order in which they are run: one that fails spares the rest.
+    /// What the program is told to run, one after the other.
     parts: &'static [&'static [&'static str]],
 }
 
-static OF_THE_RUNTIME: Judge = Judge {
-    target: &["--lib"],
-    built: "Executable unittests src/lib.rs (",
-    parts: &[&["simulation"], &["--skip", "simulation"]],
-};
-/// The simulated house and the tests of its parts: what else there is does not see them.
-static OF_HOUSES: Judge = Judge {
-    target: &["--lib"],
-    built: "Executable unittests src/lib.rs (",
-    parts: &[&["lifecycle::", "instance_pool::", "simulation::house"]],
-};
+/// The simulation sees most, the unit tests what is rare in it, and the tests over real threads the rest.
+static OF_THE_RUNTIME: Judge = Judge(&[
+    Trial {
+        target: &["--lib"],
+        built: "Executable unittests src/lib.rs (",
+        parts: &[&["simulation"], &["--skip", "simulation"]],
+    },
+    Trial { target: &["--test", "life"], built: "Executable tests/life.rs (", parts: &[&[]] },
+]);
+/// The simulated house and the tests of its parts.
+static OF_HOUSES: Judge = Judge(&[
+    Trial {
+        target: &["--lib"],
+        built: "Executable unittests src/lib.rs (",
+        parts: &[&["lifecycle::", "instance_pool::", "simulation::house"]],
+    },
+    Trial { target: &["--test", "pools"], built: "Executable tests/pools.rs (", parts: &[&[]] },
+    Trial { target: &["--test", "lifecycle"], built: "Executable tests/lifecycle.rs (", parts: &[&[]] },
+]);
 static OF_SUPERVISED: Judge =
-    Judge { target: &["--test", "supervised"], built: "Executable tests/supervised.rs (", parts: &[&[]] };
+    Judge(&[Trial { target: &["--test", "supervised"], built: "Executable tests/supervised.rs (", parts: &[&[]] }]);
 /// Killers that are named.
 const KILLERS_SHOWN: usize = 3;
 
@@ -207,17 +218,27 @@ impl Copy {
     }
 
     fn test(&self, judge: &Judge) -> io::Result<Verdict> {
+        for trial in judge.0 {
+            let verdict = self.stand(trial)?;
+            if verdict != Verdict::Survived {
+                return Ok(verdict);
+            }
+        }
+        Ok(Verdict::Survived)
+    }
+
+    fn stand(&self, trial: &Trial) -> io::Result<Verdict> {
         let log = self.0.join("mutants.log");
         let build = ["test", "--package", "ballast-runtime", "--no-run", "--config", QUICK];
-        let built = self.run(Command::new("cargo").args(build).args(judge.target), &log, u32::MAX)?;
+        let built = self.run(Command::new("cargo").args(build).args(trial.target), &log, u32::MAX)?;
         if !built.is_some_and(|status| status.success()) {
             return Ok(Verdict::NotCompiled);
         }
         let said = fs::read_to_string(&log)?;
-        let binary = said.lines().find_map(|line| line.trim().strip_prefix(judge.built)?.strip_suffix(')'));
+        let binary = said.lines().find_map(|line| line.trim().strip_prefix(trial.built)?.strip_suffix(')'));
         let binary = binary.ok_or_else(|| io::Error::other("cargo did not say what it built"))?;
         let binary = self.0.join(binary);
-        for part in judge.parts {
+        for part in trial.parts {
             let tests =
                 self.run(Command::new(&binary).args(*part).env("BALLAST_REQUESTS", REQUESTS), &log, LOOKS_MAX)?;
             let said = fs::read_to_string(&log)?;

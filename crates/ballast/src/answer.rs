@@ -21,6 +21,8 @@ pub struct Answer {
     pub tokens: Vec<GeneratedToken>,
     /// Why it ended.
     pub finish_reason: FinishReason,
+    /// Which of the request's stop strings ended it.
+    pub stop_idx: Option<usize>,
     /// The reason code, where the finish reason has one.
     pub reason: Option<ReasonCode>,
     /// The phase whose deadline passed, if one did.
@@ -38,8 +40,8 @@ pub struct Answer {
 impl Answer {
     /// The answer that ended with `summary`, whose tail is part of `text`.
     pub(crate) fn new(text: String, tokens: Vec<GeneratedToken>, summary: Summary) -> Self {
-        let Summary { tail: _, finish_reason, reason, overdue, degraded, engine, usage, timings } = summary;
-        Self { text, tokens, finish_reason, reason, overdue, degraded, engine, usage, timings }
+        let Summary { tail: _, finish_reason, stop_idx, reason, overdue, degraded, engine, usage, timings } = summary;
+        Self { text, tokens, finish_reason, stop_idx, reason, overdue, degraded, engine, usage, timings }
     }
 
     /// Reads a stream to its end, showing each piece of text to `on_text` as it comes.

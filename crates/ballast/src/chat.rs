@@ -156,7 +156,7 @@ impl Iterator for Reply<'_> {
                     self.text.push_str(&event.text);
                     self.tokens.push(GeneratedToken { id: event.token, logprob: event.logprob });
                     if !event.text.is_empty() {
-                        return Some(event.text);
+                        return Some(event.text.into());
                     }
                 }
                 Event::Done(summary) => return self.end(summary),

@@ -3,11 +3,12 @@
 use crate::wiring::{engine_options, model_plan, open_engine};
 use crate::{BudgetMode, Error, Finding, LoadReport, MemoryBudget, SystemClock, machine::Machine};
 use ballast_backend::{Clock, EngineError, Pulse, ReasonCode};
-use ballast_gguf::Gguf;
+use ballast_gguf::{Gguf, TensorInfo};
 use ballast_llm::{CacheType, CachedWeights, CompileCache, EngineOptions, MemoryPlan, OnPacked};
 use ballast_runtime::telemetry::{FailureMode, Stage, Telemetry, TracingLogger};
 use ballast_runtime::{EngineSource, EngineSpec, Runtime, RuntimeError, RuntimeOptions, RuntimeParts, events};
 use ballast_tokens::{ChatTemplate, PromptError, PromptFormat, Tokenizer, TokenizerOptions};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -164,6 +165,9 @@ fn load_timed(path: &Path, options: &LoadOptions, clock: SystemClock) -> Result<
     let runtime = Runtime::supervise(chain, parts).map_err(opening_failed)?;
     let report = LoadReport {
         model_name,
+        architecture: gguf.metadata().string("general.architecture")?.unwrap_or_default().to_owned(),
+        n_parameters: gguf.tensors().iter().map(TensorInfo::n_elements).sum(),
+        quantization: quantization(&gguf),
         file_bytes: gguf.file_bytes(),
         shape,
         plan,
@@ -221,7 +225,8 @@ fn spec(name: &'static str, path: &Path, gguf: &Arc<Gguf>, options: LoadOptions)
     EngineSpec { name, source: EngineSource::Reopened(Arc::new(open)) }
 }
 
-/// Plans the memory and, under a best-effort budget, shrinks the context until it fits.
+/// Plans the memory and, under a best-effort budget, shrinks the context until it fits. Tells of a refusal under a strict
+/// one; what is found beside that is told of the load that follows.
 fn fit(gguf: &Gguf, options: &LoadOptions) -> Result<(LoadOptions, MemoryPlan, Vec<Finding>), Error> {
     let mut options = options.clone();
     let (shape, mut plan) = model_plan(gguf, &options)?;
@@ -242,7 +247,11 @@ fn fit(gguf: &Gguf, options: &LoadOptions) -> Result<(LoadOptions, MemoryPlan, V
             findings.push(Finding { code: ReasonCode::MemoryBudgetSoftLimit, detail });
         }
     }
-    findings.extend(options.memory.check(&plan, limit)?);
+    let checked = options.memory.check(&plan, limit);
+    if let Some(reason) = checked.as_ref().err().and_then(Error::reason) {
+        options.telemetry.emit(&events::MemoryBudget { reason });
+    }
+    findings.extend(checked?);
     Ok((options, plan, findings))
 }
 
@@ -264,6 +273,15 @@ fn chat_template(gguf: &Gguf, tokenizer: &Tokenizer, options: &LoadOptions) -> R
     let text = |token: Option<_>| token.map_or("", |id| tokenizer.token_text(id));
     let template = ChatTemplate::new(source, text(tokenizer.bos()), text(tokenizer.eos()));
     Ok(Some(template.map_err(PromptError::from)?))
+}
+
+/// The type of most weights; empty for a file without any.
+fn quantization(gguf: &Gguf) -> &'static str {
+    let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();
+    for tensor in gguf.tensors() {
+        *counts.entry(tensor.tensor_type.name()).or_default() += tensor.n_elements();
+    }
+    counts.into_iter().max_by_key(|(_, n)| *n).map_or("", |(name, _)| name)
 }
 
 fn model_name(gguf: &Gguf, path: &Path) -> Result<String, Error> {

@@ -100,6 +100,7 @@ impl Models {
         let house = ModelHouse::new(
             options.lifecycle(budget_bytes),
             Arc::clone(&clock),
+            options.telemetry.clone(),
             Box::new(spawn_thread),
             move |order, pulse| shelf.load(&order.model, order.version, pulse),
         );

@@ -18,6 +18,12 @@ pub struct Finding {
 pub struct LoadReport {
     /// `general.name`, or the file's name.
     pub model_name: String,
+    /// `general.architecture`.
+    pub architecture: String,
+    /// Number of weights.
+    pub n_parameters: u64,
+    /// The type that most weights are stored in: `Q4_1`.
+    pub quantization: &'static str,
     /// Bytes of the model's files.
     pub file_bytes: u64,
     /// What the engine can do.

@@ -55,6 +55,11 @@ pub(crate) fn compile_cache_dir() -> Option<PathBuf> {
         .or_else(|| home().map(|home| home.join(".cache/ballast/compiled")))
 }
 
+/// Whether packed weights are used where they lie in the compile cache, though the command line does not say so.
+pub(crate) fn map_weights() -> bool {
+    text("BALLAST_MAP_WEIGHTS").is_some_and(|value| value != "0")
+}
+
 fn home() -> Option<PathBuf> {
     path("HOME")
 }

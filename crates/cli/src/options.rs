@@ -5,8 +5,8 @@ use crate::{environment, output, progress};
 use ballast::gguf::Gguf;
 use ballast::tokens::{SamplingParams, TokenizerOptions};
 use ballast::{
-    BudgetMode, COMPILE_CACHE_BYTES_MAX, CacheType, CompileCache, CompileCacheOptions, Deadlines, Engine, Generate,
-    Isolation, LoadOptions, MemoryBudget, ReasonCode, TokenId, wiring,
+    BudgetMode, COMPILE_CACHE_BYTES_MAX, CacheType, CachedWeights, CompileCache, CompileCacheOptions, Deadlines,
+    Engine, Generate, Isolation, LoadOptions, MemoryBudget, ReasonCode, TokenId, wiring,
 };
 use ballast_store::{Located, ModelName};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -83,6 +83,10 @@ pub(crate) struct LoadArgs {
     fallback_kernels: Option<String>,
     #[command(flatten)]
     compile_cache: CompileCacheArgs,
+    /// Use packed weights where they lie in the compile cache instead of reading them to memory: starts sooner, shares
+    /// them between processes, cannot use large pages.
+    #[arg(long, conflicts_with = "off", help_heading = "Loading")]
+    map_weights: bool,
     /// Load a model whose pre-tokenizer is not known, using gpt-2's; answers may be wrong.
     #[arg(long, help_heading = "Loading")]
     allow_unknown_pretokenizer: bool,
@@ -194,12 +198,19 @@ impl LoadArgs {
             fallback_kernels: self.fallback_kernels.clone(),
             memory: MemoryBudget { mode, bytes: self.memory_budget },
             compile_cache: self.compile_cache.open(),
+            cached_weights: self.cached_weights(),
             progress: Some(progress::packing()),
             isolation,
             tokenizer: self.tokenizer_options(),
             chat_template,
             ..LoadOptions::default()
         })
+    }
+
+    /// The environment may ask for it beside `--no-compile-cache`, which leaves nothing to map.
+    fn cached_weights(&self) -> CachedWeights {
+        let is_mapped = self.map_weights || environment::map_weights();
+        if is_mapped { CachedWeights::Mapped } else { CachedWeights::Copied }
     }
 
     pub(crate) fn tokenizer_options(&self) -> TokenizerOptions {

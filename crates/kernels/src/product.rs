@@ -6,6 +6,8 @@
 mod formats;
 mod plain;
 mod quantized;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod tiles;
 
 use crate::isa::Isa;
 use crate::packed::STRIP_ROWS;
@@ -18,9 +20,9 @@ const PANEL_TILES: usize = 16;
 #[inline(always)]
 pub(crate) fn matmul<S: Isa>(isa: S, w: &PackedMatrix<'_>, x: &Activations, y: &mut PanelMut<'_>) {
     match w.weight_type() {
-        WeightType::F32 => plain::matmul::<S, plain::F32>(isa, w, x, y),
-        WeightType::F16 => plain::matmul::<S, plain::F16>(isa, w, x, y),
-        WeightType::BF16 => plain::matmul::<S, plain::BF16>(isa, w, x, y),
+        WeightType::F32 => plain::matmul::<S, plain::F32, 64>(isa, w, x, y),
+        WeightType::F16 => plain::matmul::<S, plain::F16, 32>(isa, w, x, y),
+        WeightType::BF16 => plain::matmul::<S, plain::BF16, 32>(isa, w, x, y),
         WeightType::Q4_0 => quantized::matmul::<S, formats::Q4_0>(isa, w, x, y),
         WeightType::Q4_1 => quantized::matmul::<S, formats::Q4_1>(isa, w, x, y),
         WeightType::Q5_0 => quantized::matmul::<S, formats::Q5_0>(isa, w, x, y),

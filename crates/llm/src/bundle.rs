@@ -27,7 +27,8 @@ use std::path::Path;
 /// First bytes of a bundle.
 const MAGIC: &[u8; 8] = b"BLSTPACK";
 
-/// Version of the head and of what `ballast_kernels::pack` writes. Whoever changes either counts it up.
+/// Version of the head and of what `ballast_kernels::pack` writes. Whoever changes either counts it up: `golden.rs`
+/// knows what each version looks like, and fails until that is done.
 pub(crate) const LAYOUT_VERSION: u32 = 1;
 
 /// The layout's name in keys of the compile cache.
@@ -135,5 +136,7 @@ impl Bundle {
     }
 }
 
+#[cfg(test)]
+mod golden;
 #[cfg(test)]
 mod tests;

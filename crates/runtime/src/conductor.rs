@@ -191,6 +191,8 @@ pub(crate) struct Conductor<J> {
     attempts_max: u32,
     n_failures: u32,
     counts: Counts,
+    /// Memory of the last step's shares, to be used again.
+    spare_shares: Vec<Share>,
 }
 
 impl<J: Job> Conductor<J> {
@@ -214,6 +216,7 @@ impl<J: Job> Conductor<J> {
             attempts_max: supervision.attempts.0,
             n_failures: 0,
             counts: Counts::default(),
+            spare_shares: Vec::new(),
         }
     }
 
@@ -345,6 +348,7 @@ impl<J: Job> Conductor<J> {
             }
         }
         self.scheduler.remove_finished();
+        self.spare_shares = shares;
         Heard::Yes
     }
 
@@ -365,11 +369,12 @@ impl<J: Job> Conductor<J> {
 
     fn begin_step(&mut self, beats: u64, now: Duration) -> Action {
         let n_preempted = self.scheduler.n_preempted();
-        let shares = self.scheduler.plan(now);
+        let shares = self.scheduler.plan(now, std::mem::take(&mut self.spare_shares));
         if self.scheduler.n_preempted() > n_preempted {
             self.note_evicted();
         }
         if shares.is_empty() {
+            self.spare_shares = shares;
             return Action::Wait;
         }
         for share in &shares {

@@ -38,6 +38,17 @@ impl OwnedShare {
 pub(crate) struct StepJob {
     pub(crate) shares: Vec<OwnedShare>,
     pub(crate) logits: Logits,
+    /// Shares of larger steps before, whose memory is kept.
+    spare: Vec<OwnedShare>,
+}
+
+impl StepJob {
+    /// Makes it a job of `n` shares, all of which are to be filled.
+    pub(crate) fn resize(&mut self, n: usize) {
+        let Self { shares, spare, .. } = self;
+        spare.extend(shares.drain(n.min(shares.len())..));
+        shares.extend((shares.len()..n).map(|_| spare.pop().unwrap_or(OwnedShare::EMPTY)));
+    }
 }
 
 /// How a step went.
@@ -130,9 +141,10 @@ impl Hands {
             Begin::Open(open) => self.open(&open),
         };
         let Some(mut engine) = opened else { return };
+        let mut memory = Vec::new();
         while let Ok(mut job) = inbox.recv() {
             self.pulse.resume();
-            let outcome = self.step(engine.as_mut(), &mut job);
+            let outcome = self.step(engine.as_mut(), &mut job, &mut memory);
             let is_last = matches!(outcome, StepOutcome::Panicked) || self.pulse.is_abandoned();
             self.say(Message::Stepped { generation: self.generation, outcome, job });
             if is_last {
@@ -159,23 +171,30 @@ impl Hands {
         engine
     }
 
-    fn step(&self, engine: &mut dyn Generator, job: &mut StepJob) -> StepOutcome {
-        let batch: Vec<SequenceStep<'_>> = job
-            .shares
-            .iter()
-            .map(|share| SequenceStep {
-                tokens: &share.tokens,
-                start: share.start,
-                blocks: &share.blocks,
-                logits: share.logits,
-            })
-            .collect();
+    /// Runs a step. `memory` is empty, and was a batch before.
+    fn step(
+        &self,
+        engine: &mut dyn Generator,
+        job: &mut StepJob,
+        memory: &mut Vec<SequenceStep<'static>>,
+    ) -> StepOutcome {
+        let mut batch: Vec<SequenceStep<'_>> = std::mem::take(memory);
+        batch.extend(job.shares.iter().map(|share| SequenceStep {
+            tokens: &share.tokens,
+            start: share.start,
+            blocks: &share.blocks,
+            logits: share.logits,
+        }));
         let logits = &mut job.logits;
-        match catch_unwind(AssertUnwindSafe(|| engine.step(&batch, logits, &self.pulse))) {
+        let outcome = match catch_unwind(AssertUnwindSafe(|| engine.step(&batch, logits, &self.pulse))) {
             Ok(Ok(())) => StepOutcome::Done,
             Ok(Err(error)) => StepOutcome::Failed(error),
             Err(_) => StepOutcome::Panicked,
-        }
+        };
+        batch.clear();
+        // Nothing is borrowed any more, which only a vector of another type can say; it takes over the memory.
+        *memory = batch.into_iter().map(|_| unreachable!("it is empty")).collect();
+        outcome
     }
 
     fn say(&self, message: Message) {

@@ -28,7 +28,9 @@ pub use engine::{
     ParityMeasured, ThreadsObserved,
 };
 pub use memory::{BufferTaken, KvEvicted, KvLookup, MemoryBudget, MemoryObserved, PoolWait, Preempted};
-pub use model::{CompileEnded, EngineCreated, ModelLoadEnded, ModelLoadStarted, SessionCreated, SessionDisposed};
+pub use model::{
+    CompileEnded, EngineCreated, LoadStuck, ModelLoadEnded, ModelLoadStarted, SessionCreated, SessionDisposed,
+};
 pub(crate) use request::kind_word;
 pub use request::{
     Degraded, FirstToken, QueueDepth, RequestAdmitted, RequestEnded, RequestRefused, RequestStarted, Retried,

@@ -73,6 +73,11 @@ impl KvTable {
     pub(crate) fn blocks(&self) -> &[BlockId] {
         &self.blocks
     }
+
+    /// Room for the numbers of as many blocks as a sequence may ever have, so that it grows without asking for memory.
+    pub(crate) fn reserve(&mut self, n_blocks_max: usize) {
+        self.blocks.reserve_exact(n_blocks_max.saturating_sub(self.blocks.len()));
+    }
 }
 
 /// What a sequence got: its blocks, and how many of its first tokens need not be computed.
@@ -117,8 +122,8 @@ impl KvPool {
             blocks: (0..end).map(|_| block()).collect(),
             free: (0..end).rev().map(BlockId).collect(),
             idle: BTreeMap::new(),
-            sealed: HashMap::new(),
-            tails: HashMap::new(),
+            sealed: HashMap::with_capacity(n_blocks),
+            tails: HashMap::with_capacity(n_blocks),
             n_events: 0,
             n_evicted: 0,
         }
@@ -182,8 +187,8 @@ impl KvPool {
     /// Notes that the first `n_computed` of `tokens` are in the table's blocks: full ones can be found from now on. A
     /// block whose content another sequence sealed first is given back for that one.
     pub(crate) fn seal(&mut self, table: &mut KvTable, tokens: &[TokenId], n_computed: usize) {
-        while let Some(parent) = table.parent.clone()
-            && (table.n_sealed + 1) * self.block_len <= n_computed
+        while (table.n_sealed + 1) * self.block_len <= n_computed
+            && let Some(parent) = table.parent.clone()
         {
             let idx = table.n_sealed;
             let tokens = tokens[idx * self.block_len..][..self.block_len].into();

@@ -9,18 +9,25 @@
 //! Loading   => Ready       loaded; whoever waited for it uses it
 //! Loading   => Queued      the new version of a swap failed and the old one had to go first: the old one is loaded again
 //! Loading   => Abandoned   unloaded, too slow, or nobody waits for it any more
+//! Abandoned => Stuck       the loader did not come back in its time
 //! Loading   => gone        it failed
-//! Abandoned => Ending | gone    the loader came back
+//! Abandoned, Stuck => Ending | gone    the loader came back
 //! Ready     => Draining    unloaded or replaced while in use: no new use
 //! Ready     => Ending      unloaded, replaced or evicted while idle
 //! Draining  => Ending      its last user left
+//! Draining  => Ready       the new version that it made room for does not come
 //! Ending    => gone        it was dropped
 //! ```
 //!
 //! Two sums bound memory. What is *held* (everything but Queued) never exceeds the budget: a load begins when it fits.
-//! What is *committed* (Queued, Loading, Ready) never exceeds it either: a load is refused that would not fit once what
-//! is on its way out has gone. So two loads cannot both count on the same room, and a Queued one begins once what is on its
-//! way out has gone; where that does not go, it waits no longer than a load may take.
+//! What is *committed* (Queued, Loading, Ready, Stuck) never exceeds it either: a load is refused that would not fit once
+//! what is on its way out has gone. So two loads cannot both count on the same room, and a Queued one begins once what is on
+//! its way out has gone; where that does not go, it waits no longer than a load may take.
+//!
+//! A load that hangs is treated as one that fails, as far as memory allows. It is given up after `load_max`, and where it
+//! was a new version whose old one had to go first, the old one answers again for those who wait. What it takes is held
+//! until it really ends. `obey_max` later nobody counts on that room any more: who was promised it gets other room, or the
+//! version before, or is refused at once and not after another `load_max`.
 
 #[cfg(test)]
 mod books;
@@ -154,9 +161,10 @@ impl Lifecycle {
             Phase::Queued { .. } | Phase::Loading { .. }
                 if instance.purpose == Purpose::Callers && self.options.orphans == Orphans::Cancel =>
             {
-                self.give_up(claim.instance, None);
+                self.give_up(claim.instance, None, now);
             }
-            Phase::Queued { .. } | Phase::Loading { .. } | Phase::Ready | Phase::Abandoned | Phase::Ending => {}
+            Phase::Queued { .. } | Phase::Loading { .. } | Phase::Ready => {}
+            Phase::Abandoned { .. } | Phase::Stuck | Phase::Ending => {}
         }
     }
 
@@ -166,7 +174,7 @@ impl Lifecycle {
         match self.instances.get(&claim.instance)?.phase {
             Phase::Queued { .. } | Phase::Loading { .. } => Some(false),
             Phase::Ready | Phase::Draining => Some(true),
-            Phase::Abandoned | Phase::Ending => None,
+            Phase::Abandoned { .. } | Phase::Stuck | Phase::Ending => None,
         }
     }
 
@@ -185,7 +193,7 @@ impl Lifecycle {
     pub fn loaded(&mut self, id: InstanceId, now: Duration) {
         let Some(instance) = self.instances.get_mut(&id) else { return };
         match instance.phase {
-            Phase::Abandoned => self.end(id),
+            Phase::Abandoned { .. } | Phase::Stuck => self.end(id),
             Phase::Loading { .. } => {
                 instance.phase = Phase::Ready;
                 instance.last_used = instance.last_used.max(now);
@@ -200,7 +208,7 @@ impl Lifecycle {
     pub fn failed(&mut self, id: InstanceId, now: Duration) {
         let Some(instance) = self.instances.get(&id) else { return };
         match instance.phase {
-            Phase::Abandoned => {
+            Phase::Abandoned { .. } | Phase::Stuck => {
                 self.instances.remove(&id);
                 self.admit(now);
             }
@@ -260,10 +268,10 @@ impl Lifecycle {
     ///
     /// # Errors
     /// If there is no such model.
-    pub fn unload(&mut self, id: &ModelId) -> Result<(), LifecycleError> {
+    pub fn unload(&mut self, id: &ModelId, now: Duration) -> Result<(), LifecycleError> {
         let Model { serving, next, .. } = *self.model(id)?;
         if let Some(next) = next {
-            self.give_up(next, Some(LifecycleError::Unloaded { model: id.clone() }));
+            self.give_up(next, Some(LifecycleError::Unloaded { model: id.clone() }), now);
         }
         if let Some(serving) = serving {
             self.retire(serving);
@@ -275,14 +283,15 @@ impl Lifecycle {
     ///
     /// # Errors
     /// If there is no such model.
-    pub fn remove(&mut self, id: &ModelId) -> Result<(), LifecycleError> {
-        self.unload(id)?;
+    pub fn remove(&mut self, id: &ModelId, now: Duration) -> Result<(), LifecycleError> {
+        self.unload(id, now)?;
         self.models.remove(id);
         Ok(())
     }
 
     /// Does what time asks for: unloads what nobody used for its keep-alive, gives up loads that take too long or whose
-    /// room does not come, tries again to replace provisional instances.
+    /// room does not come, counts no longer on the room of those that do not end, tries again to replace provisional
+    /// instances.
     pub fn tick(&mut self, now: Duration) {
         let due: Vec<InstanceId> =
             self.instances.iter().filter(|(_, it)| self.is_due(it, now)).map(|(&id, _)| id).collect();
@@ -290,18 +299,17 @@ impl Lifecycle {
             let Some(instance) = self.instances.get(&id) else { continue };
             let model = instance.model.clone();
             match instance.phase {
-                Phase::Queued { .. } | Phase::Loading { .. } => {
-                    let retry_after = self.note_failure(&model, now);
-                    self.give_up(id, Some(LifecycleError::LoadFailed { model, retry_after }));
-                }
+                Phase::Queued { .. } | Phase::Loading { .. } => self.time_out(id, now),
+                Phase::Abandoned { .. } => self.be_stuck(id),
                 Phase::Ready if instance.expires_at().is_some_and(|at| now >= at) => {
                     self.stats.expirations += 1;
                     self.retire(id);
                 }
                 Phase::Ready => self.upgrade(&model, now),
-                Phase::Draining | Phase::Abandoned | Phase::Ending => {}
+                Phase::Draining | Phase::Stuck | Phase::Ending => {}
             }
         }
+        self.keep_promises(now);
         self.admit(now);
     }
 
@@ -334,7 +342,8 @@ impl Lifecycle {
     /// What was counted, and what is held.
     #[must_use]
     pub fn stats(&self) -> LifecycleStats {
-        LifecycleStats { held_bytes: self.held_bytes(), committed_bytes: self.committed_bytes(None), ..self.stats }
+        let (held_bytes, stuck_bytes) = (self.held_bytes(), self.stuck_bytes());
+        LifecycleStats { held_bytes, stuck_bytes, committed_bytes: self.committed_bytes(None), ..self.stats }
     }
 
     /// How a model is doing; `None`: there is no such model.
@@ -355,7 +364,10 @@ impl Lifecycle {
         };
         let version = of(model.serving).map_or(model.plan.version, |serving| serving.plan.version);
         let bytes = of(model.serving).map(Instance::bytes);
-        Some(ModelStatus { state, version, bytes, is_swapping: model.serving.is_some() && model.next.is_some() })
+        let is_swapping = model.serving.is_some() && model.next.is_some();
+        let stuck = self.instances.values().filter(|it| it.model == *id && it.phase == Phase::Stuck);
+        let n_stuck = u32::try_from(stuck.count()).unwrap_or(u32::MAX);
+        Some(ModelStatus { state, version, bytes, is_swapping, n_stuck })
     }
 
     /// Every registered model.

@@ -5,7 +5,7 @@
 
 use crate::bell::Bell;
 use crate::conductor::{Action, Conductor, End, EngineState, Heard, StepEnd};
-use crate::engine_thread::{EngineThread, Opened, OwnedShare, StepJob, StepOutcome};
+use crate::engine_thread::{EngineThread, Opened, StepJob, StepOutcome};
 use crate::events;
 use crate::scheduler::{Terms, Work};
 use crate::sequence::Sequence;
@@ -279,13 +279,15 @@ impl Owner {
     fn step(&mut self) {
         let mut job = self.spare.take().unwrap_or_default();
         // The shares keep their memory from step to step.
-        job.shares.resize_with(self.conductor.shares().len(), || OwnedShare::EMPTY);
+        job.resize(self.conductor.shares().len());
+        let n_blocks_max = self.shape.context_len.div_ceil(self.shape.block_len);
         for (own, share) in job.shares.iter_mut().zip(self.conductor.shares()) {
             let slot = self.conductor.slot(share);
             own.tokens.clear();
             own.tokens.extend_from_slice(&slot.work.tokens()[share.start..][..share.n_tokens]);
             own.start = share.start;
             own.blocks.clear();
+            own.blocks.reserve_exact(n_blocks_max);
             own.blocks.extend_from_slice(slot.blocks());
             own.logits = if share.samples { LogitRows::Last } else { LogitRows::None };
         }

@@ -3,6 +3,7 @@
 use crate::{CorrelationId, TenantId};
 use ballast_backend::{ReasonCode, TokenId};
 use ballast_tokens::SamplingParams;
+use compact_str::CompactString;
 use std::time::Duration;
 
 /// One generation: a prompt in tokens and how to continue it.
@@ -148,8 +149,9 @@ impl Request {
 pub struct TokenEvent {
     /// The token.
     pub token: TokenId,
-    /// Text that may be shown now. Empty while a character is incomplete or text may still become a stop string.
-    pub text: String,
+    /// Text that may be shown now. Empty while a character is incomplete or text may still become a stop string. As long
+    /// as that of nearly every token, it lies in the event itself.
+    pub text: CompactString,
     /// The token's logprob and the most likely alternatives, if the request asked for logprobs.
     pub logprob: Option<TokenLogprob>,
 }
@@ -238,6 +240,8 @@ pub struct Summary {
     pub tail: String,
     /// Why it ended.
     pub finish_reason: FinishReason,
+    /// Which of the request's stop strings ended it.
+    pub stop_idx: Option<usize>,
     /// The reason code, where the finish reason has one.
     pub reason: Option<ReasonCode>,
     /// The phase whose deadline passed, if one did.

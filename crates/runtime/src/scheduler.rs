@@ -206,14 +206,16 @@ impl<W: Work> Scheduler<W> {
         self.kv.n_evicted()
     }
 
-    /// Decides the next step. Paused sequences keep their blocks and do not run.
-    pub(crate) fn plan(&mut self, now: Duration) -> Vec<Share> {
+    /// Decides the next step, in the memory of an earlier one's shares. Paused sequences keep their blocks and do not run.
+    pub(crate) fn plan(&mut self, now: Duration, memory: Vec<Share>) -> Vec<Share> {
         self.make_room_for_decoding();
         self.admit(now);
-        let shares = match self.suspect() {
-            Some(slot_idx) => Vec::from_iter(self.share(slot_idx, self.step_tokens_max())),
-            None => self.share_out(now),
-        };
+        let mut shares = memory;
+        shares.clear();
+        match self.suspect() {
+            Some(slot_idx) => shares.extend(self.share(slot_idx, self.step_tokens_max())),
+            None => self.share_out(now, &mut shares),
+        }
         for share in &shares {
             self.running[share.slot_idx].in_step = true;
         }
@@ -313,24 +315,24 @@ impl<W: Work> Scheduler<W> {
         runs.then_some(Share { slot_idx, start: slot.n_computed, n_tokens, samples })
     }
 
-    fn share_out(&self, now: Duration) -> Vec<Share> {
-        let (decoding, mut prompts): (Vec<usize>, Vec<usize>) =
-            (0..self.running.len()).partition(|&idx| self.running[idx].n_pending() <= 1);
+    /// Decoding sequences first, then prompts in the order of their turns. Only prompts ask for memory.
+    fn share_out(&self, now: Duration, shares: &mut Vec<Share>) {
+        let decodes = |slot_idx: &usize| self.running[*slot_idx].n_pending() <= 1;
+        let mut prompts: Vec<usize> = (0..self.running.len()).filter(|idx| !decodes(idx)).collect();
         prompts.sort_by_cached_key(|&idx| self.rank(&self.running[idx], now));
         let mut budget = self.step_tokens_max();
-        let mut shares = Vec::with_capacity(self.running.len());
-        for slot_idx in decoding.into_iter().chain(prompts) {
+        for slot_idx in (0..self.running.len()).filter(decodes).chain(prompts) {
             if let Some(share) = self.share(slot_idx, budget) {
                 budget -= share.n_tokens;
                 shares.push(share);
             }
         }
-        shares
     }
 
     /// Oldest first, gives every running sequence the block for its next token, preempting others if need be.
     fn make_room_for_decoding(&mut self) {
-        self.running.sort_by_key(|slot| slot.arrival);
+        // No two arrive together, so that the order is one; and a stable sort of many asks for memory.
+        self.running.sort_unstable_by_key(|slot| slot.arrival);
         let mut slot_idx = 0;
         while slot_idx < self.running.len() {
             let slot = &mut self.running[slot_idx];
@@ -378,6 +380,7 @@ impl<W: Work> Scheduler<W> {
                     let mut slot = self.waiting.remove(next);
                     slot.n_cached.get_or_insert(claim.n_cached);
                     (slot.table, slot.n_computed) = (claim.table, claim.n_cached);
+                    slot.table.reserve(self.shape.context_len.div_ceil(self.shape.block_len));
                     self.running.push(slot);
                 }
                 None if self.gives_way_to(&self.waiting[next], now) => {

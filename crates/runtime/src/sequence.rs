@@ -14,12 +14,16 @@ use crate::{
 };
 use ballast_backend::{ErrorKind, GeneratorShape, ReasonCode, TokenId};
 use ballast_tokens::{Detokenizer, Sampled, Sampler, SamplingError, ShowSpecial, StopMatcher, Tokenizer};
+use compact_str::CompactString;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Room a sequence needs in its channel before it may run: a token and the summary.
 pub(crate) const EVENTS_PER_STEP: usize = 2;
+
+/// Generated tokens that a sequence has room for from its beginning; a longer answer asks for more as it doubles.
+const RESERVED_TOKENS_MAX: usize = 4096;
 
 /// Who waits for the answer, since when, and what is given back when it ends.
 #[derive(Debug)]
@@ -83,15 +87,17 @@ impl Sequence {
     /// # Panics
     /// If the request has no correlation id: the pipeline gives it one.
     pub(crate) fn new(approved: Approved, around: Surroundings, reader: Reader) -> Result<Self, RuntimeError> {
-        let (request, permit) = approved.into_parts();
+        let (mut request, permit) = approved.into_parts();
         let mut sampler = Sampler::new(&request.sampling, request.fallback_seed, around.shape.vocab_size)?;
         sampler.accept_prompt(&request.prompt);
         let room = around.shape.context_len - request.prompt.len();
+        let max_tokens = request.max_tokens.map_or(room, |n| n.min(room));
+        request.prompt.reserve_exact(max_tokens.min(RESERVED_TOKENS_MAX));
         let show_special = if request.show_special { ShowSpecial::Yes } else { ShowSpecial::No };
         Ok(Self {
             n_prompt: request.prompt.len(),
             n_cached: 0,
-            max_tokens: request.max_tokens.map_or(room, |n| n.min(room)),
+            max_tokens,
             ignore_eos: request.ignore_eos,
             wants_logprobs: request.sampling.n_logprobs.is_some(),
             detokenizer: Detokenizer::new(Arc::clone(&around.tokenizer), show_special),
@@ -133,7 +139,7 @@ impl Sequence {
         self.tokens.push(token);
         let Some(stop) = &mut self.stop else { return };
         let outcome = stop.push(self.detokenizer.push(token));
-        let (text, matched) = (outcome.text.to_owned(), outcome.matched);
+        let (text, matched) = (CompactString::from(outcome.text), outcome.matched);
         let logprob = self.wants_logprobs.then_some(TokenLogprob { chosen: logprob, top });
         self.untold = Some(TokenEvent { token, text, logprob });
         if matched.is_some() || (self.around.tokenizer.is_end_of_generation(token) && !self.ignore_eos) {
@@ -144,14 +150,13 @@ impl Sequence {
     }
 
     fn note_token(&mut self, now: Duration) {
+        let since_last = self.first_token_at.map(|_| now.saturating_sub(self.moved_at));
         if self.first_token_at.is_none() {
             self.first_token_at = Some(now);
             let ttft = now.saturating_sub(self.reader.submitted_at);
             self.emit(&events::FirstToken { ttft });
-        } else {
-            let since_last = Some(now.saturating_sub(self.moved_at));
-            self.emit(&events::TokenGenerated { since_last });
         }
+        self.emit(&events::TokenGenerated { since_last });
         self.moved_at = now;
     }
 
@@ -305,6 +310,7 @@ impl Job for Sequence {
         let summary = Summary {
             tail,
             finish_reason,
+            stop_idx: matched,
             reason,
             overdue,
             degraded: std::mem::take(&mut self.reader.degraded),

@@ -154,6 +154,7 @@ impl TokenStream {
         Summary {
             tail: String::new(),
             finish_reason: FinishReason::Error,
+            stop_idx: None,
             reason: Some(ReasonCode::EngineCrashed),
             overdue: None,
             degraded: Vec::new(),
@@ -178,6 +179,7 @@ mod tests {
     use crate::TokenEvent;
     use crate::owner::Message;
     use ballast_backend::TokenId;
+    use compact_str::CompactString;
     use std::sync::mpsc::sync_channel;
 
     #[test]
@@ -190,7 +192,7 @@ mod tests {
             let bell = Bell::new(outbox);
             let mut stream = TokenStream::new((receiver, bell.clone()), Canceller::default(), 1, None);
             for _ in 0..n_events {
-                let token = TokenEvent { token: TokenId(7), text: String::new(), logprob: None };
+                let token = TokenEvent { token: TokenId(7), text: CompactString::default(), logprob: None };
                 sender.try_send(Event::Token(token)).unwrap();
             }
             for (nth, &expected) in rings.iter().enumerate() {

@@ -40,7 +40,6 @@ pub use report::{LinkHealth, LinkPhase, SupervisedHealth};
 use crate::breaker::Forced;
 use crate::buffer_pool::{BufferPool, BufferStats};
 use crate::events::{MemoryObserved, RequestRefused};
-use crate::parity::ParityTally;
 use crate::retry::RetryBudget;
 use crate::telemetry::{CorrelationId, Ids, Metrics, MetricsSnapshot};
 use ballast_backend::{IoSchema, TensorMap};
@@ -98,7 +97,7 @@ impl SupervisedEngine {
             return Err(OpenError::Links { links_max: LINKS_MAX, got: chain.len() });
         }
         if let Some(LiveParity { tolerances, .. }) = options.parity {
-            ParityTally::new(tolerances)?;
+            tolerances.check()?;
         }
         let shared = Shared::new(chain, parts, options);
         let at = Arc::clone(&shared);

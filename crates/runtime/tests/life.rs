@@ -8,6 +8,8 @@ mod ends;
 mod faults;
 #[path = "life/house.rs"]
 mod house;
+#[path = "life/lasts.rs"]
+mod lasts;
 #[path = "life/phases.rs"]
 mod phases;
 #[path = "life/sharing.rs"]

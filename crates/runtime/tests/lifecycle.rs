@@ -7,6 +7,7 @@ use ballast_runtime::lifecycle::{
     Job, LifecycleError, LifecycleOptions, LoadOrder, LoadPart, ModelHouse, ModelId, ModelPlan, ModelState, Orphans,
     Pressure, ProvisionalPlan, SwapMode, spawn_thread,
 };
+use ballast_runtime::telemetry::{Metrics, RingLogger, Telemetry, Value};
 use ballast_testkit::{PATIENCE, SplitMix, VirtualClock};
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -67,7 +68,8 @@ fn house(budget_bytes: u64, bytes: &[(&str, u64)]) -> (ModelHouse<Model>, Arc<Le
     let load = move |order: &LoadOrder, _: &Pulse| Ok(Model::new(order.version, known[&order.model], &books));
     let mut options = LifecycleOptions::new(budget_bytes);
     options.backoff.initial = Duration::ZERO;
-    let house = ModelHouse::new(options, Arc::new(VirtualClock::new()), Box::new(spawn_thread), load);
+    let house =
+        ModelHouse::new(options, Arc::new(VirtualClock::new()), Telemetry::default(), Box::new(spawn_thread), load);
     for (id, bytes) in sizes {
         assert!(house.register(id, plan(1, bytes)));
     }
@@ -88,6 +90,13 @@ impl Gate {
 
 /// A house whose loads end when the test says so, one word for each, and whether they succeed.
 fn gated_house(options: LifecycleOptions) -> (ModelHouse<Model>, Gate, Arc<Ledger>, VirtualClock) {
+    gated_house_telling(options, Telemetry::default())
+}
+
+fn gated_house_telling(
+    options: LifecycleOptions,
+    telemetry: Telemetry,
+) -> (ModelHouse<Model>, Gate, Arc<Ledger>, VirtualClock) {
     let (ledger, clock) = (Arc::new(Ledger::default()), VirtualClock::new());
     let (tell, begun) = sync_channel(16);
     let (ends, told) = sync_channel(16);
@@ -97,7 +106,7 @@ fn gated_house(options: LifecycleOptions) -> (ModelHouse<Model>, Gate, Arc<Ledge
         let succeeds: bool = told.lock().unwrap().recv_timeout(PATIENCE).unwrap();
         if succeeds { Ok(Model::new(order.version, 1, &books)) } else { Err(failure()) }
     };
-    let house = ModelHouse::new(options, Arc::new(clock.clone()), Box::new(spawn_thread), load);
+    let house = ModelHouse::new(options, Arc::new(clock.clone()), telemetry, Box::new(spawn_thread), load);
     house.register(ModelId::new("a"), plan(1, 1));
     (house, Gate { begun, ends }, ledger, clock)
 }
@@ -260,7 +269,7 @@ fn failed_loads_and_panics_of_the_loader_are_told_to_all_who_wait() {
         assert!(order.model.as_str() != "panics", "scripted");
         Err(failure())
     };
-    let house = ModelHouse::new(LifecycleOptions::new(10), clock, Box::new(spawn_thread), load);
+    let house = ModelHouse::new(LifecycleOptions::new(10), clock, Telemetry::default(), Box::new(spawn_thread), load);
     for name in ["panics", "fails"] {
         let id = ModelId::new(name);
         house.register(id.clone(), plan(1, 5));
@@ -299,7 +308,13 @@ fn a_house_without_threads_works_on_the_callers() {
         let bytes = if order.part == LoadPart::Full { 8 } else { 2 };
         Ok(Model::new(order.version, bytes, &books))
     };
-    let house = ModelHouse::new(LifecycleOptions::new(10), Arc::new(VirtualClock::new()), Box::new(inline), load);
+    let house = ModelHouse::new(
+        LifecycleOptions::new(10),
+        Arc::new(VirtualClock::new()),
+        Telemetry::default(),
+        Box::new(inline),
+        load,
+    );
     let id = ModelId::new("a");
     house.register(id.clone(), ModelPlan { provisional: Some(ProvisionalPlan { bytes: 2 }), ..plan(1, 8) });
     house.preload(&id).unwrap();
@@ -313,7 +328,13 @@ fn a_house_without_threads_works_on_the_callers() {
 fn a_house_that_gets_no_threads_refuses_instead_of_waiting() {
     let refuse = |_: Job| Err(std::io::Error::other("no threads"));
     let load = |_: &LoadOrder, _: &Pulse| Ok(());
-    let house = ModelHouse::new(LifecycleOptions::new(10), Arc::new(VirtualClock::new()), Box::new(refuse), load);
+    let house = ModelHouse::new(
+        LifecycleOptions::new(10),
+        Arc::new(VirtualClock::new()),
+        Telemetry::default(),
+        Box::new(refuse),
+        load,
+    );
     let id = ModelId::new("a");
     house.register(id.clone(), plan(1, 1));
     assert!(matches!(house.acquire(&id, None), Err(LifecycleError::LoadFailed { .. })));
@@ -343,4 +364,95 @@ fn async_callers_wait_and_leave_by_being_dropped() {
         Poll::Pending => false,
     });
     assert_eq!(version, Some(1));
+}
+
+/// A house with room for one model, in which version 1 of "a" serves.
+fn narrow_house(telemetry: Telemetry) -> (ModelHouse<Model>, Gate, Arc<Ledger>, VirtualClock) {
+    let (house, gate, ledger, clock) = gated_house_telling(LifecycleOptions::new(1), telemetry);
+    house.preload(&ModelId::new("a")).unwrap();
+    gate.begun();
+    gate.ends.send(true).unwrap();
+    eventually("version 1", || ledger.live_models.load(Ordering::SeqCst) == 1);
+    eventually("version 1 serves", || house.status(&ModelId::new("a")).unwrap().bytes.is_some());
+    (house, gate, ledger, clock)
+}
+
+#[test]
+fn who_waits_for_a_new_version_that_hangs_gets_the_old_one_again() {
+    let (house, gate, _, clock) = narrow_house(Telemetry::default());
+    let id = ModelId::new("a");
+    let swap = std::thread::spawn({
+        let (house, id) = (house.clone(), id.clone());
+        move || house.swap(&id, plan(2, 1), SwapMode::EvictFirst, None)
+    });
+    let (order, pulse) = gate.begun();
+    assert_eq!(order.version, 2);
+    let visit = || {
+        std::thread::spawn({
+            let (house, id) = (house.clone(), id.clone());
+            move || house.acquire(&id, None).map(|lease| lease.version)
+        })
+    };
+    let visits = [visit(), visit()];
+    let mut in_async_code = pin!(house.acquire_async(&id));
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(in_async_code.as_mut().poll(&mut context).is_pending());
+    eventually("three waiters", || waiters(&house, &id) == 3);
+    clock.advance(LifecycleOptions::new(1).load_max);
+    house.tick();
+    assert!(pulse.is_abandoned());
+    assert!(in_async_code.as_mut().poll(&mut context).is_pending());
+    eventually("all wait for the old version", || waiters(&house, &id) == 3);
+    gate.ends.send(false).unwrap();
+    assert_eq!(gate.begun().0.version, 1);
+    gate.ends.send(true).unwrap();
+    assert_eq!(visits.map(|visit| visit.join().unwrap()), [Ok(1), Ok(1)]);
+    assert!(matches!(swap.join().unwrap(), Err(LifecycleError::LoadFailed { .. })));
+    let Poll::Ready(lease) = in_async_code.as_mut().poll(&mut context) else { panic!("the old version is there") };
+    assert_eq!(lease.unwrap().version, 1);
+}
+
+#[test]
+fn who_waits_in_async_code_gets_an_old_version_that_is_still_there_at_once() {
+    let (house, _gate, _, clock) = narrow_house(Telemetry::default());
+    let id = ModelId::new("a");
+    let used = house.acquire(&id, None).unwrap();
+    let patience = Some(Duration::ZERO);
+    assert!(matches!(
+        house.swap(&id, plan(2, 1), SwapMode::EvictFirst, patience),
+        Err(LifecycleError::TimedOut { .. })
+    ));
+    let mut waits = pin!(house.acquire_async(&id));
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(waits.as_mut().poll(&mut context).is_pending(), "version 1 is in use, and version 2 has no room");
+    clock.advance(LifecycleOptions::new(1).load_max);
+    house.tick();
+    let Poll::Ready(lease) = waits.as_mut().poll(&mut context) else { panic!("version 1 serves again") };
+    assert_eq!((lease.unwrap().version, used.version), (1, 1));
+}
+
+#[test]
+fn a_load_that_does_not_end_is_told_and_its_memory_is_held_until_it_does() {
+    let (metrics, ring) = (Arc::new(Metrics::default()), Arc::new(RingLogger::new(64)));
+    let telemetry = Telemetry { metrics: Some(Arc::clone(&metrics)), logger: Some(Arc::clone(&ring) as _) };
+    let (house, gate, ledger, clock) = gated_house_telling(LifecycleOptions::new(1), telemetry);
+    let (id, options) = (ModelId::new("a"), LifecycleOptions::new(1));
+    house.preload(&id).unwrap();
+    gate.begun();
+    clock.advance(options.load_max);
+    house.tick();
+    assert_eq!(
+        (house.stats().held_bytes, house.stats().stuck_bytes, metrics.snapshot().engines.loads_stuck),
+        (1, 0, 0)
+    );
+    clock.advance(options.obey_max);
+    house.tick();
+    assert_eq!((house.stats().stuck_bytes, house.status(&id).unwrap().n_stuck), (1, 1));
+    let told: Vec<_> = ring.records().into_iter().filter(|record| record.name == "load_stuck").collect();
+    assert_eq!(told.iter().map(|record| record.fields.as_slice()).collect::<Vec<_>>(), [[("bytes", Value::Count(1))]]);
+    assert_eq!(metrics.snapshot().engines.loads_stuck, 1);
+    assert!(matches!(house.acquire(&id, None), Err(LifecycleError::NoRoom { .. })), "at once");
+    gate.ends.send(true).unwrap();
+    eventually("what was loaded is gone", || house.stats().held_bytes == 0);
+    assert_eq!((house.stats().stuck_bytes, ledger.live_models.load(Ordering::SeqCst)), (0, 0));
 }

@@ -42,6 +42,7 @@ fn emit_each(attached: &Attached) {
     attached.emit(&CompileEnded { engine, duration: MS, outcome: Ok(()) });
     attached.emit(&ModelLoadStarted { engine });
     attached.emit(&ModelLoadEnded { engine, duration: MS, bytes: 8, outcome: Err(FailureMode::LoadError) });
+    attached.emit(&LoadStuck { bytes: 9 });
     attached.emit(&SessionCreated);
     attached.emit(&SessionDisposed);
     attached.emit(&RequestAdmitted);
@@ -97,6 +98,7 @@ fn every_event_has_its_stable_name_level_span_and_keys() {
         "info compile_ended compile engine duration_ms failure",
         "debug model_load_started - engine",
         "error model_load_ended model_load engine duration_ms bytes failure",
+        "error load_stuck - bytes",
         "debug session_created -",
         "debug session_disposed -",
         "debug request_admitted -",
@@ -149,7 +151,7 @@ fn a_logger_is_given_only_what_it_wants() {
     let both = Fanout(vec![Arc::new(ErrorsOnly), Arc::clone(&attached.ring) as _]);
     attached.telemetry.logger = Some(Arc::new(both));
     emit_each(&attached);
-    assert_eq!(attached.ring.records().len(), 31);
+    assert_eq!(attached.ring.records().len(), 32);
 }
 
 #[test]
@@ -265,6 +267,7 @@ fn what_is_done_about_misbehaviour_is_counted() {
     let events = (engines.created, engines.restarts, engines.stalls, engines.crashes, engines.breaker_changes);
     assert_eq!(events, (1, 1, 1, 1, 1));
     assert_eq!((engines.load_count, engines.load_success, engines.loaded_bytes), (1, 0, 8));
+    assert_eq!(engines.loads_stuck, 1);
     assert_eq!(engines.fallbacks, [("MEMORY_BUDGET_SOFT_LIMIT", 1)].into());
     assert_eq!((engines.parity_measured, engines.parity_exceeded, engines.parity_linf_max), (1, 0, Some(0.5)));
     assert_eq!((requests.retries, requests.preemptions, requests.admitted, requests.started), (1, 1, 1, 1));

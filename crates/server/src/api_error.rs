@@ -1,6 +1,6 @@
 //! What a caller is told when there is no answer: status, code, headers and text. The wire formats give it its shape.
 
-use crate::openai::ParamError;
+use crate::fields::ParamError;
 use axum::http::StatusCode;
 use ballast_backend::{ErrorKind, ReasonCode};
 use ballast_runtime::{FinishReason, RuntimeError};
@@ -15,9 +15,9 @@ const MESSAGE_CHARS_MAX: usize = 1000;
 /// Why a request is turned away before anyone looks at what it asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
-    #[error("a valid API key is needed: send it as `Authorization: Bearer KEY`")]
+    #[error("a valid API key is needed: send it as `Authorization: Bearer KEY` or `x-api-key: KEY`")]
     Key,
-    #[error("there is no such route; see /v1/models and /v1/chat/completions")]
+    #[error("there is no such route")]
     Route,
     #[error("the route does not take this method")]
     Method,
@@ -61,6 +61,25 @@ fn ended_text(finish_reason: FinishReason, reason: Option<ReasonCode>) -> &'stat
         Some(ReasonCode::Draining) => "the server is shutting down; ask again elsewhere or later",
         _ if finish_reason == FinishReason::Cancelled => "the request was cancelled",
         _ => "the engine failed while it worked on this request",
+    }
+}
+
+/// What a caller is told of an error, before a wire gives it its shape.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    pub(crate) status: StatusCode,
+    pub(crate) kind: ErrorKind,
+    /// May quote what the caller sent, so it is never logged.
+    pub(crate) message: String,
+    /// The parameter that is to blame.
+    pub(crate) param: Option<String>,
+    pub(crate) code: String,
+}
+
+impl From<&ApiError> for Told {
+    fn from(error: &ApiError) -> Self {
+        let (status, kind, code) = (error.status(), error.kind(), error.code());
+        Self { status, kind, message: error.message(), param: error.param(), code }
     }
 }
 

@@ -4,10 +4,11 @@ use crate::ApiKeyError;
 use crate::api_error::{ApiError, Refusal};
 use crate::state::Server;
 use axum::extract::{Request, State};
-use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, HeaderName};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use ballast_runtime::TenantId;
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::sync::Arc;
@@ -19,6 +20,11 @@ pub const KEYS_MAX: usize = 64;
 pub const KEY_BYTES_MIN: usize = 16;
 /// Longest key.
 pub const KEY_BYTES_MAX: usize = 512;
+
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+/// Bytes of a key's digest that its tenant is named by.
+const TENANT_BYTES: usize = 8;
 
 /// Keys that open the server. Only their SHA-256 digests are kept.
 #[derive(Clone)]
@@ -44,12 +50,19 @@ impl ApiKeys {
         Ok(Self(keys.iter().map(|key| digest(key)).collect()))
     }
 
-    /// Whether `presented` is one of the keys. The time it takes tells nothing of them.
-    fn allow(&self, presented: &str) -> bool {
+    /// Whose key it is, if `presented` is one. The time it takes tells nothing of the keys.
+    fn tenant(&self, presented: &str) -> Option<TenantId> {
         let presented = digest(presented);
         let any = |found: Choice, key: &[u8; 32]| found | key.ct_eq(&presented);
-        self.0.iter().fold(Choice::from(0), any).into()
+        let is_known: bool = self.0.iter().fold(Choice::from(0), any).into();
+        is_known.then(|| tenant_of(&presented))
     }
+}
+
+/// Every key is a tenant of its own, named by the beginning of its digest: nobody learns the key from it.
+fn tenant_of(digest: &[u8; 32]) -> TenantId {
+    let name: String = digest[..TENANT_BYTES].iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("key-{name}").parse().expect("a word and hexadecimal digits are a tenant's name")
 }
 
 impl fmt::Debug for ApiKeys {
@@ -62,18 +75,23 @@ fn digest(key: &str) -> [u8; 32] {
     Sha256::digest(key.as_bytes()).into()
 }
 
-/// Lets a request through that carries a key, or any if the server has none.
-pub(crate) async fn require_key(State(server): State<Arc<Server>>, request: Request, next: Next) -> Response {
-    match &server.options.keys {
-        Some(keys) if !bearer(request.headers()).is_some_and(|key| keys.allow(key)) => {
-            ApiError::from(Refusal::Key).into_response()
-        }
-        Some(_) | None => next.run(request).await,
+/// Lets a request through that carries a key, in its tenant's name, or any if the server has none.
+pub(crate) async fn require_key(State(server): State<Arc<Server>>, mut request: Request, next: Next) -> Response {
+    if let Some(keys) = &server.options.keys {
+        let Some(tenant) = presented(request.headers()).and_then(|key| keys.tenant(key)) else {
+            return ApiError::from(Refusal::Key).into_response();
+        };
+        request.extensions_mut().insert(tenant);
     }
+    next.run(request).await
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, key) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+/// The key as OpenAI's and Ollama's clients send it, or as Anthropic's do.
+fn presented(headers: &HeaderMap) -> Option<&str> {
+    let Some(authorization) = headers.get(AUTHORIZATION) else {
+        return headers.get(X_API_KEY)?.to_str().ok();
+    };
+    let (scheme, key) = authorization.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
 }
 
@@ -96,8 +114,9 @@ mod tests {
     #[test]
     fn each_key_opens_and_nothing_else_does() {
         let keys = ApiKeys::new(vec!["fedcba9876543210".to_owned(), "0123456789abcdef".to_owned()]).unwrap();
-        assert!(keys.allow("fedcba9876543210") && keys.allow("0123456789abcdef"));
-        assert!(!keys.allow("") && !keys.allow("0123456789abcde"));
+        let (first, second) = (keys.tenant("fedcba9876543210"), keys.tenant("0123456789abcdef"));
+        assert!(first.is_some() && second.is_some() && first != second, "each key is a tenant");
+        assert_eq!((keys.tenant(""), keys.tenant("0123456789abcde")), (None, None));
         assert_eq!(format!("{keys:?}"), "2 keys");
     }
 }

@@ -3,9 +3,15 @@
 //! ```text
 //! socket -> connection cap, header timeout, stall guard     connection.rs, stall.rs
 //!        -> request id -> key                               request_id.rs, keys.rs
-//!        -> GET  /health                (needs no key)      health.rs
+//!        -> GET  /health, /livez, /readyz, .. (need no key) health.rs
 //!        -> GET  /v1/models, /v1/models/{id}                openai/models.rs
 //!        -> POST /v1/chat/completions                       openai/chat.rs
+//!        -> POST /v1/completions                            openai/completions.rs
+//!        -> POST /v1/messages, /v1/messages/count_tokens    anthropic.rs
+//!        -> POST /api/chat, /api/generate, ..               ollama.rs
+//!        -> POST /completion, /tokenize, ..                 llamacpp.rs
+//!        -> GET  /metrics                                   metrics.rs
+//! errors are put into the words of the route's wire          wire.rs
 //! ```
 //!
 //! Every wire format has a folder of its own and shares the rest. A request is parsed once: what is not known, not
@@ -14,10 +20,11 @@
 //!
 //! ```no_run
 //! # async fn example(runtime: ballast_runtime::Runtime, format: ballast_tokens::PromptFormat) {
-//! use ballast_server::{ApiKeys, ServedModel, ServerOptions, serve};
+//! use ballast_server::{ApiKeys, ModelFacts, ServedModel, ServerOptions, serve};
 //! use std::sync::Arc;
 //!
-//! let model = ServedModel { id: "smollm2".into(), runtime, format, fingerprint: "generic".into(), created: 0 };
+//! let facts = ModelFacts::default();
+//! let model = ServedModel { id: "smollm2".into(), runtime, format, fingerprint: "generic".into(), created: 0, facts };
 //! let mut options = ServerOptions::new(Arc::new(|| 4), Arc::new(|| 1_700_000_000));
 //! options.keys = Some(ApiKeys::new(vec!["a-key-nobody-guesses".to_owned()]).expect("the key is good"));
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await.expect("the port is free");
@@ -26,27 +33,42 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod anthropic;
 mod api_error;
 mod body;
+#[cfg(test)]
+mod broken;
 mod connection;
 mod error;
+mod fields;
+mod generation;
 mod health;
+mod incoming;
 mod json;
 mod keys;
+mod llamacpp;
+mod metrics;
+mod ollama;
 mod openai;
 mod options;
+mod params;
 mod request_id;
 mod routes;
+mod security_headers;
 mod stall;
 mod state;
+mod stream;
+mod wire;
 
 pub use connection::{ACCEPT_FAILURES_MAX, HEADER_BYTES_MAX, serve};
 pub use error::{ApiKeyError, ServerError};
 pub use json::JSON_DEPTH_MAX;
 pub use keys::{ApiKeys, KEY_BYTES_MAX, KEY_BYTES_MIN, KEYS_MAX};
 pub use openai::{
-    LABEL_BYTES_MAX, MESSAGES_MAX, METADATA_ENTRIES_MAX, METADATA_KEY_BYTES_MAX, METADATA_VALUE_BYTES_MAX, PARTS_MAX,
+    COMPLETION_TOKENS_DEFAULT, LABEL_BYTES_MAX, MESSAGES_MAX, METADATA_ENTRIES_MAX, METADATA_KEY_BYTES_MAX,
+    METADATA_VALUE_BYTES_MAX, PARTS_MAX, PROMPTS_MAX,
 };
 pub use options::{RandomSource, ServerOptions, UnixTime};
+pub use params::CHOICES_MAX;
 pub use request_id::REQUEST_ID_BYTES_MAX;
-pub use state::ServedModel;
+pub use state::{ModelFacts, ServedModel};

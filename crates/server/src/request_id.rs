@@ -5,6 +5,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::Response;
+use ballast_runtime::CorrelationId;
 use std::sync::Arc;
 
 /// Longest identifier that is taken from a caller.
@@ -12,10 +13,22 @@ pub const REQUEST_ID_BYTES_MAX: usize = 128;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// The request's name, for whoever handles it.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestId(HeaderValue);
+
+impl RequestId {
+    /// The name under which events tell of the request.
+    pub(crate) fn correlation(&self) -> Option<CorrelationId> {
+        self.0.to_str().ok()?.parse().ok()
+    }
+}
+
 /// Names the request in its answer and in the log.
-pub(crate) async fn name_request(State(server): State<Arc<Server>>, request: Request, next: Next) -> Response {
+pub(crate) async fn name_request(State(server): State<Arc<Server>>, mut request: Request, next: Next) -> Response {
     let id = given(request.headers()).cloned().unwrap_or_else(|| made(&server));
     let method = request.method().clone();
+    request.extensions_mut().insert(RequestId(id.clone()));
     let mut response = next.run(request).await;
     let (status, request_id) = (response.status().as_u16(), id.to_str().unwrap_or_default());
     tracing::info!(request_id, %method, status, "request answered");

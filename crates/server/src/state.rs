@@ -1,5 +1,6 @@
 //! What every route shares.
 
+use crate::api_error::ApiError;
 use crate::{ServerError, ServerOptions};
 use ballast_runtime::Runtime;
 use ballast_tokens::PromptFormat;
@@ -19,6 +20,23 @@ pub struct ServedModel {
     pub fingerprint: String,
     /// When the model was loaded, in seconds since 1970.
     pub created: i64,
+    /// What its file is.
+    pub facts: ModelFacts,
+}
+
+/// What is told of a model's file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ModelFacts {
+    /// As the file names it: `llama`.
+    pub architecture: String,
+    /// Number of weights.
+    pub n_parameters: u64,
+    /// The type that most weights are stored in: `Q4_1`.
+    pub quantization: String,
+    /// Length of the file.
+    pub file_bytes: u64,
+    /// SHA-256 of the file in hexadecimal; empty where nobody computed it.
+    pub sha256: String,
 }
 
 /// Model, options, and the word that ends answers in progress.
@@ -38,6 +56,12 @@ impl Server {
             return Err(ServerError::Option { option: "id", expected: "a name of the model" });
         }
         Ok(Self { model, options, is_cut: watch::Sender::new(false) })
+    }
+
+    /// # Errors
+    /// If it is not the model that is served.
+    pub(crate) fn check_model(&self, id: &str) -> Result<(), ApiError> {
+        if id == self.model.id { Ok(()) } else { Err(ApiError::ModelUnknown { served: self.model.id.clone() }) }
     }
 
     /// Ends every answer in progress.

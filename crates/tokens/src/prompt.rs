@@ -58,6 +58,12 @@ impl PromptFormat {
         &self.tokenizer
     }
 
+    /// The text of the chat template, where the model has one.
+    #[must_use]
+    pub fn template_source(&self) -> Option<&str> {
+        self.template.as_ref().map(|template| template.source())
+    }
+
     /// Text as it is, with the tokens the model wants around a prompt. Names of control tokens in it are only text.
     #[must_use]
     pub fn text(&self, text: &str) -> Vec<TokenId> {

@@ -71,6 +71,7 @@ pub struct RenderOptions {
 #[derive(Debug)]
 pub struct ChatTemplate {
     environment: Environment<'static>,
+    source: String,
     bos_token: String,
     eos_token: String,
 }
@@ -85,12 +86,19 @@ impl ChatTemplate {
             return Err(TemplateError::SourceTooLong { max: TEMPLATE_SOURCE_BYTES_MAX, got: source.len() });
         }
         let source = generation::strip(source);
+        let parsed = source.clone();
         let environment = stack::run_on_own(stack::PARSE_BYTES, || {
             let mut environment = environment::new();
-            let added = environment.add_template_owned(NAME, source);
+            let added = environment.add_template_owned(NAME, parsed);
             added.map(|()| environment).map_err(|error| TemplateError::from_engine(&error, 0))
         })??;
-        Ok(Self { environment, bos_token: bos_token.to_owned(), eos_token: eos_token.to_owned() })
+        Ok(Self { environment, source, bos_token: bos_token.to_owned(), eos_token: eos_token.to_owned() })
+    }
+
+    /// The template's text, without marks of generation, which render to nothing.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
     }
 
     /// Renders a conversation of text messages.

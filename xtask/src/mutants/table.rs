@@ -81,8 +81,8 @@ pub(super) const TABLE: &[Mutant] = &[
     Mutant {
         name: "scheduler: a suspect runs alone",
         file: "scheduler.rs",
-        old: "let shares = match self.suspect() {",
-        new: "let shares = match self.suspect().filter(|_| false) {",
+        old: "match self.suspect() {",
+        new: "match self.suspect().filter(|_| false) {",
     },
     Mutant {
         name: "scheduler: lost content is forgotten",

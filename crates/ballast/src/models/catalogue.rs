@@ -98,7 +98,7 @@ impl Catalogue {
     pub(super) fn report(&self, id: &ModelId, status: ModelStatus) -> ModelReport {
         let entries = self.lock();
         let entry = entries.get(id);
-        let ModelStatus { state, version, bytes, is_swapping } = status;
+        let ModelStatus { state, version, bytes, is_swapping, n_stuck } = status;
         let planned = entry.and_then(|entry| entry.sources.get(&version));
         ModelReport {
             name: id.to_string(),
@@ -107,6 +107,7 @@ impl Catalogue {
             bytes,
             planned_bytes: planned.map(|planned| planned.bytes),
             is_swapping,
+            n_stuck,
             failure: entry.and_then(|entry| entry.failure.clone()),
         }
     }

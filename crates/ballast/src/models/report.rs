@@ -39,6 +39,8 @@ pub struct ModelReport {
     pub planned_bytes: Option<u64>,
     /// Whether another version is being loaded to take its place.
     pub is_swapping: bool,
+    /// Loads of it that were given up, did not end in their time, and hold memory still.
+    pub n_stuck: u32,
     /// Why its last load failed; `None`: it did not.
     pub failure: Option<LoadFailure>,
 }

@@ -190,6 +190,7 @@ mod tests {
             outcome(&Summary {
                 tail: String::new(),
                 finish_reason,
+                stop_idx: None,
                 reason,
                 overdue,
                 degraded: Vec::new(),

@@ -2,8 +2,9 @@
 
 use crate::load::planned_bytes;
 use crate::{Engine, Error, LoadOptions};
-use ballast_backend::Pulse;
+use ballast_backend::{Pulse, ReasonCode};
 use ballast_gguf::Gguf;
+use ballast_runtime::events;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -79,6 +80,7 @@ impl Planned {
             Origin::File { path, options } => {
                 let needed_bytes = planned_bytes(&Gguf::open(path)?, options)?;
                 if needed_bytes > self.bytes {
+                    options.telemetry.emit(&events::MemoryBudget { reason: ReasonCode::MemoryBudgetExceeded });
                     return Err(Error::MemoryBudgetExceeded { needed_bytes, budget_bytes: self.bytes });
                 }
                 Engine::load(path, options)

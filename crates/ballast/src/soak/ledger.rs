@@ -134,6 +134,7 @@ mod tests {
         Summary {
             tail: String::new(),
             finish_reason,
+            stop_idx: None,
             reason,
             overdue: None,
             degraded: Vec::new(),

@@ -2,10 +2,11 @@
 
 use crate::support::{ModelFile, endless, one_thread, said};
 use ballast::gguf::{Gguf, TensorType};
-use ballast::telemetry::{Metrics, RingLogger, Telemetry, Value};
+use ballast::telemetry::{LogRecord, Metrics, RingLogger, Telemetry, Value};
 use ballast::tokens::TokenizerOptions;
 use ballast::{
-    BudgetMode, Engine, Error, ErrorKind, Generate, LoadOptions, MemoryBudget, MemoryPlan, ReasonCode, wiring,
+    BudgetMode, Engine, Error, ErrorKind, Generate, LoadOptions, MemoryBudget, MemoryPlan, Models, ModelsOptions,
+    ReasonCode, wiring,
 };
 use ballast_testkit::{SplitMix, TinyLlama};
 use std::sync::Arc;
@@ -70,22 +71,45 @@ fn a_best_effort_budget_cuts_the_context_and_answers_the_same() {
     assert_eq!(ask(&least), ask(&whole));
 }
 
+/// What is told of the memory budget while `load` runs: reasons in the log, reasons counted.
+fn told(load: impl FnOnce(Telemetry)) -> (Vec<Value>, Vec<(&'static str, u64)>) {
+    let (metrics, ring) = (Arc::new(Metrics::default()), Arc::new(RingLogger::new(64)));
+    load(Telemetry { metrics: Some(Arc::clone(&metrics)), logger: Some(Arc::clone(&ring) as _) });
+    let records = ring.records().into_iter().filter(|record| record.name == "memory_budget");
+    let reason = |record: LogRecord| record.fields.as_slice().iter().find(|(key, _)| *key == "reason").unwrap().1;
+    (records.map(reason).collect(), metrics.snapshot().resources.memory_budget.into_iter().collect())
+}
+
 #[test]
 fn a_load_close_to_its_budget_is_told_as_an_event_and_counted() {
     let file = roomy();
     let needed = plan(&file, 4096).total_bytes();
-    let told = |bytes| {
-        let (metrics, ring) = (Arc::new(Metrics::default()), Arc::new(RingLogger::new(64)));
-        let telemetry = Telemetry { metrics: Some(Arc::clone(&metrics)), logger: Some(Arc::clone(&ring) as _) };
+    let load = |telemetry, bytes| {
         file.load(&LoadOptions { telemetry, ..budget(BudgetMode::Strict, bytes) });
-        let reasons = ring.records().into_iter().filter(|record| record.name == "memory_budget").map(|record| {
-            let reason = record.fields.as_slice().iter().find(|(key, _)| *key == "reason").unwrap().1;
-            assert_eq!(reason, Value::Word("MEMORY_BUDGET_SOFT_LIMIT"));
-        });
-        (reasons.count(), metrics.snapshot().resources.memory_budget.into_iter().collect::<Vec<_>>())
     };
-    assert_eq!(told(needed), (1, vec![("MEMORY_BUDGET_SOFT_LIMIT", 1)]));
-    assert_eq!(told(2 * needed), (0, vec![]));
+    let soft = "MEMORY_BUDGET_SOFT_LIMIT";
+    assert_eq!(told(|telemetry| load(telemetry, needed)), (vec![Value::Word(soft)], vec![(soft, 1)]));
+    assert_eq!(told(|telemetry| load(telemetry, 2 * needed)), (vec![], vec![]));
+}
+
+#[test]
+fn a_load_over_a_strict_budget_is_told_as_an_event_and_counted() {
+    let file = roomy();
+    let too_few = plan(&file, 4096).total_bytes() - 1;
+    let options = |telemetry| LoadOptions { telemetry, ..budget(BudgetMode::Strict, too_few) };
+    let exceeded = "MEMORY_BUDGET_EXCEEDED";
+    let refused = (vec![Value::Word(exceeded)], vec![(exceeded, 1)]);
+    let load = |telemetry| {
+        let error = Engine::load(file.path(), &options(telemetry)).unwrap_err();
+        assert_eq!(error.reason(), Some(ReasonCode::MemoryBudgetExceeded));
+    };
+    assert_eq!(told(load), refused);
+    let models = Models::new(ModelsOptions::default());
+    let declare = |telemetry| {
+        let error = models.declare("roomy", file.path(), &options(telemetry)).unwrap_err();
+        assert_eq!(error.reason(), Some(ReasonCode::MemoryBudgetExceeded));
+    };
+    assert_eq!(told(declare), refused, "what is refused when it is declared");
 }
 
 #[test]

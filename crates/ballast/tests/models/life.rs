@@ -272,6 +272,32 @@ fn a_load_is_bounded_in_time_and_in_those_who_wait_for_it() {
 }
 
 #[test]
+fn a_load_that_does_not_end_is_told_counted_and_in_nobodys_way_longer_than_it_may_take_to_obey() {
+    let (shelf, ring) = (Shelf::new(), Arc::new(RingLogger::new(16)));
+    let (clock, second) = (VirtualClock::new(), Duration::from_secs(1));
+    let telemetry = Telemetry { metrics: None, logger: Some(Arc::clone(&ring) as _) };
+    let options = ModelsOptions { load_max: 9 * second, obey_max: 4 * second, telemetry, ..room(&shelf, 1) };
+    let models = Models::with_clock(options, Arc::new(clock.clone()));
+    let (source, release) = gated(&shelf);
+    models.declare_source("a", source).unwrap();
+    models.declare("b", &shelf.file(1), &quiet()).unwrap();
+    models.preload("a").unwrap();
+    for (secs, n_stuck) in [(9, 0), (3, 0), (1, 1)] {
+        clock.advance(secs * second);
+        models.tick();
+        assert_eq!((report(&models, "a").n_stuck, models.stats().stuck), (n_stuck, u64::from(n_stuck)));
+    }
+    assert_eq!(ring.records().iter().filter(|record| record.name == "load_stuck").count(), 1);
+    assert_eq!((models.stats().held_bytes, models.stats().stuck_bytes), (1, 1));
+    let error = refused(&models, "b");
+    assert_eq!(error.reason(), Some(ReasonCode::MemoryBudgetExceeded), "at once, and not when the load may be over");
+    assert!(error.to_string().ends_with("this is held: a (1 bytes, used by 0)"), "{error}");
+    release.send(()).unwrap();
+    eventually("the end of the load", || models.stats().stuck_bytes == 0);
+    assert_eq!(ask(&acquire(&models, "b")), answer_of(&shelf, 1));
+}
+
+#[test]
 fn names_are_known_once_and_bounded() {
     let shelf = Shelf::new();
     let models = Models::new(ModelsOptions { names_max: 2, ..room(&shelf, 1) });

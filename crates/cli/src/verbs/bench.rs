@@ -15,6 +15,7 @@ mod peer;
 mod phases;
 mod plot;
 mod process;
+mod product;
 mod report;
 mod roofline;
 mod round;

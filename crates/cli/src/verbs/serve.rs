@@ -6,7 +6,7 @@ use crate::failure::{Exit, Failure};
 use crate::options::{LoadArgs, ModelArg};
 use crate::output;
 use ballast::Engine;
-use ballast_server::{ApiKeys, ServedModel, ServerOptions, serve};
+use ballast_server::{ApiKeys, ModelFacts, ServedModel, ServerOptions, serve};
 use clap::Args as ClapArgs;
 use key::KeyArgs;
 use std::net::{IpAddr, SocketAddr};
@@ -71,7 +71,14 @@ pub(crate) fn served(engine: &Engine, id: String) -> ServedModel {
     let report = engine.report();
     let fingerprint = format!("ballast-{}-{}-{}", env!("CARGO_PKG_VERSION"), report.kernels, report.file_bytes);
     let (runtime, format) = (engine.runtime().clone(), engine.format().clone());
-    ServedModel { id, runtime, format, fingerprint, created: ballast::unix_seconds() }
+    let facts = ModelFacts {
+        architecture: report.architecture.clone(),
+        n_parameters: report.n_parameters,
+        quantization: report.quantization.to_owned(),
+        file_bytes: report.file_bytes,
+        sha256: String::new(),
+    };
+    ServedModel { id, runtime, format, fingerprint, created: ballast::unix_seconds(), facts }
 }
 
 /// The server's options, with the system's randomness and time.

@@ -130,7 +130,7 @@ fn starts_are_timed_to_ready_and_to_the_first_token() {
 #[test]
 fn limits_are_measured_for_every_thread_count() {
     let home = Home::new();
-    let small = ["bench", "limits", "--threads", "1,2", "--read-max", "1", "--sample-ms", "1"];
+    let small = ["bench", "limits", "--threads", "1,2", "--read-max", "1", "--product-max", "512", "--sample-ms", "1"];
     let found = home.ballast(&[&small[..], &["--json"]].concat()).json();
     let limits = found["limits"].as_array().unwrap();
     assert_eq!(limits.len(), 2);
@@ -138,7 +138,9 @@ fn limits_are_measured_for_every_thread_count() {
         let sizes: Vec<_> =
             limit["read"].as_array().unwrap().iter().map(|read| read["bytes"].as_u64().unwrap()).collect();
         assert_eq!(sizes, [256 << 10, 512 << 10, 1 << 20]);
-        for peak in limit["peaks"].as_array().unwrap() {
+        let products = limit["f32_products"].as_array().unwrap();
+        assert_eq!((products.len(), &products[0]["rows"]), (1, &Value::from(512)));
+        for peak in limit["peaks"].as_array().unwrap().iter().chain(products) {
             assert!(peak["operations_per_second"]["best"].as_f64().unwrap() > 0.0, "{peak}");
         }
     }

@@ -1,16 +1,14 @@
 //! Packing ahead, looking at what is packed, and where it is kept.
 
-use crate::support::Home;
+use crate::support::{Home, Ran};
 use serde_json::{Value, json};
-use std::fs::{self, File};
+use std::fs;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
 
 /// A home whose model is old enough to be known by its date.
 fn home() -> Home {
     let home = Home::new();
-    let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
-    File::options().write(true).open(home.model()).unwrap().set_modified(old).unwrap();
+    home.age_model();
     home
 }
 
@@ -43,6 +41,36 @@ fn a_model_is_packed_once_listed_used_and_cleared() {
     let cleared = home.ballast(&["compile", "--clear", "--json"]).json();
     assert_eq!(cleared, json!({ "removed": 1, "in_use": 0 }));
     assert_eq!(listed(&home, &[]), Vec::<Value>::new());
+}
+
+/// Bytes that would be mapped, of a plan that may be asked for in the environment.
+fn mapped_bytes(home: &Home, args: &[&str], environment: Option<&str>) -> u64 {
+    let mut command = home.command(&[&["info", home.model(), "--json"], args].concat());
+    command.envs(environment.map(|value| ("BALLAST_MAP_WEIGHTS", value)));
+    let plan = Ran::from(command.output().unwrap()).json()["model"]["memory"].clone();
+    plan["mapped_bytes"].as_u64().unwrap()
+}
+
+#[test]
+fn cached_weights_are_mapped_where_the_flag_or_the_environment_asks_for_it() {
+    let home = home();
+    assert_eq!(mapped_bytes(&home, &["--map-weights"], None), 0, "nothing is in the cache to be mapped");
+    let expected = ask(&home, &["--no-compile-cache"]);
+    home.json("compile", &["--json"]);
+    let cases: [(&[&str], Option<&str>, bool); 6] = [
+        (&[], None, false),
+        (&["--map-weights"], None, true),
+        (&[], Some("1"), true),
+        (&[], Some("0"), false),
+        (&[], Some(""), false),
+        (&["--no-compile-cache"], Some("1"), false),
+    ];
+    for (args, environment, is_mapped) in cases {
+        assert_eq!(mapped_bytes(&home, args, environment) > 0, is_mapped, "{args:?} {environment:?}");
+    }
+    assert_eq!(ask(&home, &["--map-weights"]), expected);
+    assert_eq!(ask(&home, &["--map-weights", "--isolation", "process"]), expected);
+    home.ballast(&["info", home.model(), "--map-weights", "--no-compile-cache"]).fails(2, "cannot be used with");
 }
 
 #[test]

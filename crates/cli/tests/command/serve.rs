@@ -208,3 +208,25 @@ fn a_killed_worker_costs_neither_the_server_nor_a_request() {
     assert_eq!(get(server.address, "/v1/models", None).status, 200);
     assert_eq!(server.end("-TERM").code, Some(0));
 }
+
+/// Whether a process has a file of packed weights mapped.
+#[cfg(target_os = "linux")]
+fn maps_weights(pid: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap().contains("weights.bundle")
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn cached_weights_are_mapped_by_the_process_that_computes() {
+    let home = Home::new();
+    home.age_model();
+    home.json("compile", &["--json"]);
+    for (args, is_mapped) in [(&["--no-auth"][..], false), (&["--no-auth", "--map-weights"], true)] {
+        let server = Server::start(&home, args);
+        assert_eq!(maps_weights(&server.child.id().to_string()), is_mapped, "{args:?}");
+        server.end("-TERM");
+        let server = Server::start(&home, &[args, &["--isolation", "process"]].concat());
+        assert_eq!(maps_weights(&child_of(server.child.id())), is_mapped, "{args:?} in a worker");
+        server.end("-TERM");
+    }
+}

@@ -3,9 +3,11 @@
 use ballast_gguf::TensorType;
 use ballast_testkit::TinyLlama;
 use serde_json::Value;
+use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 
 /// Forces an answer of the letters a to j, so that its text can be read.
@@ -54,6 +56,12 @@ impl Home {
     /// The model's path.
     pub(crate) fn model(&self) -> &str {
         &self.model
+    }
+
+    /// Makes the model old enough to be known by its date.
+    pub(crate) fn age_model(&self) {
+        let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        File::options().write(true).open(&self.model).unwrap().set_modified(old).unwrap();
     }
 
     /// A path in the home.

@@ -6,6 +6,12 @@ use crate::isa::Isa;
 #[derive(Clone, Copy)]
 pub(super) struct Vectors<S: Isa> {
     pub(super) quants: [S::B; 8],
+    pub(super) factors: Factors<S>,
+}
+
+/// What the products of a slice are multiplied by, and what is added to them; see `packed::Slice`.
+#[derive(Clone, Copy)]
+pub(super) struct Factors<S: Isa> {
     pub(super) scales: [S::F; 2],
     pub(super) mins: S::F,
 }
@@ -88,7 +94,7 @@ fn bytes<S: Isa>(isa: S, units: &[[u8; 64]; 8]) -> [S::B; 8] {
 fn with_factors<S: Isa>(isa: S, group: &[u8], quants: [S::B; 8], mins: bool) -> Vectors<S> {
     let scale = isa.load_f16(at(group, 0));
     let mins = if mins { isa.load_f16(at(group, 32)) } else { isa.splat(0.0) };
-    Vectors { quants, scales: [scale; 2], mins }
+    Vectors { quants, factors: Factors { scales: [scale; 2], mins } }
 }
 
 /// Scale and minimum of slice `idx` out of the words of `Q4_K` and `Q5_K`; see `blocks::scales_and_mins`.
@@ -106,7 +112,7 @@ fn with_words<S: Isa>(isa: S, group: &[u8], quants: [S::B; 8], idx: usize) -> Ve
     };
     let scale = isa.mul(isa.load_f16(at(group, 0)), isa.to_f32(scales));
     let min = isa.mul(isa.load_f16(at(group, 32)), isa.to_f32(mins));
-    Vectors { quants, scales: [scale; 2], mins: isa.mul(min, isa.splat(-1.0)) }
+    Vectors { quants, factors: Factors { scales: [scale; 2], mins: isa.mul(min, isa.splat(-1.0)) } }
 }
 
 macro_rules! formats {
@@ -149,6 +155,7 @@ formats! {
         let scale = isa.load_f16(at(group, 0));
         let first = isa.mul(scale, isa.to_f32(isa.load_i8(at(group, 32 + 32 * idx))));
         let second = isa.mul(scale, isa.to_f32(isa.load_i8(at(group, 48 + 32 * idx))));
-        Vectors { quants: six_bits(isa, group, 288 + 384 * idx), scales: [first, second], mins: isa.splat(0.0) }
+        let factors = Factors { scales: [first, second], mins: isa.splat(0.0) };
+        Vectors { quants: six_bits(isa, group, 288 + 384 * idx), factors }
     };
 }

@@ -6,54 +6,31 @@ use crate::isa::Isa;
 use crate::packed::STRIP_ROWS;
 use crate::{Activations, PackedMatrix, PanelMut};
 
-/// How a column of a strip becomes f32.
-pub(super) trait Column {
-    /// Bytes of a column, 64 or 32.
-    type Bytes;
-    fn columns(strip: &[u8]) -> &[Self::Bytes];
-    fn widen<S: Isa>(isa: S, column: &Self::Bytes) -> S::F;
+/// Weights of which a column of a strip is `B` bytes.
+pub(super) trait Column<const B: usize> {
+    /// The column as f32.
+    fn widen<S: Isa>(isa: S, column: &[u8; B]) -> S::F;
 }
 
 pub(super) enum F32 {}
 pub(super) enum F16 {}
 pub(super) enum BF16 {}
 
-impl Column for F32 {
-    type Bytes = [u8; 64];
-
-    #[inline(always)]
-    fn columns(strip: &[u8]) -> &[[u8; 64]] {
-        strip.as_chunks().0
-    }
-
+impl Column<64> for F32 {
     #[inline(always)]
     fn widen<S: Isa>(isa: S, column: &[u8; 64]) -> S::F {
         isa.load_f32(column)
     }
 }
 
-impl Column for F16 {
-    type Bytes = [u8; 32];
-
-    #[inline(always)]
-    fn columns(strip: &[u8]) -> &[[u8; 32]] {
-        strip.as_chunks().0
-    }
-
+impl Column<32> for F16 {
     #[inline(always)]
     fn widen<S: Isa>(isa: S, column: &[u8; 32]) -> S::F {
         isa.load_f16(column)
     }
 }
 
-impl Column for BF16 {
-    type Bytes = [u8; 32];
-
-    #[inline(always)]
-    fn columns(strip: &[u8]) -> &[[u8; 32]] {
-        strip.as_chunks().0
-    }
-
+impl Column<32> for BF16 {
     #[inline(always)]
     fn widen<S: Isa>(isa: S, column: &[u8; 32]) -> S::F {
         isa.load_bf16(column)
@@ -64,19 +41,24 @@ impl Column for BF16 {
 const STRIPS: usize = 4;
 
 #[inline(always)]
-pub(super) fn matmul<S: Isa, C: Column>(isa: S, w: &PackedMatrix<'_>, x: &Activations, y: &mut PanelMut<'_>) {
+pub(super) fn matmul<S: Isa, C: Column<B>, const B: usize>(
+    isa: S,
+    w: &PackedMatrix<'_>,
+    x: &Activations,
+    y: &mut PanelMut<'_>,
+) {
     let n_tiles = x.n_rows().div_ceil(TILE_ROWS);
     let many_end = w.n_strips() - w.n_strips() % STRIPS;
     for panel in (0..n_tiles).step_by(PANEL_TILES) {
         let tiles = panel..n_tiles.min(panel + PANEL_TILES);
         for strip in (0..many_end).step_by(STRIPS) {
             for tile in tiles.clone() {
-                strips::<S, C, STRIPS>(isa, w, x, y, (strip, tile));
+                strips::<S, C, B, STRIPS>(isa, w, x, y, (strip, tile));
             }
         }
         for strip in many_end..w.n_strips() {
             for tile in tiles.clone() {
-                strips::<S, C, 1>(isa, w, x, y, (strip, tile));
+                strips::<S, C, B, 1>(isa, w, x, y, (strip, tile));
             }
         }
     }
@@ -84,7 +66,7 @@ pub(super) fn matmul<S: Isa, C: Column>(isa: S, w: &PackedMatrix<'_>, x: &Activa
 
 /// All rows of a tile with `N` strips.
 #[inline(always)]
-fn strips<S: Isa, C: Column, const N: usize>(
+fn strips<S: Isa, C: Column<B>, const B: usize, const N: usize>(
     isa: S,
     w: &PackedMatrix<'_>,
     x: &Activations,
@@ -99,22 +81,22 @@ fn strips<S: Isa, C: Column, const N: usize>(
         match left {
             8.. => {
                 for n in 0..N {
-                    some_rows::<S, C, 1, 8>(isa, w, x, y, (strip + n, tile, row));
+                    some_rows::<S, C, B, 1, 8>(isa, w, x, y, (strip + n, tile, row));
                 }
                 row += 8;
             }
             4..8 => {
                 for n in 0..N {
-                    some_rows::<S, C, 1, 4>(isa, w, x, y, (strip + n, tile, row));
+                    some_rows::<S, C, B, 1, 4>(isa, w, x, y, (strip + n, tile, row));
                 }
                 row += 4;
             }
             2..4 => {
-                some_rows::<S, C, N, 2>(isa, w, x, y, (strip, tile, row));
+                some_rows::<S, C, B, N, 2>(isa, w, x, y, (strip, tile, row));
                 row += 2;
             }
             _ => {
-                some_rows::<S, C, N, 1>(isa, w, x, y, (strip, tile, row));
+                some_rows::<S, C, B, N, 1>(isa, w, x, y, (strip, tile, row));
                 row += 1;
             }
         }
@@ -123,7 +105,7 @@ fn strips<S: Isa, C: Column, const N: usize>(
 
 /// `R` rows of a tile, from `row` on, with `N` strips.
 #[inline(always)]
-fn some_rows<S: Isa, C: Column, const N: usize, const R: usize>(
+fn some_rows<S: Isa, C: Column<B>, const B: usize, const N: usize, const R: usize>(
     isa: S,
     w: &PackedMatrix<'_>,
     x: &Activations,
@@ -131,9 +113,9 @@ fn some_rows<S: Isa, C: Column, const N: usize, const R: usize>(
     (strip, tile, row): (usize, usize, usize),
 ) {
     let n_cols = w.n_cols();
-    let mut columns: [&[C::Bytes]; N] = [&[]; N];
+    let mut columns: [&[[u8; B]]; N] = [&[]; N];
     for (n, columns) in columns.iter_mut().enumerate() {
-        *columns = &C::columns(w.strip(strip + n))[..n_cols];
+        *columns = &w.strip(strip + n).as_chunks().0[..n_cols];
     }
     let mut sums = [[isa.splat(0.0); R]; N];
     for (col, x) in x.tile_f32(tile).chunks_exact(x.tile_rows(tile)).enumerate() {

@@ -3,7 +3,7 @@
 //! Each slice is unpacked in registers and used by as many rows as there are registers for their sums; the next rows
 //! unpack it again, from the first cache. Keeping it unpacked costs more loads and stores than that saves.
 
-use super::formats::{Format, Vectors};
+use super::formats::{Factors, Format, Vectors};
 use super::{PANEL_TILES, store};
 use crate::activations::{Block, TILE_ROWS};
 use crate::isa::Isa;
@@ -77,24 +77,40 @@ fn some_rows<S: Isa, F: Format, const R: usize>(
 /// Adds the products of one slice with a block of each row.
 #[inline(always)]
 fn add_slice<S: Isa, F: Format, const R: usize>(isa: S, w: &Vectors<S>, x: &[Block; R], sums: &mut [S::F; R]) {
-    // Formats differ in constants only, so what is not theirs falls away.
     for r in 0..R {
-        let (block, scale) = (&x[r], isa.splat(x[r].scale));
-        if F::HALVES {
+        let block = &x[r];
+        let products = if F::HALVES {
             let [w0, w1, w2, w3, w4, w5, w6, w7] = w.quants;
             let [x0, x1, x2, x3, x4, x5, x6, x7] = block.quants;
             let first = dot::<S, F, 4>(isa, &[w0, w1, w2, w3], &[x0, x1, x2, x3], block.neg_sums[0]);
-            sums[r] = isa.fma(isa.mul(isa.to_f32(first), scale), w.scales[0], sums[r]);
-            let second = dot::<S, F, 4>(isa, &[w4, w5, w6, w7], &[x4, x5, x6, x7], block.neg_sums[1]);
-            sums[r] = isa.fma(isa.mul(isa.to_f32(second), scale), w.scales[1], sums[r]);
+            [first, dot::<S, F, 4>(isa, &[w4, w5, w6, w7], &[x4, x5, x6, x7], block.neg_sums[1])]
         } else {
-            let products = dot::<S, F, 8>(isa, &w.quants, &block.quants, block.neg_sum);
-            sums[r] = isa.fma(isa.mul(isa.to_f32(products), scale), w.scales[0], sums[r]);
-        }
-        if F::MINS {
-            sums[r] = isa.fma(isa.splat(block.offset), w.mins, sums[r]);
-        }
+            [dot::<S, F, 8>(isa, &w.quants, &block.quants, block.neg_sum); 2]
+        };
+        sums[r] = add::<S, F>(isa, &w.factors, block, products, sums[r]);
     }
+}
+
+/// Adds the integer products of one slice and a block, times what they count, to `sum`. Without halves the first are
+/// the slice's; with them each half has its own.
+#[inline(always)]
+pub(super) fn add<S: Isa, F: Format>(
+    isa: S,
+    w: &Factors<S>,
+    block: &Block,
+    products: [S::I; 2],
+    mut sum: S::F,
+) -> S::F {
+    // Formats differ in constants only, so what is not theirs falls away.
+    let scale = isa.splat(block.scale);
+    sum = isa.fma(isa.mul(isa.to_f32(products[0]), scale), w.scales[0], sum);
+    if F::HALVES {
+        sum = isa.fma(isa.mul(isa.to_f32(products[1]), scale), w.scales[1], sum);
+    }
+    if F::MINS {
+        sum = isa.fma(isa.splat(block.offset), w.mins, sum);
+    }
+    sum
 }
 
 #[inline(always)]

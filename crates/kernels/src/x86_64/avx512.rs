@@ -2,8 +2,9 @@
 
 #![expect(unsafe_code, reason = "intrinsics, whose features the value of the set proves, and loads and stores")]
 
-use crate::Kernels;
 use crate::isa::Isa;
+use crate::product::tiles::{self, Shape, TileIsa, Tiles};
+use crate::{Activations, Kernels, PackedMatrix, PanelMut};
 use std::arch::x86_64::*;
 
 /// The set. Only [`Avx512::detect`] makes one, so that having it proves that the CPU has AVX-512 F, BW, VL
@@ -17,11 +18,40 @@ impl Avx512 {
     /// The set, if this CPU has it.
     pub(crate) fn detect() -> Option<&'static dyn Kernels> {
         static SET: Avx512 = Avx512 { _proof: () };
+        Self::proof().map(|_| &SET as &dyn Kernels)
+    }
+
+    /// A value of the set, if this CPU has it.
+    pub(crate) fn proof() -> Option<Self> {
         let foundation = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw");
         let present = foundation && is_x86_feature_detected!("avx512vl") && is_x86_feature_detected!("avx512vnni");
         // What avx512f implies for the compiler.
         let implied = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-        (present && implied && is_x86_feature_detected!("f16c")).then_some(&SET as &dyn Kernels)
+        (present && implied && is_x86_feature_detected!("f16c")).then_some(Self { _proof: () })
+    }
+}
+
+impl Avx512 {
+    /// Products of quantised weights by tiles, and by this set's vectors what is done with them; shapes were checked.
+    pub(crate) fn matmul_by_tiles<T: Tiles>(
+        self,
+        configure: impl FnOnce(Shape) -> T,
+        w: &PackedMatrix<'_>,
+        x: &Activations,
+        y: &mut PanelMut<'_>,
+    ) {
+        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+        fn run<T: Tiles>(
+            set: Avx512,
+            configure: impl FnOnce(Shape) -> T,
+            w: &PackedMatrix<'_>,
+            x: &Activations,
+            y: &mut PanelMut<'_>,
+        ) {
+            tiles::matmul(set, configure, w, x, y);
+        }
+        // SAFETY: `self` proves the features.
+        unsafe { run(self, configure, w, x, y) }
     }
 }
 
@@ -184,6 +214,17 @@ impl Isa for Avx512 {
                 sum = _mm512_dpbusd_epi32(sum, w[n], _mm512_set1_epi32(x[n]));
             }
             sum
+        }
+    }
+}
+
+impl TileIsa for Avx512 {
+    #[inline(always)]
+    fn store_signed(self, quants: __m512i, zero: u8, out: &mut [u8; 64]) {
+        // SAFETY: `self` proves the features, and the array is as long as what is stored to it.
+        unsafe {
+            let signed = _mm512_sub_epi8(quants, _mm512_set1_epi8(zero.cast_signed()));
+            _mm512_storeu_si512(out.as_mut_ptr().cast(), signed);
         }
     }
 }

@@ -70,12 +70,17 @@ impl Job for Echo {
 
 /// A conductor with one request, whose first step is on its way.
 fn stepping() -> Conductor<Echo> {
+    stepping_for(2, Attempts::default())
+}
+
+/// The same, with a request of `n_left` tokens that may be run again as often as `attempts` says.
+fn stepping_for(n_left: usize, attempts: Attempts) -> Conductor<Echo> {
     let restart = Backoff { initial: Duration::ZERO, max: Duration::ZERO, ..Backoff::default() };
-    let supervision = SupervisionOptions { restart, ..SupervisionOptions::default() };
+    let supervision = SupervisionOptions { restart, attempts, ..SupervisionOptions::default() };
     let mut conductor = Conductor::new(SHAPE, SchedulerOptions::default(), supervision, Reopens::Yes);
     let tenant = TenantId::default();
     let terms = Terms { salt: Some(Salt::Tenant(tenant.clone())), tenant, priority: Priority::NORMAL };
-    conductor.submit(Echo { tokens: vec![TokenId(7); 3], n_left: 2, end: None, is_behind: false }, terms, SECOND);
+    conductor.submit(Echo { tokens: vec![TokenId(7); 3], n_left, end: None, is_behind: false }, terms, SECOND);
     assert_eq!(conductor.poll(0, SECOND), Action::Step { generation: 0 });
     conductor
 }
@@ -86,6 +91,16 @@ fn opening() -> Conductor<Echo> {
     assert_eq!(conductor.stepped(0, StepEnd::Panicked, SECOND), Heard::Yes);
     assert_eq!(conductor.poll(0, SECOND), Action::Open { generation: 1 });
     conductor
+}
+
+/// The step in progress fails.
+fn fail(conductor: &mut Conductor<Echo>) {
+    assert_eq!(conductor.stepped(0, StepEnd::Failed(ErrorKind::Internal), SECOND), Heard::Yes);
+}
+
+/// The step in progress succeeds.
+fn succeed(conductor: &mut Conductor<Echo>) {
+    assert_eq!(conductor.stepped(0, StepEnd::Done(&mut logits()), SECOND), Heard::Yes);
 }
 
 fn logits() -> Logits {
@@ -157,4 +172,86 @@ fn jobs_catch_up_also_where_there_is_no_step_to_give() {
     conductor.can_reopen = false;
     assert_eq!(conductor.poll(0, SECOND), Action::Wait);
     assert!(conductor.scheduler().slots().all(|slot| !slot.work.is_behind));
+}
+
+#[test]
+fn an_instance_that_fails_three_times_in_a_row_is_replaced() {
+    let mut conductor = stepping_for(9, Attempts(9));
+    for _ in 1..FAILURES_MAX {
+        fail(&mut conductor);
+        assert_eq!(conductor.poll(0, SECOND), Action::Step { generation: 0 });
+    }
+    fail(&mut conductor);
+    assert_eq!(conductor.poll(0, SECOND), Action::Open { generation: 1 });
+}
+
+#[test]
+fn an_instance_that_succeeds_between_failures_is_kept() {
+    let mut conductor = stepping_for(9, Attempts(9));
+    for _ in 0..2 {
+        for _ in 1..FAILURES_MAX {
+            fail(&mut conductor);
+            assert_eq!(conductor.poll(0, SECOND), Action::Step { generation: 0 });
+        }
+        succeed(&mut conductor);
+        assert_eq!(conductor.poll(0, SECOND), Action::Step { generation: 0 });
+    }
+}
+
+#[test]
+fn a_request_under_which_engines_fail_for_ever_ends_though_it_gets_on() {
+    let n_left = 20;
+    let mut conductor = stepping_for(n_left, Attempts::default());
+    let mut n_failures = 0;
+    while !conductor.scheduler().is_idle() {
+        fail(&mut conductor);
+        n_failures += 1;
+        if conductor.poll(0, SECOND) == Action::Wait {
+            break;
+        }
+        succeed(&mut conductor);
+        assert_eq!(conductor.poll(0, SECOND), Action::Step { generation: 0 });
+    }
+    assert_eq!(n_failures, FAILURES_OF_ONE_MAX + 1);
+}
+
+#[test]
+fn a_step_that_nobody_waits_for_is_interrupted_and_given_up_if_it_goes_on() {
+    let mut conductor = stepping();
+    assert_eq!(conductor.poll(1, SECOND), Action::Wait);
+    conductor.end_all(End::plain(FinishReason::Cancelled), SECOND);
+    assert_eq!(conductor.poll(2, SECOND), Action::Interrupt);
+    let patience = WatchdogOptions::default().stall_after;
+    let mut beats = 2;
+    let mut poll = |after: Duration| {
+        beats += 1;
+        conductor.poll(beats, SECOND + after)
+    };
+    assert_eq!(poll(patience / 2), Action::Wait, "it may take a while");
+    assert_eq!(poll(patience), Action::Abandon { generation: 0 }, "it beats, but does not obey");
+}
+
+#[test]
+fn to_return_as_cancelled_unasked_is_a_failure() {
+    let mut conductor = stepping_for(9, Attempts(0));
+    assert_eq!(conductor.stepped(0, StepEnd::Failed(ErrorKind::Cancelled), SECOND), Heard::Yes);
+    assert!(conductor.scheduler().is_idle(), "the request had one attempt");
+}
+
+#[test]
+fn what_an_engine_refuses_alone_ends_and_is_not_tried_again() {
+    let mut conductor = stepping_for(9, Attempts(9));
+    assert_eq!(conductor.stepped(0, StepEnd::Failed(ErrorKind::Invalid), SECOND), Heard::Yes);
+    assert!(conductor.scheduler().is_idle());
+    assert_eq!((conductor.counts().n_retried, conductor.engine_state()), (0, EngineState::Ready));
+}
+
+#[test]
+fn without_an_engine_everything_ends() {
+    let mut conductor = stepping_for(9, Attempts(9));
+    conductor.can_reopen = false;
+    assert_eq!(conductor.stepped(0, StepEnd::Done(&mut logits()), SECOND), Heard::Yes);
+    conductor.engine = Engine::Ended;
+    assert_eq!(conductor.poll(0, SECOND), Action::Wait);
+    assert!(conductor.scheduler().is_idle());
 }

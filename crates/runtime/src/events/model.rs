@@ -129,6 +129,32 @@ impl Event for ModelLoadEnded {
     }
 }
 
+/// A load was given up because it took too long or nobody wanted it any more, and has not ended in its time. Its memory is
+/// held until it does.
+#[derive(Clone, Copy, Debug)]
+pub struct LoadStuck {
+    /// Bytes that it takes.
+    pub bytes: u64,
+}
+
+impl Event for LoadStuck {
+    const NAME: &'static str = "load_stuck";
+    const MESSAGE: &'static str = "a load that was given up does not end";
+
+    fn level(&self) -> Level {
+        Level::Error
+    }
+
+    fn count(&self, metrics: &Metrics) {
+        metrics.loads_stuck.add(1);
+        metrics.add_failure(FailureMode::Timeout);
+    }
+
+    fn fields(&self) -> Fields {
+        Fields::of([("bytes", self.bytes.into())])
+    }
+}
+
 fn level_of(outcome: Result<(), FailureMode>) -> Level {
     if outcome.is_ok() { Level::Info } else { Level::Error }
 }

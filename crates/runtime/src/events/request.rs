@@ -118,10 +118,11 @@ impl Event for FirstToken {
     }
 }
 
-/// A token was generated, the first too.
+/// A token was generated, the first too: that one's comes behind its [`FirstToken`].
 #[derive(Clone, Copy, Debug)]
 pub struct TokenGenerated {
-    /// Time since the token before; `None` for the first.
+    /// Time since the token before, or since its sequence went on where that had to wait for its reader; `None` for the
+    /// first.
     pub since_last: Option<Duration>,
 }
 

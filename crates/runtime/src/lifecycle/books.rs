@@ -1,6 +1,6 @@
 //! What tests look at: every instance as it stands, and what must hold of all of them at any time.
 
-use super::house::House;
+use super::house::{House, Outcome};
 use super::{InstanceId, Lifecycle, LifecycleOptions, ModelHouse, ModelId, Phase};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Weak};
@@ -24,13 +24,19 @@ pub(crate) enum Stands {
     InUse,
     Draining,
     Abandoned,
+    Stuck,
     Ending,
 }
 
 impl Glimpse {
     /// Its loader has not come back.
     pub(crate) fn is_at_loader(&self) -> bool {
-        matches!(self.stands, Stands::Loading | Stands::Abandoned)
+        self.stands == Stands::Loading || self.is_given_up()
+    }
+
+    /// Its loader was asked to end and has not come back.
+    pub(crate) fn is_given_up(&self) -> bool {
+        matches!(self.stands, Stands::Abandoned | Stands::Stuck)
     }
 
     pub(crate) fn is_loaded(&self) -> bool {
@@ -70,7 +76,11 @@ impl<M: Send + Sync + 'static> ModelHouse<M> {
         let inner = self.0.lock();
         for (&id, seat) in &inner.seats {
             assert!(inner.machine.has(id), "{id:?} has gone, and its seat is kept");
-            at(id, seat.outcome().and_then(|outcome| outcome.as_ref().ok()).map(|model| &**model));
+            let loaded = match seat.outcome() {
+                Some(Outcome::Loaded(model)) => Some(&**model),
+                Some(Outcome::Refused(_) | Outcome::Redirected) | None => None,
+            };
+            at(id, loaded);
         }
     }
 }
@@ -92,7 +102,8 @@ impl Lifecycle {
                 Phase::Ready if it.claims == 0 => Stands::Idle,
                 Phase::Ready => Stands::InUse,
                 Phase::Draining => Stands::Draining,
-                Phase::Abandoned => Stands::Abandoned,
+                Phase::Abandoned { .. } => Stands::Abandoned,
+                Phase::Stuck => Stands::Stuck,
                 Phase::Ending => Stands::Ending,
             },
         })
@@ -113,7 +124,9 @@ impl Lifecycle {
             let is_known = match it.phase {
                 Phase::Queued { .. } | Phase::Loading { .. } => next == Some(id),
                 Phase::Ready => serving == Some(id),
-                Phase::Draining | Phase::Abandoned | Phase::Ending => ![serving, next].contains(&Some(id)),
+                Phase::Draining | Phase::Abandoned { .. } | Phase::Stuck | Phase::Ending => {
+                    ![serving, next].contains(&Some(id))
+                }
             };
             assert!(is_known, "{it:?} is not what its model points to: {model:?}");
             assert!(it.phase != Phase::Draining || it.claims > 0, "{it:?} waits for nobody");

@@ -1,7 +1,8 @@
 //! What the house does once the lock is given back: loads and drops, each as a job of its own.
 
-use super::house::{House, Inner, Seat};
+use super::house::{House, Inner, Outcome, Seat};
 use super::{Action, InstanceId, LoadOrder};
+use crate::events;
 use ballast_backend::Pulse;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 pub(super) enum Errand<M> {
     Load(LoadOrder, Pulse),
     Drop(InstanceId, Option<Arc<Seat<M>>>),
+    Tell(events::LoadStuck),
 }
 
 impl<M: Send + Sync + 'static> House<M> {
@@ -32,8 +34,17 @@ impl<M: Send + Sync + 'static> House<M> {
                 Action::Refuse { instance, error } => {
                     if let Some(seat) = inner.seats.get(&instance) {
                         // A seat is filled once; one that is filled is not refused.
-                        seat.outcome.get_or_init(|| Err(error));
+                        seat.outcome.get_or_init(|| Outcome::Refused(error));
                     }
+                }
+                Action::Redirect { instance } => {
+                    if let Some(seat) = inner.seats.get(&instance) {
+                        seat.outcome.get_or_init(|| Outcome::Redirected);
+                    }
+                }
+                Action::Stuck { model, version, bytes, .. } => {
+                    tracing::error!(%model, version, bytes, "a load was given up and does not end: its memory is held");
+                    errands.push(Errand::Tell(events::LoadStuck { bytes }));
                 }
                 Action::Drop { instance } => errands.push(Errand::Drop(instance, inner.seats.remove(&instance))),
             }
@@ -51,6 +62,7 @@ impl<M: Send + Sync + 'static> House<M> {
         for errand in errands {
             let house = Arc::clone(self);
             match errand {
+                Errand::Tell(stuck) => self.telemetry.emit(&stuck),
                 Errand::Load(order, pulse) => {
                     let instance = order.instance;
                     if let Err(error) = (self.spawn)(Box::new(move || house.load(&order, &pulse))) {
@@ -101,7 +113,7 @@ impl<M: Send + Sync + 'static> House<M> {
                     // Those who waited were refused; the model is dropped from a seat of its own.
                     *seat = Arc::default();
                 }
-                seat.outcome.get_or_init(|| Ok(Arc::new(model)));
+                seat.outcome.get_or_init(|| Outcome::Loaded(Arc::new(model)));
                 inner.machine.loaded(instance, now);
             }
             None => inner.machine.failed(instance, now),

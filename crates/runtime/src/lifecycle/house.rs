@@ -1,10 +1,11 @@
 //! The shell: holds the models, runs loads and drops on threads of their own, lets callers wait.
 
-use super::lease::{ClaimGuard, Waiting};
+use super::lease::{ClaimGuard, Looked, Waiting};
 use super::{
     InstanceId, Lease, Lifecycle, LifecycleError, LifecycleOptions, LifecycleStats, LoadOrder, ModelId, ModelPlan,
-    ModelStatus, Pressure, SwapMode,
+    ModelState, ModelStatus, Pressure, SwapMode,
 };
+use crate::telemetry::Telemetry;
 use ballast_backend::{Clock, EngineError, Pulse};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -35,12 +36,20 @@ type Loader<M> = Box<dyn Fn(&LoadOrder, &Pulse) -> Result<M, EngineError> + Send
 
 /// Where an instance's model will be, or why it will not.
 pub(super) struct Seat<M> {
-    pub(super) outcome: OnceLock<Result<Arc<M>, LifecycleError>>,
+    pub(super) outcome: OnceLock<Outcome<M>>,
     pub(super) pulse: Pulse,
 }
 
+/// What those who wait for an instance are told.
+pub(super) enum Outcome<M> {
+    Loaded(Arc<M>),
+    Refused(LifecycleError),
+    /// To claim again: another instance answers.
+    Redirected,
+}
+
 impl<M> Seat<M> {
-    pub(super) fn outcome(&self) -> Option<&Result<Arc<M>, LifecycleError>> {
+    pub(super) fn outcome(&self) -> Option<&Outcome<M>> {
         self.outcome.get()
     }
 }
@@ -62,6 +71,7 @@ pub(super) struct House<M: Send + Sync + 'static> {
     changed: Condvar,
     changed_async: Notify,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) telemetry: Telemetry,
     pub(super) spawn: Spawn,
     pub(super) loader: Loader<M>,
 }
@@ -83,17 +93,18 @@ impl<M: Send + Sync + 'static> fmt::Debug for ModelHouse<M> {
 
 impl<M: Send + Sync + 'static> ModelHouse<M> {
     /// An empty house. `loader` loads what it is told, beats and obeys the pulse it is given, and may take long;
-    /// `spawn` runs it, usually [`spawn_thread`].
+    /// `spawn` runs it, usually [`spawn_thread`]. Loads that do not end are told to `telemetry`.
     #[must_use]
     pub fn new(
         options: LifecycleOptions,
         clock: Arc<dyn Clock>,
+        telemetry: Telemetry,
         spawn: Spawn,
         loader: impl Fn(&LoadOrder, &Pulse) -> Result<M, EngineError> + Send + Sync + 'static,
     ) -> Self {
         let inner = Mutex::new(Inner { machine: Lifecycle::new(options), seats: BTreeMap::new() });
         let (changed, changed_async) = (Condvar::new(), Notify::new());
-        Self(Arc::new(House { inner, changed, changed_async, clock, spawn, loader: Box::new(loader) }))
+        Self(Arc::new(House { inner, changed, changed_async, clock, telemetry, spawn, loader: Box::new(loader) }))
     }
 
     /// Makes a model known, without loading it. `false`: the name is taken.
@@ -109,8 +120,9 @@ impl<M: Send + Sync + 'static> ModelHouse<M> {
         let mut waiting = self.claim(id)?;
         loop {
             waiting = match waiting.lease() {
-                Ok(outcome) => return outcome,
-                Err(waiting) => waiting,
+                Looked::Over(outcome) => return outcome,
+                Looked::Redirected => self.claim(id)?,
+                Looked::Waits(waiting) => waiting,
             };
             let seat = Arc::clone(&waiting.seat);
             if !self.0.wait(deadline_at, |_| seat.outcome().is_some()) {
@@ -131,8 +143,12 @@ impl<M: Send + Sync + 'static> ModelHouse<M> {
             // From here on no change is missed, so that looking once before waiting is enough.
             changed.as_mut().enable();
             waiting = match waiting.lease() {
-                Ok(outcome) => return outcome,
-                Err(waiting) => waiting,
+                Looked::Over(outcome) => return outcome,
+                Looked::Redirected => {
+                    waiting = self.claim(id)?;
+                    continue;
+                }
+                Looked::Waits(waiting) => waiting,
             };
             changed.await;
         }
@@ -211,8 +227,8 @@ impl<M: Send + Sync + 'static> ModelHouse<M> {
     }
 
     fn begin_unload(&self, id: &ModelId) -> Result<Vec<InstanceId>, LifecycleError> {
-        self.0.run(|machine, _| {
-            machine.unload(id)?;
+        self.0.run(|machine, now| {
+            machine.unload(id, now)?;
             Ok(machine.instances_of(id).map(|(instance, _)| instance).collect())
         })
     }
@@ -222,7 +238,7 @@ impl<M: Send + Sync + 'static> ModelHouse<M> {
     /// # Errors
     /// `NotFound`.
     pub fn remove(&self, id: &ModelId) -> Result<(), LifecycleError> {
-        self.0.run(|machine, _| machine.remove(id))
+        self.0.run(|machine, now| machine.remove(id, now))
     }
 
     /// Does what time asks for. Returns when to call it again; calls in between may make it earlier.
@@ -333,6 +349,7 @@ impl<M: Send + Sync + 'static> House<M> {
 
 /// Whether the load of `instance`, which replaces a version of `id`, has ended one way or the other.
 fn has_swapped(machine: &Lifecycle, id: &ModelId, instance: InstanceId) -> bool {
-    machine.instances_of(id).all(|(other, _)| other != instance)
-        || machine.status(id).is_none_or(|status| !status.is_swapping && status.bytes.is_some())
+    // A load that was given up may be there for long. Where the old version is loaded again, that is waited for.
+    let is_coming = |status: ModelStatus| status.is_swapping || matches!(status.state, ModelState::Loading { .. });
+    machine.instances_of(id).all(|(other, _)| other != instance) || !machine.status(id).is_some_and(is_coming)
 }

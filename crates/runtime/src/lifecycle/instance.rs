@@ -10,7 +10,8 @@ pub(super) enum Phase {
     Loading { since: Duration },
     Ready,
     Draining,
-    Abandoned,
+    Abandoned { since: Duration },
+    Stuck,
     Ending,
 }
 
@@ -44,12 +45,17 @@ impl Instance {
         self.plan.bytes_of(self.part)
     }
 
-    /// Whether it counts on room that others may not count on.
+    /// Whether it stays, or is to come.
     pub(super) fn is_committed(&self) -> bool {
         match self.phase {
             Phase::Queued { .. } | Phase::Loading { .. } | Phase::Ready => true,
-            Phase::Draining | Phase::Abandoned | Phase::Ending => false,
+            Phase::Draining | Phase::Abandoned { .. } | Phase::Stuck | Phase::Ending => false,
         }
+    }
+
+    /// Whether it takes room, or counts on room, that others may not count on.
+    pub(super) fn takes_room(&self) -> bool {
+        self.is_committed() || self.phase == Phase::Stuck
     }
 
     /// Whether it takes memory.

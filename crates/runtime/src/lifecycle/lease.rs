@@ -1,6 +1,6 @@
 //! Claims and uses that give themselves back.
 
-use super::house::{House, Seat};
+use super::house::{House, Outcome, Seat};
 use super::{Claim, LifecycleError};
 use std::fmt;
 use std::ops::Deref;
@@ -35,14 +35,24 @@ pub(super) struct Waiting<M: Send + Sync + 'static> {
 }
 
 impl<M: Send + Sync + 'static> Waiting<M> {
-    /// The lease, or the wait itself where the load has not ended.
-    pub(super) fn lease(self) -> Result<Result<Lease<M>, LifecycleError>, Self> {
+    /// Looks at how the load has ended, if it has.
+    pub(super) fn lease(self) -> Looked<M> {
         match self.seat.outcome() {
-            None => Err(self),
-            Some(Err(error)) => Ok(Err(error.clone())),
-            Some(Ok(model)) => Ok(Ok(Lease { model: Arc::clone(model), claim: self.claim })),
+            None => Looked::Waits(self),
+            Some(Outcome::Redirected) => Looked::Redirected,
+            Some(Outcome::Refused(error)) => Looked::Over(Err(error.clone())),
+            Some(Outcome::Loaded(model)) => Looked::Over(Ok(Lease { model: Arc::clone(model), claim: self.claim })),
         }
     }
+}
+
+/// What somebody sees who waits for a model.
+pub(super) enum Looked<M: Send + Sync + 'static> {
+    /// The load has not ended.
+    Waits(Waiting<M>),
+    /// Another instance answers; its claim is void.
+    Redirected,
+    Over(Result<Lease<M>, LifecycleError>),
 }
 
 /// A use of a loaded model; dropping it ends the use. The model is not dropped before its last lease.

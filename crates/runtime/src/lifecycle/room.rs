@@ -55,14 +55,59 @@ impl Lifecycle {
         }
     }
 
+    /// Looks again at what was promised of room that does not come, because a load is stuck in it. Queued instances ask for
+    /// their room once more, the oldest first.
+    pub(super) fn keep_promises(&mut self, now: Duration) {
+        if self.committed_bytes(None) <= self.options.budget_bytes {
+            return;
+        }
+        let is_queued = |it: &Instance| matches!(it.phase, Phase::Queued { .. });
+        let queued: Vec<(InstanceId, Instance)> = self.instances.extract_if(.., |_, it| is_queued(it)).collect();
+        for (_, it) in &queued {
+            if let Some(model) = self.models.get_mut(&it.model) {
+                model.next = None;
+            }
+        }
+        for (id, it) in queued {
+            self.promise_again(id, it, now);
+        }
+    }
+
+    /// Queues an instance again if there is room for it. If not, the version before answers in its place, or those who wait
+    /// are refused.
+    fn promise_again(&mut self, id: InstanceId, it: Instance, now: Duration) {
+        let serving = self.models.get(&it.model).and_then(|model| model.serving);
+        match self.make_room(&it.model, it.bytes(), serving) {
+            Ok(()) => {
+                if let Some(model) = self.models.get_mut(&it.model) {
+                    model.next = Some(id);
+                }
+                self.instances.insert(id, it);
+            }
+            Err(error) => {
+                self.stats.cancelled += 1;
+                if serving.is_some() {
+                    // What it was to replace serves on; a stand-in asks again in its time.
+                    self.note_failure(&it.model, now);
+                }
+                self.answer(id, &it, error, now);
+            }
+        }
+    }
+
+    /// Bytes of loads that were given up and have not ended in their time.
+    pub(super) fn stuck_bytes(&self) -> u64 {
+        self.instances.values().filter(|it| it.phase == Phase::Stuck).map(Instance::bytes).sum()
+    }
+
     pub(super) fn held_bytes(&self) -> u64 {
         self.instances.values().filter(|it| it.is_held()).map(Instance::bytes).sum()
     }
 
-    /// Bytes of what stays, without `leaving`.
+    /// Bytes of what stays or is stuck, without `leaving`.
     pub(super) fn committed_bytes(&self, leaving: Option<InstanceId>) -> u64 {
-        let stays = self.instances.iter().filter(|&(&id, it)| it.is_committed() && Some(id) != leaving);
-        stays.map(|(_, it)| it.bytes()).sum()
+        let takes_room = self.instances.iter().filter(|&(&id, it)| it.takes_room() && Some(id) != leaving);
+        takes_room.map(|(_, it)| it.bytes()).sum()
     }
 
     /// Idle instances, the least recently used first.
@@ -82,7 +127,8 @@ impl Lifecycle {
                 let failure = model.and_then(|model| model.failure).filter(|_| instance.part == LoadPart::Provisional);
                 instance.expires_at().into_iter().chain(failure.map(|failure| failure.until)).min()
             }
-            Phase::Draining | Phase::Abandoned | Phase::Ending => None,
+            Phase::Abandoned { since } => Some(since.saturating_add(self.options.obey_max)),
+            Phase::Draining | Phase::Stuck | Phase::Ending => None,
         }
     }
 
@@ -98,7 +144,7 @@ impl Lifecycle {
 
     fn no_room(&mut self, id: &ModelId, needed_bytes: u64) -> LifecycleError {
         self.stats.refused += 1;
-        let staying = self.instances.values().filter(|it| it.is_committed());
+        let staying = self.instances.values().filter(|it| it.takes_room());
         let held = staying.map(|it| Held { model: it.model.clone(), bytes: it.bytes(), claims: it.claims }).collect();
         let (budget_bytes, models_max) = (self.options.budget_bytes, self.options.models_max);
         LifecycleError::NoRoom { model: id.clone(), needed_bytes, budget_bytes, models_max, held }

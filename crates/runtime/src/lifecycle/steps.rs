@@ -88,21 +88,83 @@ impl Lifecycle {
     }
 
     /// Gives a Queued or Loading instance up; `error` is for those who wait for it.
-    pub(super) fn give_up(&mut self, id: InstanceId, error: Option<LifecycleError>) {
+    pub(super) fn give_up(&mut self, id: InstanceId, error: Option<LifecycleError>, now: Duration) {
+        let is_awaited = self.instances.get(&id).is_some_and(|instance| instance.claims > 0);
+        if let Some(error) = error.filter(|_| is_awaited) {
+            self.actions.push(Action::Refuse { instance: id, error });
+        }
+        self.set_aside(id, now);
+    }
+
+    /// Gives a load up that takes too long, or whose room does not come.
+    pub(super) fn time_out(&mut self, id: InstanceId, now: Duration) {
+        let Some(instance) = self.instances.get(&id).cloned() else { return };
+        let model = instance.model.clone();
+        let retry_after = self.note_failure(&model, now);
+        self.set_aside(id, now);
+        self.answer(id, &instance, LifecycleError::LoadFailed { model, retry_after }, now);
+    }
+
+    /// Takes a Queued or Loading instance out of the way. Claims of it are void.
+    pub(super) fn set_aside(&mut self, id: InstanceId, now: Duration) {
         let Some(instance) = self.instances.get_mut(&id) else { return };
         if let Some(model) = self.models.get_mut(&instance.model).filter(|model| model.next == Some(id)) {
             model.next = None;
-        }
-        if let Some(error) = error.filter(|_| instance.claims > 0) {
-            self.actions.push(Action::Refuse { instance: id, error });
         }
         self.stats.cancelled += 1;
         if matches!(instance.phase, Phase::Queued { .. }) {
             self.instances.remove(&id);
         } else {
-            (instance.phase, instance.claims) = (Phase::Abandoned, 0);
+            (instance.phase, instance.claims) = (Phase::Abandoned { since: now }, 0);
             self.actions.push(Action::Cancel { instance: id });
         }
+    }
+
+    /// Sends those who waited for an instance that was set aside to the version before it, where that can answer, and
+    /// refuses them elsewhere.
+    pub(super) fn answer(&mut self, id: InstanceId, it: &Instance, error: LifecycleError, now: Duration) {
+        let falls_back = self.fall_back(&it.model, it.plan.version, now);
+        if it.claims > 0 {
+            let redirected = Action::Redirect { instance: id };
+            self.actions.push(if falls_back { redirected } else { Action::Refuse { instance: id, error } });
+        }
+    }
+
+    /// Lets the old version of a model answer again, which made room for a new one that does not come: one that has not
+    /// gone is used on, and else it is loaded again. `false`: there was none, or there is no room.
+    fn fall_back(&mut self, id: &ModelId, version: u64, now: Duration) -> bool {
+        let Some(&Model { plan: old, serving: None, next: None, .. }) = self.models.get(id) else { return false };
+        if old.version == version || self.make_room(id, old.bytes, None).is_err() {
+            return false;
+        }
+        let is_old = |it: &Instance| {
+            it.model == *id
+                && it.phase == Phase::Draining
+                && it.plan.version == old.version
+                && it.part == LoadPart::Full
+        };
+        let draining = self.instances.iter_mut().rev().find(|(_, it)| is_old(it));
+        let serving = draining.map(|(&draining, it)| {
+            it.phase = Phase::Ready;
+            draining
+        });
+        if serving.is_none() {
+            self.queue(id, old, LoadPart::Full, Purpose::House, now);
+        }
+        if let Some(model) = self.models.get_mut(id) {
+            (model.serving, model.failure) = (serving, None);
+        }
+        self.stats.fallbacks += 1;
+        true
+    }
+
+    /// A load that was given up has not ended in its time.
+    pub(super) fn be_stuck(&mut self, id: InstanceId) {
+        let Some(instance) = self.instances.get_mut(&id) else { return };
+        instance.phase = Phase::Stuck;
+        self.stats.stuck += 1;
+        let (model, version, bytes) = (instance.model.clone(), instance.plan.version, instance.bytes());
+        self.actions.push(Action::Stuck { instance: id, model, version, bytes });
     }
 
     /// Takes an instance out of service: it ends now, or with its last use.

@@ -111,9 +111,12 @@ pub struct LifecycleOptions {
     pub models_max: usize,
     /// Most callers that wait for one load. Default 256.
     pub waiters_max: u32,
-    /// Longest time of one load, and longest wait of one for its room; then those who wait are refused and the loader is
-    /// asked to end. Default 10 min.
+    /// Longest time of one load, and longest wait of one for its room; then the loader is asked to end, and those who wait
+    /// get the version that made room for it, or are refused. Default 10 min.
     pub load_max: Duration,
+    /// Longest time that a load which was given up may take to end. Until then its room is counted on; from then on it is
+    /// stuck, and nobody counts on its room before it has really ended. Default 10 s.
+    pub obey_max: Duration,
     /// Waits after failed loads. Default 1 s, doubling up to 60 s, up to a tenth shorter by its seed.
     pub backoff: Backoff,
     /// What becomes of a load that nobody waits for any more. Default: it goes on.
@@ -130,6 +133,7 @@ impl LifecycleOptions {
             models_max: 8,
             waiters_max: 256,
             load_max: Duration::from_secs(600),
+            obey_max: Duration::from_secs(10),
             backoff: Backoff { initial, max, jitter: 0.1, ..Backoff::default() },
             orphans: Orphans::Keep,
         }
@@ -166,6 +170,22 @@ pub enum Action {
         instance: InstanceId,
         /// Why.
         error: super::LifecycleError,
+    },
+    /// Tell those who wait for an instance to claim again: the version before answers in its place. Their claims are void.
+    Redirect {
+        /// Which.
+        instance: InstanceId,
+    },
+    /// Tell of a load that was given up and has not ended in its time. What it takes is held until it ends.
+    Stuck {
+        /// As which instance.
+        instance: InstanceId,
+        /// Of which model.
+        model: ModelId,
+        /// Which version.
+        version: u64,
+        /// Bytes it takes.
+        bytes: u64,
     },
     /// Drop an instance that nobody uses; then call [`Lifecycle::ended`](super::Lifecycle::ended).
     Drop {
@@ -216,6 +236,8 @@ pub struct ModelStatus {
     pub bytes: Option<u64>,
     /// Whether another instance is being loaded to take its place.
     pub is_swapping: bool,
+    /// Loads of it that were given up, did not end in their time, and hold memory still.
+    pub n_stuck: u32,
 }
 
 /// What was counted since the house was made, and what is held now.
@@ -229,6 +251,10 @@ pub struct LifecycleStats {
     pub load_failures: u64,
     /// Loads that were given up.
     pub cancelled: u64,
+    /// Loads that were given up and did not end in their time.
+    pub stuck: u64,
+    /// New versions that did not come, in whose place the old one answers again.
+    pub fallbacks: u64,
     /// Loads that were refused for want of room.
     pub refused: u64,
     /// Idle models that made room for others.
@@ -239,6 +265,8 @@ pub struct LifecycleStats {
     pub swaps: u64,
     /// Bytes of everything loaded, being loaded or being dropped.
     pub held_bytes: u64,
+    /// Of these, bytes of loads that were given up and did not end in their time.
+    pub stuck_bytes: u64,
     /// Bytes of everything loaded, being loaded or waiting to be.
     pub committed_bytes: u64,
 }

@@ -64,7 +64,7 @@ fn single() -> Scheduler<Piece> {
 
 /// Plans one step, checks it against the shape, and applies it. Returns who ran.
 fn step(scheduler: &mut Scheduler<Piece>, now: Duration) -> Vec<u32> {
-    let shares = scheduler.plan(now);
+    let shares = scheduler.plan(now, Vec::new());
     assert!(shares.iter().map(|share| share.n_tokens).sum::<usize>() <= SHAPE.max_batch_tokens);
     scheduler.check();
     for share in &shares {
@@ -157,7 +157,7 @@ fn decoding_goes_before_prompts_and_prompts_share_the_budget() {
     scheduler.push(piece(0, 2, 5), normal(), SECOND);
     step(&mut scheduler, SECOND);
     scheduler.push(piece(1, 15, 5), normal(), SECOND);
-    let shares = scheduler.plan(SECOND);
+    let shares = scheduler.plan(SECOND, Vec::new());
     let sizes: Vec<_> = shares.iter().map(|s| (s.slot_idx, s.n_tokens, s.samples)).collect();
     assert_eq!(sizes, [(0, 1, true), (1, 9, false)]);
 }
@@ -167,7 +167,7 @@ fn a_smaller_step_budget_is_obeyed() {
     let options = SchedulerOptions { step_tokens_max: Some(3), ..SchedulerOptions::default() };
     let mut scheduler = Scheduler::new(SHAPE, options);
     scheduler.push(piece(0, 8, 1), normal(), SECOND);
-    assert_eq!(scheduler.plan(SECOND)[0].n_tokens, 3);
+    assert_eq!(scheduler.plan(SECOND, Vec::new())[0].n_tokens, 3);
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn a_beginning_that_is_known_is_not_computed_again() {
     for (n_tokens, expected) in [(13, 0), (13, 12), (18, 13)] {
         let work = Piece { tokens: text[..n_tokens].to_vec(), ..piece(0, 1, 1) };
         scheduler.push(work, normal(), SECOND);
-        let shares = scheduler.plan(SECOND);
+        let shares = scheduler.plan(SECOND, Vec::new());
         assert_eq!(scheduler.running()[0].n_cached, Some(expected), "of {n_tokens} tokens");
         assert_eq!(shares[0].start, expected);
         scheduler.stand_still(&shares);
@@ -262,7 +262,7 @@ fn suspects_run_alone_until_a_step_of_theirs_succeeds() {
     for id in 0..3 {
         scheduler.push(piece(id, 2, 3), normal(), SECOND);
     }
-    let shares = scheduler.plan(SECOND);
+    let shares = scheduler.plan(SECOND, Vec::new());
     assert_eq!(shares.len(), 3);
     scheduler.suspect_all(&shares);
     scheduler.lose_kv();
@@ -295,7 +295,7 @@ fn who_ends_during_a_step_leaves_the_places_of_the_others_alone() {
     (0..3).for_each(|id| scheduler.push(piece(id, 2, 5), normal(), Duration::ZERO));
     step(&mut scheduler, Duration::ZERO);
     scheduler.running_mut(0).work.paused = true;
-    let shares = scheduler.plan(Duration::ZERO);
+    let shares = scheduler.plan(Duration::ZERO, Vec::new());
     scheduler.running_mut(0).work.n_left = 0;
     scheduler.remove_finished();
     let ids: Vec<u32> = shares.iter().map(|share| scheduler.running()[share.slot_idx].work.id).collect();

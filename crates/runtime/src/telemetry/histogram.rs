@@ -102,6 +102,14 @@ impl HistogramSnapshot {
         self.buckets.iter().sum()
     }
 
+    /// How many times were at most as long as `bound`, which is as exact as [`Histogram::RELATIVE_ERROR_MAX`] says.
+    #[must_use]
+    pub fn at_most(&self, bound: Duration) -> u64 {
+        let bound = u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX);
+        let n_buckets = (0..self.buckets.len()).take_while(|bucket| middle_of(*bucket) <= bound).count();
+        self.buckets[..n_buckets].iter().sum()
+    }
+
     /// All times together.
     #[must_use]
     pub fn sum(&self) -> Duration {

@@ -255,6 +255,7 @@ pub struct Metrics {
     pub(crate) loads: Attempts,
     pub(crate) infers: Attempts,
     pub(crate) loaded_bytes: Counter,
+    pub(crate) loads_stuck: Counter,
     pub(crate) dispatches: Dispatches,
     pub(crate) sla_violations: Counter,
     pub(crate) memory: Gauge,

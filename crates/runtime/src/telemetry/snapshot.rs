@@ -197,6 +197,8 @@ pub struct EngineFigures {
     pub load_success: u64,
     /// Bytes of all models that were opened.
     pub loaded_bytes: u64,
+    /// Loads that were given up and did not end in their time.
+    pub loads_stuck: u64,
     /// Changes of breakers' states.
     pub breaker_changes: u64,
     /// How often another engine answered, by reason code.
@@ -334,6 +336,7 @@ impl Metrics {
             load_count: self.loads.all.get(),
             load_success: self.loads.success.get(),
             loaded_bytes: self.loaded_bytes.get(),
+            loads_stuck: self.loads_stuck.get(),
             breaker_changes: self.breaker_changes.get(),
             fallbacks: by_text(&self.fallbacks),
             restarts: self.restarts.get(),

@@ -2,10 +2,10 @@
 
 use crate::house::{Ended, ask, echo, held_echo, open, open_with, parts, read};
 use ballast_backend::ReasonCode;
-use ballast_runtime::telemetry::{CorrelationId, LogRecord, Metrics, RingLogger, Telemetry};
+use ballast_runtime::telemetry::{CorrelationId, LogRecord, Metrics, RingLogger, Telemetry, Timing, Value};
 use ballast_runtime::{
-    Deadlines, FinishReason, InputPolicy, Obligations, Phase, PrefixCache, Request, Runtime, RuntimeError,
-    RuntimeOptions, TenantId, Verdict,
+    Deadlines, Event, FinishReason, InputPolicy, Obligations, Phase, PrefixCache, Request, Runtime, RuntimeError,
+    RuntimeOptions, RuntimeParts, TenantId, Verdict,
 };
 use ballast_testkit::VirtualClock;
 use std::sync::Arc;
@@ -193,4 +193,32 @@ fn the_runtime_tells_its_metrics_what_happens() {
     assert_eq!((requests.prompt_tokens, requests.completion_tokens, requests.cached_tokens), (66, 10, 32));
     assert_eq!(snapshot.resources.kv_hit_rate, Some(32.0 / 66.0));
     assert!(snapshot.summary().contains("10"), "{}", snapshot.summary());
+}
+
+#[test]
+fn every_generated_token_is_an_event_and_the_first_has_none_before_it() {
+    let (metrics, ring) = (Arc::new(Metrics::default()), Arc::new(RingLogger::new(64)));
+    let telemetry = Telemetry { metrics: Some(Arc::clone(&metrics)), logger: Some(Arc::clone(&ring) as _) };
+    let (script, clock) = (held_echo(), VirtualClock::new());
+    let (engine, control) = script.engine();
+    let parts = RuntimeParts { telemetry, ..parts(&clock, RuntimeOptions::default()) };
+    let runtime = Runtime::start(Box::new(engine), parts);
+    let mut stream = runtime.submit(ask(b'a', 2, 3)).unwrap();
+    for _ in 0..3 {
+        clock.advance(Duration::from_millis(20));
+        control.allow(1);
+        assert!(matches!(stream.next_blocking(), Some(Event::Token(_))));
+    }
+    assert!(matches!(stream.next_blocking(), Some(Event::Done(_))));
+    let told: Vec<_> = ring.records().into_iter().filter(|record| record.name.contains("token")).collect();
+    assert_eq!(
+        told.iter().map(|record| record.name).collect::<Vec<_>>(),
+        ["first_token", "token_generated", "token_generated", "token_generated"]
+    );
+    let since_last = |record: &LogRecord| record.fields.as_slice()[0];
+    let later = ("since_last_ms", Value::from(Duration::from_millis(20)));
+    assert_eq!(told[1..].iter().map(since_last).collect::<Vec<_>>(), [("since_last_ms", Value::Absent), later, later]);
+    let counted = metrics.snapshot();
+    assert_eq!((counted.requests.generated_tokens, counted.requests.completion_tokens), (3, 3));
+    assert_eq!(metrics.timing(Timing::InterToken).count(), 2);
 }

@@ -7,7 +7,7 @@ use ballast_backend::{
 };
 use ballast_runtime::breaker::Position;
 use ballast_runtime::instance_pool::PoolOptions;
-use ballast_runtime::retry::RetryPolicy;
+use ballast_runtime::retry::{Backoff, RetryPolicy};
 use ballast_runtime::supervised::{
     Link, PredictFault, PredictOptions, SupervisedEngine, SupervisedOptions, SupervisedParts,
 };
@@ -74,6 +74,21 @@ fn the_retry_budget_is_kept() {
     (0..6).for_each(|_| assert_eq!(answer(&engine, 1.0), "second"));
     assert_eq!(engine.metrics().requests.retries, 2);
     assert_eq!(first.control.n_calls(), 8);
+}
+
+#[test]
+fn nothing_is_tried_again_that_could_begin_only_after_the_deadline() {
+    let first = FaultyEngine::new("first", |_| FaultPlan::list([Fault::Fail]));
+    let retry = RetryPolicy { backoff: Backoff { jitter: 0.0, ..Backoff::default() }, ..RetryPolicy::default() };
+    let (engine, clock) = open(&[&first], SupervisedOptions { retry, ..options() });
+    let brief = PredictOptions { deadline: retry.backoff.initial, ..PredictOptions::default() };
+    thread::scope(|scope| {
+        let caller = scope.spawn(|| engine.predict_blocking(inputs(1.0), brief).unwrap_err());
+        until("the first attempt", || first.control.n_calls() == 1);
+        pass_time(&clock, MS(1), "it is told", || caller.is_finished());
+        assert_eq!(caller.join().unwrap().retries, 0);
+    });
+    assert_eq!(first.control.n_calls(), 1);
 }
 
 #[test]

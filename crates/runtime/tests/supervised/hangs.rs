@@ -3,7 +3,7 @@
 use crate::chain::*;
 use ballast_backend::{ErrorKind, ReasonCode};
 use ballast_runtime::instance_pool::PoolOptions;
-use ballast_runtime::retry::Backoff;
+use ballast_runtime::retry::{Backoff, RetryPolicy};
 use ballast_runtime::supervised::{PredictFault, PredictOptions, SupervisedOptions};
 use ballast_runtime::watchdog::WatchdogOptions;
 use ballast_testkit::{Fault, FaultPlan, Hang};
@@ -84,6 +84,21 @@ fn a_call_over_its_own_limit_is_asked_to_return_and_the_instance_is_kept() {
 }
 
 #[test]
+fn whoever_has_no_other_engine_is_told_that_the_call_was_late() {
+    let first = FaultyEngine::new("first", first_hangs(Hang::Cooperative));
+    let watchdog = WatchdogOptions { call_max: Some(MS(100)), ..WatchdogOptions::default() };
+    let retry = RetryPolicy { attempts_max: 1, ..options().retry };
+    let (engine, clock) = open(&[&first], SupervisedOptions { watchdog, retry, ..options() });
+    thread::scope(|scope| {
+        let caller = scope.spawn(|| engine.predict_blocking(inputs(1.0), patient()).unwrap_err());
+        first.control.wait_hanging(1);
+        clock.advance(MS(100));
+        let error = caller.join().unwrap();
+        assert!(matches!(error.fault, PredictFault::Late), "{error}");
+    });
+}
+
+#[test]
 fn the_next_engine_answers_within_the_deadline_when_the_first_hangs() {
     let first = FaultyEngine::new("first", |_| FaultPlan::flapping(0, 1, Fault::Hang(Hang::Silent)));
     let second = FaultyEngine::healthy("second");
@@ -98,6 +113,22 @@ fn the_next_engine_answers_within_the_deadline_when_the_first_hangs() {
         assert_eq!(prediction.outputs.get("y").unwrap().as_f32().unwrap(), expected(4.0));
         assert_eq!(prediction.latency.total, MS(2500));
     });
+    first.control.release();
+}
+
+#[test]
+fn no_other_engine_is_asked_after_the_deadline() {
+    let first = FaultyEngine::new("first", first_hangs(Hang::Silent));
+    let second = FaultyEngine::healthy("second");
+    let (engine, clock) = open(&[&first, &second], SupervisedOptions { link_share_percent: 100, ..options() });
+    thread::scope(|scope| {
+        let caller = scope.spawn(|| engine.predict_blocking(inputs(1.0), PredictOptions::default()).unwrap_err());
+        first.control.wait_hanging(1);
+        clock.advance(Duration::from_secs(5));
+        let error = caller.join().unwrap();
+        assert_eq!((error.engine, error.reason()), ("first", Some(ReasonCode::CancelledByTimeout)));
+    });
+    assert_eq!(second.control.n_calls(), 0);
     first.control.release();
 }
 
@@ -181,6 +212,54 @@ fn an_instance_that_fails_again_and_again_is_replaced() {
         engine.predict_blocking(inputs(1.0), PredictOptions::default()).is_ok_and(|prediction| prediction.retries == 0)
     });
     assert_eq!(first.n_opened.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn an_instance_that_answers_between_failures_is_kept() {
+    let faults = [Fault::Fail, Fault::Fail, Fault::None, Fault::Fail, Fault::Fail];
+    let first = FaultyEngine::new("first", move |_| FaultPlan::list(faults));
+    let mut options = SupervisedOptions { failures_max: 3, ..options() };
+    options.retry.attempts_max = 1;
+    options.breaker.samples_min = 100;
+    let (engine, _clock) = open(&[&first], options);
+    for fault in faults {
+        let answered = engine.predict_blocking(inputs(1.0), PredictOptions::default()).is_ok();
+        assert_eq!(answered, fault == Fault::None);
+    }
+    assert_eq!(answer(&engine, 1.0), "first");
+    assert_eq!((first.n_opened.load(Ordering::SeqCst), health(&engine, 0).fences.fenced_total), (1, 0));
+}
+
+#[test]
+fn an_instance_that_says_it_is_lost_is_replaced() {
+    let first = FaultyEngine::new("first", |n| FaultPlan::list(if n == 0 { vec![Fault::Lost] } else { Vec::new() }));
+    let pool = PoolOptions { n_instances: 1, ..PoolOptions::default() };
+    let mut options = SupervisedOptions { pool, ..options() };
+    options.retry.attempts_max = 1;
+    let (engine, _clock) = open(&[&first], options);
+    let error = engine.predict_blocking(inputs(1.0), PredictOptions::default()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    until("it is replaced", || engine.predict_blocking(inputs(1.0), PredictOptions::default()).is_ok());
+    assert_eq!((first.n_opened.load(Ordering::SeqCst), engine.metrics().engines.restarts), (2, 1));
+}
+
+#[test]
+fn an_instance_that_does_not_open_has_its_pause() {
+    let first = FaultyEngine::healthy("first");
+    first.fails_to_open.store(true, Ordering::SeqCst);
+    let pool = PoolOptions { n_instances: 1, ..PoolOptions::default() };
+    let restart = Backoff { jitter: 0.0, ..Backoff::default() };
+    let mut options = SupervisedOptions { pool, restart, ..options() };
+    options.retry.attempts_max = 1;
+    let (engine, clock) = open(&[&first], options);
+    let refused = || engine.predict_blocking(inputs(1.0), PredictOptions::default()).unwrap_err();
+    let error = refused();
+    assert!(matches!(error.fault, PredictFault::Open(_)), "{error}");
+    let error = refused();
+    assert!(matches!(error.fault, PredictFault::AllLost), "{error}");
+    first.fails_to_open.store(false, Ordering::SeqCst);
+    clock.advance(restart.initial);
+    until("it opens", || engine.predict_blocking(inputs(1.0), PredictOptions::default()).is_ok());
 }
 
 #[test]

@@ -1,11 +1,16 @@
 //! Answers that are compared with the next engine's.
 
 use crate::chain::*;
-use ballast_backend::ReasonCode;
+use ballast_backend::{ErrorKind, ReasonCode};
 use ballast_runtime::breaker::{Cause, Position};
-use ballast_runtime::parity::{LiveOptions, Precision};
-use ballast_runtime::supervised::{LiveParity, PredictOptions, SupervisedOptions};
-use ballast_testkit::{Fault, FaultPlan, Hang};
+use ballast_runtime::parity::{LiveOptions, Precision, Tolerances};
+use ballast_runtime::supervised::{
+    LiveParity, OpenError, PredictOptions, SupervisedEngine, SupervisedOptions, SupervisedParts,
+};
+use ballast_runtime::telemetry::Telemetry;
+use ballast_testkit::{Fault, FaultPlan, Hang, VirtualClock};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 fn comparing() -> SupervisedOptions {
@@ -14,6 +19,20 @@ fn comparing() -> SupervisedOptions {
         SupervisedOptions { parity: Some(LiveParity { live, tolerances: Precision::F32.tolerances() }), ..options() };
     options.breaker.open_for.jitter = 0.0;
     options
+}
+
+#[test]
+fn tolerances_that_are_none_do_not_open() {
+    let mut options = comparing();
+    for l_inf_max in [-1.0, f64::NAN] {
+        let tolerances = Tolerances { l_inf_max, ..Precision::F32.tolerances() };
+        options.parity = Some(LiveParity { live: LiveOptions::default(), tolerances });
+        let parts = SupervisedParts { clock: Arc::new(VirtualClock::new()), telemetry: Telemetry::default() };
+        let chain = vec![link(&FaultyEngine::healthy("first")), link(&FaultyEngine::healthy("second"))];
+        let error = SupervisedEngine::open(chain, parts, options.clone()).unwrap_err();
+        assert!(matches!(error, OpenError::Parity(_)), "{error}");
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+    }
 }
 
 #[test]
@@ -65,6 +84,20 @@ fn comparing_does_not_delay_the_answer_and_is_bounded() {
     second.control.release();
     until("it ends", || health(&engine, 0).parity.within == 1);
     assert_eq!(health(&engine, 0).breaker, Some(Position::Closed));
+}
+
+#[test]
+fn a_comparison_that_hangs_does_not_keep_a_dropped_engine() {
+    let first = FaultyEngine::healthy("first");
+    let second = FaultyEngine::new("second", |_| FaultPlan::list([Fault::Hang(Hang::Silent)]));
+    let (engine, _clock) = open(&[&first, &second], comparing());
+    assert_eq!(answer(&engine, 1.0), "first");
+    second.control.wait_hanging(1);
+    drop(engine);
+    until("the first engine's instances are closed", || first.n_alive.load(Ordering::SeqCst) == 0);
+    assert_eq!(second.control.n_hanging(), 1, "the comparison was given up, not waited for");
+    second.control.release();
+    until("the second engine's instances are closed", || second.n_alive.load(Ordering::SeqCst) == 0);
 }
 
 #[test]

@@ -15,9 +15,7 @@ pub(crate) async fn show_model(
     State(server): State<Arc<Server>>,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
-    if id != server.model.id {
-        return Err(ApiError::ModelUnknown { served: server.model.id.clone() });
-    }
+    server.check_model(&id)?;
     Ok(Json(card(&server.model)))
 }
 

@@ -58,6 +58,31 @@ async fn a_stream_has_the_same_text_and_ends_in_order() {
 }
 
 #[tokio::test]
+async fn several_answers_come_whole_or_streamed() {
+    let house = House::open(Plan::default()).await;
+    let whole = house.chat(json!({"n": 3})).await.json();
+    let choices = whole["choices"].as_array().unwrap();
+    assert_eq!(choices.len(), 3);
+    for (idx, choice) in choices.iter().enumerate() {
+        assert_eq!((&choice["index"], &choice["message"]["content"]), (&json!(idx), &json!("Hi there!")));
+    }
+    assert_eq!(whole["usage"]["completion_tokens"], 30);
+    let one = house.chat(json!({})).await.json();
+    assert_eq!(whole["usage"]["prompt_tokens"], one["usage"]["prompt_tokens"], "the prompt counts once");
+    let answer = house.chat(json!({"n": 3, "stream": true})).await;
+    for idx in 0..3 {
+        let of = |event: &Event| match event {
+            Event::Json(chunk) if chunk["choices"][0]["index"] == idx => Some(chunk["choices"][0].clone()),
+            Event::Json(_) | Event::Done => None,
+        };
+        let chunks: Vec<Value> = answer.events().iter().filter_map(of).collect();
+        let text: String = chunks.iter().filter_map(|choice| choice["delta"]["content"].as_str()).collect();
+        assert_eq!((text.as_str(), &chunks[0]["delta"]["role"]), ("Hi there!", &json!("assistant")));
+        assert_eq!(chunks.last().unwrap()["finish_reason"], "stop");
+    }
+}
+
+#[tokio::test]
 async fn usage_comes_only_when_asked_for() {
     let house = House::open(Plan::default()).await;
     let answer = house.chat(json!({"stream": true})).await;

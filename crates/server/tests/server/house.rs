@@ -4,7 +4,7 @@ use crate::client::{Answer, exchange, request};
 use ballast_backend::TokenId;
 use ballast_runtime::telemetry::{Telemetry, TracingLogger};
 use ballast_runtime::{AdmissionOptions, Attempts, Runtime, RuntimeOptions, RuntimeParts, SupervisionOptions};
-use ballast_server::{ApiKeys, ServedModel, ServerError, ServerOptions, serve};
+use ballast_server::{ApiKeys, ModelFacts, ServedModel, ServerError, ServerOptions, serve};
 use ballast_testkit::{
     ASSISTANT_TURN, IM_END, PATIENCE, Script, ScriptControl, VirtualClock, tiny_prompt_format, tokens_of,
 };
@@ -69,12 +69,13 @@ impl House {
                 supervision: SupervisionOptions { attempts: Attempts(0), ..SupervisionOptions::default() },
                 ..RuntimeOptions::default()
             },
-            telemetry: Telemetry { metrics: None, logger: Some(Arc::new(TracingLogger)) },
+            telemetry: Telemetry { metrics: Some(Arc::default()), logger: Some(Arc::new(TracingLogger)) },
             ..RuntimeParts::new(tokenizer, Arc::new(clock.clone()))
         };
         let runtime = Runtime::start(Box::new(engine), parts);
         let kept = runtime.clone();
-        let model = ServedModel { id: MODEL.into(), runtime, format, fingerprint: "fp".into(), created: 17 };
+        let facts = ModelFacts { architecture: "llama".to_owned(), n_parameters: 1500, ..ModelFacts::default() };
+        let model = ServedModel { id: MODEL.into(), runtime, format, fingerprint: "fp".into(), created: 17, facts };
         let seeds = AtomicU64::new(1);
         let random = Arc::new(move || seeds.fetch_add(1, Ordering::Relaxed));
         let mut options = ServerOptions::new(random, Arc::new(|| 1_700_000_000));
@@ -100,6 +101,13 @@ impl House {
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
         exchange(self.address, &request("GET", path, &[("authorization", &bearer(KEY))], "")).await
+    }
+
+    /// Posts `body` to `path` with the key.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        let key = bearer(KEY);
+        let headers = [("authorization", key.as_str()), ("content-type", "application/json")];
+        exchange(self.address, &request("POST", path, &headers, &body.to_string())).await
     }
 
     pub(crate) async fn chat(&self, extra: Value) -> Answer {
@@ -132,11 +140,16 @@ pub(crate) fn bearer(key: &str) -> String {
 
 /// A chat request with `extra` over a minimal one.
 pub(crate) fn chat_body(extra: Value) -> String {
-    let mut body = json!({"model": MODEL, "messages": [{"role": "user", "content": "hello"}], "temperature": 0});
+    let body = json!({"model": MODEL, "messages": [{"role": "user", "content": "hello"}], "temperature": 0});
+    over(body, extra).to_string()
+}
+
+/// `body` with the fields of `extra` over its own.
+pub(crate) fn over(mut body: Value, extra: Value) -> Value {
     for (name, value) in extra.as_object().expect("extra fields are an object") {
         body[name] = value.clone();
     }
-    body.to_string()
+    body
 }
 
 pub(crate) fn chat_request(extra: Value) -> String {

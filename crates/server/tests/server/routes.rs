@@ -13,6 +13,23 @@ async fn every_route_needs_a_key_unless_it_is_liveness() {
     let body = chat_body(json!({}));
     let routes = [
         ("POST", "/v1/chat/completions"),
+        ("POST", "/v1/completions"),
+        ("POST", "/v1/messages"),
+        ("POST", "/v1/messages/count_tokens"),
+        ("POST", "/completion"),
+        ("POST", "/completions"),
+        ("POST", "/tokenize"),
+        ("POST", "/detokenize"),
+        ("POST", "/apply-template"),
+        ("GET", "/props"),
+        ("GET", "/metrics"),
+        ("GET", "/health/metrics"),
+        ("POST", "/api/chat"),
+        ("POST", "/api/generate"),
+        ("POST", "/api/show"),
+        ("GET", "/api/tags"),
+        ("GET", "/api/ps"),
+        ("GET", "/api/version"),
         ("GET", "/v1/models"),
         ("GET", "/v1/models/x"),
         ("GET", "/v1/nothing"),
@@ -26,12 +43,57 @@ async fn every_route_needs_a_key_unless_it_is_liveness() {
             let headers: Vec<_> = [JSON].into_iter().chain(key.map(|key| ("authorization", key))).collect();
             let answer = exchange(house.address, &request(method, path, &headers, &body)).await;
             assert_eq!(answer.status, 401, "{method} {path} {key:?}");
-            assert_eq!(answer.error("code"), "invalid_api_key");
+            let message = answer.json().to_string();
+            assert!(message.contains("a valid API key is needed"), "{method} {path}: {message}");
             assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
         }
     }
     assert_eq!(house.health().await["status"], "ok");
     assert!(house.control.steps().is_empty());
+}
+
+#[tokio::test]
+async fn a_key_may_come_as_anthropics_clients_send_it() {
+    let house = House::open(Plan::default()).await;
+    let ask = async |key: &str| exchange(house.address, &request("GET", "/v1/models", &[("x-api-key", key)], "")).await;
+    assert_eq!((ask(KEY).await.status, ask("another-key-of-some-length").await.status), (200, 401));
+}
+
+#[tokio::test]
+async fn prefixes_are_found_again_by_the_same_key_only() {
+    let keys = |o: &mut ballast_server::ServerOptions| {
+        let keys = vec![KEY.to_owned(), "another-key-of-some-length".to_owned()];
+        o.keys = Some(ballast_server::ApiKeys::new(keys).unwrap());
+    };
+    let house = House::open(Plan { options: keys, ..Plan::default() }).await;
+    let body = chat_body(json!({"messages": [{"role": "user", "content": "x".repeat(200)}]}));
+    let cached = async |key: &str| {
+        let key = bearer(key);
+        let headers = [("authorization", key.as_str()), JSON];
+        let answer = exchange(house.address, &request("POST", "/v1/chat/completions", &headers, &body)).await;
+        answer.json()["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64().unwrap()
+    };
+    assert_eq!(cached(KEY).await, 0);
+    assert!(cached(KEY).await > 0);
+    assert_eq!(cached("another-key-of-some-length").await, 0);
+}
+
+#[tokio::test]
+async fn errors_have_the_shape_of_the_routes_wire() {
+    let house = House::open(Plan::default()).await;
+    let nothing = json!({});
+    let openai = house.post("/v1/chat/completions", &nothing).await;
+    assert_eq!(openai.json()["error"]["type"], "invalid_request_error");
+    let anthropic = house.post("/v1/messages", &nothing).await;
+    let body = anthropic.json();
+    assert_eq!((&body["type"], &body["error"]["type"]), (&json!("error"), &json!("invalid_request_error")));
+    let ollama = house.post("/api/chat", &nothing).await;
+    assert_eq!(ollama.json(), json!({"error": "model: expected the name of the model, got nothing"}));
+    for answer in [openai, anthropic, ollama] {
+        assert_eq!((answer.status, answer.header("content-type")), (400, Some("application/json")));
+    }
+    assert_eq!(house.get("/api/nothing").await.json(), json!({"error": "there is no such route"}));
+    assert_eq!(house.get("/v1/messages").await.json()["error"]["type"], "invalid_request_error");
 }
 
 #[tokio::test]
@@ -57,6 +119,62 @@ async fn unknown_routes_and_methods_have_errors_in_the_same_shape() {
     assert_eq!((answer.status, answer.error("code").as_str()), (404, "route_not_found"));
     let answer = house.get("/v1/chat/completions").await;
     assert_eq!((answer.status, answer.error("code").as_str()), (405, "method_not_allowed"));
+}
+
+#[tokio::test]
+async fn every_answer_tells_browsers_to_keep_their_hands_off() {
+    let house = House::open(Plan::default()).await;
+    let streamed = house.chat(json!({"stream": true})).await;
+    assert_eq!(streamed.header("cache-control"), Some("no-cache"), "what a stream says of itself stays");
+    let whole = house.chat(json!({})).await;
+    assert_eq!(whole.header("cache-control"), Some("no-store"));
+    for answer in [streamed, whole, house.get("/nothing").await, house.get("/metrics").await] {
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+        assert_eq!(answer.header("x-frame-options"), Some("DENY"));
+        assert_eq!(answer.header("referrer-policy"), Some("no-referrer"));
+        assert!(answer.header("content-security-policy").unwrap().contains("default-src 'none'"));
+        assert_eq!(answer.header("access-control-allow-origin"), None);
+    }
+}
+
+/// One request at a time; the last to come goes first if it says that it is urgent.
+#[tokio::test]
+async fn priorities_decide_who_is_next() {
+    let plan = Plan {
+        answer: "fine",
+        script: |mut script| {
+            script.held = true;
+            script.shape.max_batch_sequences = 1;
+            script
+        },
+        ..Plan::default()
+    };
+    let house = House::open(plan).await;
+    let key = bearer(KEY);
+    let said = |letter: &str| json!([{"role": "user", "content": letter}]);
+    let ask = |path: &str, body: String, priority: &str| {
+        let headers = [("authorization", key.as_str()), JSON, ("x-ballast-priority", priority)];
+        let (address, text) = (house.address, request("POST", path, &headers, &body));
+        tokio::spawn(async move { exchange(address, &text).await.status })
+    };
+    let chat = "/v1/chat/completions";
+    let first = ask(chat, chat_body(json!({"messages": said("F")})), "normal");
+    house.wait_health(1, 0).await;
+    let low = ask(chat, chat_body(json!({"messages": said("L")})), "low");
+    house.wait_health(1, 1).await;
+    let by_body = ask(chat, chat_body(json!({"messages": said("B"), "priority": 5})), "low");
+    house.wait_health(1, 2).await;
+    let message = json!({"model": MODEL, "max_tokens": 9, "messages": said("H")});
+    let highest = ask("/v1/messages", message.to_string(), "10");
+    house.wait_health(1, 3).await;
+    house.control.release();
+    for asked in [first, low, by_body, highest] {
+        assert_eq!(asked.await.unwrap(), 200);
+    }
+    let run: Vec<u32> = house.control.steps().iter().flatten().flat_map(|share| &share.tokens).map(|t| t.0).collect();
+    let letters: Vec<char> = run.into_iter().filter_map(char::from_u32).filter(|c| "FLBH".contains(*c)).collect();
+    assert_eq!(letters, ['F', 'H', 'B', 'L'], "the order in which the engine saw them");
+    assert_eq!(ask(chat, chat_body(json!({})), "urgent").await.unwrap(), 400);
 }
 
 #[tokio::test]

@@ -121,7 +121,7 @@ pub(super) fn narrow(row: Row<'_>, params: &SamplingParams, scratch: &mut Scratc
 fn collect_from(logits: &[f32], survey: &Survey, bar: f32, out: &mut Vec<Candidate>) {
     out.clear();
     for (block_idx, (block, high)) in logits.chunks(BLOCK_LEN).zip(survey.highs()).enumerate() {
-        if *high < bar {
+        if *high < bar || *high == f32::NEG_INFINITY {
             continue;
         }
         for (offset, &logit) in block.iter().enumerate() {
@@ -280,7 +280,10 @@ pub(super) fn draw_from_all(row: Row<'_>, uniform: f64, sums: &mut Vec<f64>) -> 
         block_idx += 1;
     }
     let start = block_idx * BLOCK_LEN;
-    for (idx, logit) in row.logits.iter().enumerate().skip(start).take(BLOCK_LEN) {
+    // Where the mass ends so close before a block without a possible token, the exact weights decide.
+    let is_possible = row.survey.highs().get(block_idx).is_some_and(|high| *high > f32::NEG_INFINITY);
+    let n_logits = if is_possible { BLOCK_LEN } else { 0 };
+    for (idx, logit) in row.logits.iter().enumerate().skip(start).take(n_logits) {
         mass += f64::from(row.weight(*logit));
         if mass > target + slack {
             return Some(id_of(idx));
@@ -298,11 +301,14 @@ fn draw_exactly(row: Row<'_>, uniform: f64, masses: &mut Vec<f64>) -> Option<u32
     let target = uniform * masses.last()?;
     let block_idx = masses.partition_point(|mass| *mass <= target);
     let mut mass = if block_idx == 0 { 0.0 } else { masses[block_idx - 1] };
-    let falls_on = |logit: &f32| {
+    let mut falls_on = |logit: &f32| {
         mass += f64::from(row.weight(*logit));
         target < mass
     };
-    let start = (block_idx * BLOCK_LEN).min(row.logits.len());
-    let drawn = row.logits[start..].iter().position(falls_on).map(|offset| start + offset);
-    drawn.or_else(|| row.logits.iter().rposition(|logit| row.weight(*logit) > 0.0)).map(id_of)
+    let mut behind = row.possible_blocks().skip_while(|(start, _)| *start < block_idx * BLOCK_LEN);
+    let drawn = behind.find_map(|(start, block)| Some(start + block.iter().position(&mut falls_on)?));
+    let has_weight = |logit: &f32| row.weight(*logit) > 0.0;
+    let last =
+        || row.possible_blocks().rev().find_map(|(start, block)| Some(start + block.iter().rposition(has_weight)?));
+    drawn.or_else(last).map(id_of)
 }

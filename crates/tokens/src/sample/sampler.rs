@@ -81,7 +81,9 @@ impl Sampler {
         self.sample_masked(logits, None)
     }
 
-    /// As [`Sampler::sample`], among the tokens that a constraint allows.
+    /// As [`Sampler::sample`], among the tokens that a constraint allows. Of 64 tokens in a row none of which it allows the
+    /// logits are not looked at, whatever they are, unless log probabilities are asked for: where it allows few, that is
+    /// most of the row.
     ///
     /// # Errors
     /// As [`Sampler::sample`]; a mask of the wrong length or one that allows nothing.
@@ -118,7 +120,7 @@ impl Sampler {
             }
         }
         let is_bad = |token: TokenId| logits.get(token.index()).is_some_and(|logit| is_bad(*logit));
-        if self.adjusted().any(is_bad) { Err(not_finite(logits)) } else { Ok(()) }
+        if self.adjusted().any(is_bad) { Err(not_finite(logits, 0)) } else { Ok(()) }
     }
 
     /// The tokens whose logits bias and penalties change. A prompt may hold ids that this model has no logit for.

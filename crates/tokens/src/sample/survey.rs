@@ -1,5 +1,6 @@
 //! One pass over a row of logits before a token is chosen: whether the row can be used, what a mask leaves of it, and
-//! how high each block of it goes. What comes after reads only the blocks that can matter.
+//! how high each block of it goes. What comes after reads only the blocks that can matter; of which a mask allows
+//! nothing are not even looked at.
 
 use super::{SamplingError, TokenMask};
 use ballast_backend::TokenId;
@@ -18,18 +19,24 @@ pub(super) struct Survey {
 }
 
 impl Survey {
-    /// Looks at a row, and makes every token impossible (negative infinity) that `allowed` does not have.
+    /// Looks at the blocks of a row of which `allowed` has a token, and makes the others of their tokens impossible (negative
+    /// infinity). A block of which it has none is left as it is, and counts as one without a possible token.
     ///
     /// # Errors
-    /// If a logit is not a number or positive infinity, allowed or not; the first that is. Nothing is known then.
+    /// If a logit in a block that is looked at is not a number or positive infinity; the first that is. Nothing is known
+    /// then.
     pub(super) fn look(&mut self, logits: &mut [f32], allowed: Option<&TokenMask>) -> Result<(), SamplingError> {
-        // A count and not a search: without an early exit the compiler makes vector code of it.
-        if logits.iter().map(|logit| u32::from(is_bad(*logit))).sum::<u32>() > 0 {
-            return Err(not_finite(logits));
-        }
         self.highs.clear();
         for (block, block_idx) in logits.chunks_mut(BLOCK_LEN).zip(0..) {
             let word = allowed.map_or(u64::MAX, |mask| mask.word(block_idx));
+            if word == 0 {
+                self.highs.push(f32::NEG_INFINITY);
+                continue;
+            }
+            // A count and not a search: without an early exit the compiler makes vector code of it.
+            if block.iter().map(|logit| u32::from(is_bad(*logit))).sum::<u32>() > 0 {
+                return Err(not_finite(block, block_idx * BLOCK_LEN));
+            }
             if word != u64::MAX {
                 forbid(block, !word);
             }
@@ -44,7 +51,7 @@ impl Survey {
         self.highest
     }
 
-    /// The highest logit of each block.
+    /// The highest logit of each block; negative infinity where no token of it is possible. Then its logits say nothing.
     pub(super) fn highs(&self) -> &[f32] {
         &self.highs
     }
@@ -77,13 +84,13 @@ fn high_of(block: &[f32]) -> f32 {
     highs.into_iter().chain(rest.iter().copied()).fold(f32::NEG_INFINITY, higher)
 }
 
-/// The error of the first logit that cannot be sampled from.
+/// The error of the first logit that cannot be sampled from, of which the first is that of the token numbered `start`.
 ///
 /// # Panics
 /// If every logit can.
-pub(super) fn not_finite(logits: &[f32]) -> SamplingError {
+pub(super) fn not_finite(logits: &[f32], start: usize) -> SamplingError {
     let idx = logits.iter().position(|logit| is_bad(*logit)).expect("a row is refused for one of its logits");
-    let id = u32::try_from(idx).expect("the vocabulary size was checked to fit");
+    let id = u32::try_from(start + idx).expect("the vocabulary size was checked to fit");
     SamplingError::LogitNotFinite { token: TokenId(id), value: logits[idx] }
 }
 
@@ -118,13 +125,15 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_logit_is_seen_wherever_it_stands_and_also_behind_a_mask() {
+    fn a_bad_logit_is_seen_wherever_it_stands_and_also_beside_an_allowed_one() {
         for len in [1, 9, 64, 70] {
             for at in 0..len {
                 for bad in [f32::NAN, -f32::NAN, f32::INFINITY] {
                     let mut logits = vec![1.0; len];
                     logits[at..].fill(bad);
-                    for mask in [None, Some(&TokenMask::none(len))] {
+                    let mut mask = TokenMask::none(len);
+                    (0..len).step_by(64).for_each(|id| mask.allow(TokenId(u32::try_from(id).unwrap())));
+                    for mask in [None, Some(&mask)] {
                         let refused = Survey::default().look(&mut logits.clone(), mask);
                         let Err(SamplingError::LogitNotFinite { token, .. }) = refused else { panic!("{bad} at {at}") };
                         assert_eq!(token.index(), at, "{bad} of {len}");
@@ -144,5 +153,17 @@ mod tests {
         for (id, logit) in (0..).map(TokenId).zip(&logits) {
             assert_eq!(*logit, if mask.is_allowed(id) { 2.0 } else { f32::NEG_INFINITY }, "{id}");
         }
+    }
+
+    #[test]
+    fn a_block_of_which_nothing_is_allowed_is_not_looked_at() {
+        let mut mask = TokenMask::none(200);
+        [3, 130, 199].map(TokenId).into_iter().for_each(|id| mask.allow(id));
+        let mut logits = vec![2.0; 200];
+        logits[64..128].fill(f32::INFINITY);
+        let mut survey = Survey::default();
+        survey.look(&mut logits, Some(&mask)).unwrap();
+        assert_eq!(survey.highs(), [2.0, f32::NEG_INFINITY, 2.0, 2.0]);
+        assert_eq!((survey.highest(), logits[64]), (2.0, f32::INFINITY));
     }
 }

@@ -110,6 +110,37 @@ proptest! {
         }
     }
 
+    /// Where nothing of 64 tokens in a row is allowed, their logits may be anything: they are not looked at. The token is the
+    /// one that is chosen where all that is forbidden is impossible.
+    #[test]
+    fn sample_behind_a_narrow_mask_is_as_if_nothing_else_were_there(
+        logits in prop::collection::vec(-8.0f32..8.0, 300..700),
+        allowed in prop::collection::vec(0u32..300, 1..6),
+        garbage in prop_oneof![Just(f32::NAN), Just(f32::INFINITY), Just(1e30), Just(f32::NEG_INFINITY)],
+        (temperature, top_k, top_p, min_p) in (
+            prop_oneof![Just(0.0f32), 0.1f32..3.0],
+            prop_oneof![Just(0usize), 1usize..40],
+            prop_oneof![Just(1.0f32), 0.01f32..1.0],
+            prop_oneof![Just(0.0f32), 0.001f32..1.0],
+        ),
+        seed in any::<u64>(),
+    ) {
+        let mut mask = TokenMask::none(logits.len());
+        allowed.iter().for_each(|&id| mask.allow(TokenId(id)));
+        let params = SamplingParams { temperature, top_k, top_p, min_p, ..SamplingParams::default() };
+        let (mut alone, mut beside) = (vec![f32::NEG_INFINITY; logits.len()], logits.clone());
+        for idx in 0..logits.len() {
+            if mask.is_allowed(TokenId(u32::try_from(idx).unwrap())) {
+                alone[idx] = logits[idx];
+            } else if mask.word(idx / 64) == 0 {
+                beside[idx] = garbage;
+            }
+        }
+        let choose = |row: &mut [f32], mask| Sampler::new(&params, seed, row.len()).unwrap().sample_masked(row, mask);
+        let token = |sampled: Result<Sampled, SamplingError>| sampled.map(|sampled| sampled.token);
+        prop_assert_eq!(token(choose(&mut beside, Some(&mask))), token(choose(&mut alone, None)));
+    }
+
     #[test]
     fn sample_logprobs_match_a_log_softmax_in_double_precision(logits in some_logits(), seed in any::<u64>()) {
         let params = SamplingParams {

@@ -34,17 +34,27 @@ impl Row<'_> {
         ((logit - self.survey.highest()) / self.temperature).exp()
     }
 
+    /// The blocks of which a token is possible, each with the place of its first logit, by ascending id. The logits of
+    /// others say nothing.
+    pub(super) fn possible_blocks(&self) -> impl DoubleEndedIterator<Item = (usize, &[f32])> {
+        let blocks = self.logits.chunks(BLOCK_LEN).zip(self.survey.highs()).enumerate();
+        let possible = blocks.filter(|(_, (_, high))| **high > f32::NEG_INFINITY);
+        possible.map(|(block_idx, (block, _))| (block_idx * BLOCK_LEN, block))
+    }
+
     /// The exact sum of all weights, by ascending id.
     pub(super) fn exact_total(&self) -> f64 {
-        self.logits.iter().map(|logit| f64::from(self.weight(*logit))).sum()
+        self.possible_blocks().flat_map(|(_, block)| block).map(|logit| f64::from(self.weight(*logit))).sum()
     }
 
     /// Fills `masses` with the exact sum of all weights up to the end of each block, by ascending id.
     pub(super) fn exact_masses(&self, masses: &mut Vec<f64>) {
         let mut mass = 0.0;
         masses.clear();
-        masses.extend(self.logits.chunks(BLOCK_LEN).map(|block| {
-            block.iter().for_each(|logit| mass += f64::from(self.weight(*logit)));
+        masses.extend(self.logits.chunks(BLOCK_LEN).zip(self.survey.highs()).map(|(block, high)| {
+            if *high > f32::NEG_INFINITY {
+                block.iter().for_each(|logit| mass += f64::from(self.weight(*logit)));
+            }
             mass
         }));
     }

@@ -1,4 +1,4 @@
-//! `ballast bench limits`: what this machine can do at most, whatever the program.
+//! `ballast bench limits`: what this machine can do at most, whatever the program, and what our f32 product makes of it.
 
 use super::figure::significant;
 use super::meter::{Limit, Meter, readable};
@@ -7,6 +7,7 @@ use super::{Format, print};
 use crate::failure::Failure;
 use crate::progress;
 use ballast::machine::Machine;
+use ballast_kernels::detect;
 use ballast_kernels::limits::{Peak, PeakLoop};
 use clap::Args as ClapArgs;
 use serde_json::{Value, json};
@@ -30,6 +31,9 @@ const LADDER_KIB: [usize; 13] = [
     1 << 20,
 ];
 
+/// Widths of the square products of f32.
+const PRODUCTS: [usize; 3] = [512, 1024, 2048];
+
 /// Peaks that no loop here reaches; whoever brings the loops takes them off the list.
 const NOT_MEASURED: [&str; 2] = ["int8, AMX tiles", "bf16, AMX tiles"];
 
@@ -41,6 +45,9 @@ pub(super) struct Args {
     /// Largest size that is read, in MiB.
     #[arg(long, value_name = "MIB", default_value_t = 1024)]
     read_max: usize,
+    /// Largest square product of f32, in rows.
+    #[arg(long, value_name = "ROWS", default_value_t = 2048)]
+    product_max: usize,
     /// Milliseconds that one sample takes at least.
     #[arg(long, value_name = "MS", default_value_t = 20)]
     sample_ms: u64,
@@ -60,6 +67,8 @@ struct Limits {
     read: Vec<(usize, Limit)>,
     /// Operations a second.
     peaks: Vec<(PeakLoop, Limit)>,
+    /// Rows of square products of f32, and operations a second of our kernels.
+    products: Vec<(usize, Limit)>,
     /// Seconds.
     fork_join: Option<Limit>,
 }
@@ -74,7 +83,7 @@ impl Args {
         let data = readable(self.read_max << 20);
         let bar = progress::steps("limits", threads.len());
         let measure = |&n_threads: &NonZeroUsize| {
-            let limits = Limits::measure(n_threads, Duration::from_millis(self.sample_ms), &data);
+            let limits = Limits::measure(n_threads, Duration::from_millis(self.sample_ms), &data, self.product_max);
             bar.inc(1);
             limits
         };
@@ -94,12 +103,13 @@ fn default_threads(usable_cpus: usize) -> Vec<NonZeroUsize> {
 }
 
 impl Limits {
-    fn measure(n_threads: NonZeroUsize, sample_min: Duration, data: &[u64]) -> Self {
+    fn measure(n_threads: NonZeroUsize, sample_min: Duration, data: &[u64], product_max: usize) -> Self {
         let mut meter = Meter::new(n_threads, sample_min);
         let sizes = LADDER_KIB.iter().map(|kib| kib << 10).filter(|&n_bytes| n_bytes <= size_of_val(data));
         let read = sizes.map(|n_bytes| (n_bytes, meter.read(&data[..n_bytes / size_of::<u64>()]))).collect();
         let peaks = PeakLoop::available().into_iter().map(|found| (found, meter.peak(&found))).collect();
-        Self { n_threads: n_threads.get(), read, peaks, fork_join: meter.fork_join() }
+        let products = PRODUCTS.into_iter().filter(|&n| n <= product_max).map(|n| (n, meter.product(n))).collect();
+        Self { n_threads: n_threads.get(), read, peaks, products, fork_join: meter.fork_join() }
     }
 
     fn to_json(&self) -> Value {
@@ -108,11 +118,14 @@ impl Limits {
             let (name, instruction) = (found.peak().name(), found.instruction());
             json!({ "peak": name, "instruction": instruction, "operations_per_second": limit.to_json() })
         };
+        let product = |(n, limit): &(usize, Limit)| json!({ "rows": n, "operations_per_second": limit.to_json() });
         json!({
             "threads": self.n_threads,
             "read": self.read.iter().map(read).collect::<Vec<_>>(),
             "peaks": self.peaks.iter().map(peak).collect::<Vec<_>>(),
             "not_measured": NOT_MEASURED,
+            "kernels": detect().name(),
+            "f32_products": self.products.iter().map(product).collect::<Vec<_>>(),
             "fork_join_seconds": self.fork_join.map(Limit::to_json),
         })
     }
@@ -154,6 +167,10 @@ fn table(limits: &[Limits]) -> Table {
     }
     for name in NOT_MEASURED {
         row(name.to_owned(), &|_| "not measured".to_owned());
+    }
+    for (idx, (n, _)) in first.map(|limits| limits.products.as_slice()).unwrap_or_default().iter().enumerate() {
+        let words = format!("f32 product of {n} x {n} by {}, GFLOP/s", detect().name());
+        row(words, &|limits| cell(limits.products[idx].1, 1e-9));
     }
     row("fork and join, ns".to_owned(), &|limits| {
         limits.fork_join.map_or_else(|| "not measured".to_owned(), |limit| cell(limit, 1e9))

@@ -1,5 +1,6 @@
 //! Times the loops of `ballast_kernels::limits` on all threads of a pool.
 
+use super::product::Product;
 use super::statistics::Spread;
 use ballast::SystemClock;
 use ballast_backend::Clock;
@@ -72,6 +73,12 @@ impl Meter {
         self.rate(size_of_val(data) as f64, |pool, n| {
             pool.run(&mut parts.clone(), |part| (0..n).for_each(|_| read_loop.run(part)));
         })
+    }
+
+    /// Operations a second of a square product of f32 with `n` rows, which the threads share.
+    pub(super) fn product(&mut self, n: usize) -> Limit {
+        let mut product = Product::new(n, self.pool.n_threads());
+        self.rate(product.operations(), |pool, n_rounds| (0..n_rounds).for_each(|_| product.run(pool)))
     }
 
     /// Seconds from giving the threads something to do until all have done nothing; `None` for one thread, which

@@ -35,6 +35,7 @@ fn use_once(machine: &mut Lifecycle, name: &str, now: Duration) {
         match action {
             Action::Drop { instance } => machine.ended(instance, now),
             Action::Load(_) | Action::Cancel { .. } | Action::Refuse { .. } => {}
+            Action::Redirect { .. } | Action::Stuck { .. } => panic!("{action:?}"),
         }
     }
     machine.loaded(claim.instance(), now);
@@ -211,7 +212,7 @@ fn a_load_that_takes_too_long_is_given_up() {
     assert_eq!(machine.take_actions(), []);
     machine.tick(SECS(600));
     let actions = machine.take_actions();
-    assert!(matches!(actions[..], [Action::Refuse { .. }, Action::Cancel { .. }]), "{actions:?}");
+    assert!(matches!(actions[..], [Action::Cancel { .. }, Action::Refuse { .. }]), "{actions:?}");
     machine.release(claim, SECS(600));
     let again = machine.acquire(&id("a"), SECS(700)).unwrap();
     assert_eq!(machine.take_actions(), [], "its memory is still held");
@@ -261,17 +262,17 @@ fn unloading_waits_for_uses_and_refuses_waits() {
     let (used, waiting) = (machine.acquire(&id("a"), NOW).unwrap(), machine.acquire(&id("b"), NOW).unwrap());
     machine.loaded(used.instance(), NOW);
     drop(machine.take_actions());
-    machine.unload(&id("a")).unwrap();
+    machine.unload(&id("a"), NOW).unwrap();
     assert_eq!(machine.status(&id("a")).unwrap().state, ModelState::Draining { in_use: 1 });
     assert_eq!(machine.take_actions(), []);
     let instance = used.instance();
     machine.release(used, NOW);
     assert_eq!(machine.take_actions(), [Action::Drop { instance }]);
-    machine.unload(&id("b")).unwrap();
+    machine.unload(&id("b"), NOW).unwrap();
     let error = LifecycleError::Unloaded { model: id("b") };
     let instance = waiting.instance();
     assert_eq!(machine.take_actions(), [Action::Refuse { instance, error }, Action::Cancel { instance }]);
-    machine.remove(&id("b")).unwrap();
+    machine.remove(&id("b"), NOW).unwrap();
     let error = machine.acquire(&id("b"), NOW).unwrap_err();
     assert_eq!((error.kind(), error.reason()), (ErrorKind::Invalid, Some(ReasonCode::ModelNotFound)));
     assert!(!machine.register(id("a"), plan(9, 9)), "the name is taken");
@@ -400,21 +401,224 @@ fn a_stand_in_serves_on_while_the_model_fails_or_has_no_room() {
 #[test]
 fn a_load_whose_room_does_not_come_is_given_up() {
     let mut machine = machine(10, &[("a", 10), ("b", 10)]);
-    let first = machine.acquire(&id("a"), NOW).unwrap();
+    let used = machine.acquire(&id("a"), NOW).unwrap();
     let LoadOrder { instance, .. } = load_order(&mut machine);
-    machine.unload(&id("a")).unwrap();
-    drop(machine.take_actions());
-    machine.release(first, NOW);
+    machine.loaded(instance, NOW);
+    machine.unload(&id("a"), NOW).unwrap();
     let waiting = machine.acquire(&id("b"), SECS(1)).unwrap();
-    assert_eq!((machine.take_actions(), machine.next_tick_at()), (vec![], Some(SECS(601))), "a's load does not return");
+    assert_eq!((machine.take_actions(), machine.next_tick_at()), (vec![], Some(SECS(601))), "a is used on");
     machine.tick(SECS(600));
     assert_eq!(machine.is_ready(&waiting), Some(false));
     machine.tick(SECS(601));
     let error = LifecycleError::LoadFailed { model: id("b"), retry_after: SECS(1) };
     assert_eq!(machine.take_actions(), [Action::Refuse { instance: waiting.instance(), error }]);
     assert_eq!(machine.is_ready(&waiting), None);
-    machine.failed(instance, SECS(700));
+    machine.release(used, SECS(700));
+    machine.ended(instance, SECS(700));
     assert!(machine.acquire(&id("b"), SECS(700)).is_ok());
+}
+
+/// A load of `name` that was given up at second 0 and does not end.
+fn hang(machine: &mut Lifecycle, name: &str) -> InstanceId {
+    let claim = machine.acquire(&id(name), NOW).unwrap();
+    let LoadOrder { instance, .. } = load_order(machine);
+    machine.unload(&id(name), NOW).unwrap();
+    drop(machine.take_actions());
+    machine.release(claim, NOW);
+    instance
+}
+
+fn stuck(instance: InstanceId, name: &str, version: u64, bytes: u64) -> Action {
+    Action::Stuck { instance, model: id(name), version, bytes }
+}
+
+#[test]
+fn who_waits_for_the_room_of_a_load_that_does_not_end_is_refused_once_it_is_stuck() {
+    let mut machine = machine(10, &[("a", 10), ("b", 6), ("c", 4)]);
+    let instance = hang(&mut machine, "a");
+    let (first, second) = (machine.acquire(&id("b"), SECS(1)).unwrap(), machine.acquire(&id("c"), SECS(2)).unwrap());
+    assert_eq!((machine.take_actions(), machine.next_tick_at()), (vec![], Some(SECS(10))), "it may still obey");
+    machine.tick(SECS(9));
+    assert_eq!((machine.take_actions(), machine.status(&id("a")).unwrap().n_stuck), (vec![], 0));
+    machine.tick(SECS(10));
+    let actions = machine.take_actions();
+    let [told, Action::Refuse { instance: b, error }, Action::Refuse { instance: c, .. }] = &actions[..] else {
+        panic!("{actions:?}")
+    };
+    assert_eq!((*told == stuck(instance, "a", 1, 10), *b, *c), (true, first.instance(), second.instance()));
+    assert_eq!((error.kind(), error.reason()), (ErrorKind::Overloaded, Some(ReasonCode::MemoryBudgetExceeded)));
+    assert!(error.to_string().ends_with("this is held: a (10 bytes, used by 0)"), "{error}");
+    let LifecycleStats { stuck: n_stuck, stuck_bytes, held_bytes, committed_bytes, .. } = machine.stats();
+    assert_eq!((n_stuck, stuck_bytes, held_bytes, committed_bytes), (1, 10, 10, 10));
+    assert_eq!((machine.status(&id("a")).unwrap().n_stuck, machine.next_tick_at()), (1, None));
+    assert_eq!(machine.acquire(&id("b"), SECS(11)).unwrap_err().kind(), ErrorKind::Overloaded, "at once");
+    machine.failed(instance, SECS(12));
+    assert_eq!((machine.stats().stuck_bytes, machine.status(&id("a")).unwrap().n_stuck), (0, 0));
+    assert!(machine.acquire(&id("b"), SECS(12)).is_ok(), "nothing of b failed");
     assert_eq!(load_order(&mut machine).model, id("b"));
-    machine.release(waiting, SECS(700));
+}
+
+#[test]
+fn what_fits_beside_a_stuck_load_keeps_its_promise_and_idle_models_make_room_for_it() {
+    let mut machine = machine(10, &[("a", 5), ("b", 3), ("c", 4)]);
+    let instance = hang(&mut machine, "a");
+    use_once(&mut machine, "b", SECS(1));
+    let small = machine.acquire(&id("c"), SECS(3)).unwrap();
+    assert_eq!(machine.take_actions(), [], "5 of a and 3 of b are held");
+    machine.tick(SECS(10));
+    let actions = machine.take_actions();
+    let [told, Action::Drop { instance: b }] = &actions[..] else { panic!("{actions:?}") };
+    assert_eq!(*told, stuck(instance, "a", 1, 5));
+    machine.ended(*b, SECS(10));
+    assert_eq!(load_order(&mut machine).instance, small.instance());
+    machine.loaded(small.instance(), SECS(11));
+    assert_eq!(machine.is_ready(&small), Some(true));
+    machine.loaded(instance, SECS(20));
+    assert_eq!(machine.take_actions(), [Action::Drop { instance }], "what comes of it in the end is dropped");
+    machine.ended(instance, SECS(20));
+    assert_eq!(machine.stats().held_bytes, 4);
+    machine.release(small, SECS(20));
+}
+
+#[test]
+fn idle_models_are_not_evicted_in_vain_for_who_does_not_fit_beside_a_stuck_load() {
+    let mut machine = machine(10, &[("a", 6), ("b", 3), ("c", 7)]);
+    hang(&mut machine, "a");
+    use_once(&mut machine, "b", SECS(1));
+    let waiting = machine.acquire(&id("c"), SECS(2)).unwrap();
+    assert_eq!(machine.take_actions(), []);
+    machine.tick(SECS(10));
+    assert!(matches!(machine.take_actions()[..], [Action::Stuck { .. }, Action::Refuse { .. }]));
+    assert_eq!((machine.is_ready(&waiting), loaded_names(&machine)), (None, vec!["b"]));
+}
+
+/// A house in which the old version of "a" has made way for a new one that hangs, and was given up at second 600. Returns
+/// the new instance, for which somebody has waited.
+fn hung_swap(machine: &mut Lifecycle, bytes: u64) -> InstanceId {
+    use_once(machine, "a", NOW);
+    let new = machine.swap(&id("a"), plan(2, bytes), SwapMode::EvictFirst, NOW).unwrap().unwrap();
+    let [Action::Drop { instance: old }] = machine.take_actions()[..] else { panic!("the old version goes first") };
+    machine.ended(old, NOW);
+    assert_eq!(load_order(machine).instance, new);
+    let waiting = machine.acquire(&id("a"), SECS(1)).unwrap();
+    machine.tick(SECS(600));
+    assert_eq!(machine.is_ready(&waiting), None);
+    new
+}
+
+#[test]
+fn a_new_version_that_hangs_leaves_its_place_to_the_old_one_for_those_who_wait() {
+    let mut machine = machine(10, &[("a", 6)]);
+    let new = hung_swap(&mut machine, 7);
+    assert_eq!(machine.take_actions(), [Action::Cancel { instance: new }, Action::Redirect { instance: new }]);
+    let waiting = machine.acquire(&id("a"), SECS(600)).expect("nobody is refused");
+    assert_eq!((machine.take_actions(), machine.stats().held_bytes), (vec![], 7), "the memory is still held");
+    machine.failed(new, SECS(605));
+    let order = load_order(&mut machine);
+    assert_eq!((order.instance, order.version), (waiting.instance(), 1));
+    machine.loaded(order.instance, SECS(606));
+    assert_eq!((machine.is_ready(&waiting), machine.status(&id("a")).unwrap().version), (Some(true), 1));
+    assert_eq!((machine.stats().fallbacks, machine.stats().stuck), (1, 0));
+}
+
+#[test]
+fn the_old_version_is_not_waited_for_longer_than_a_stuck_load_may_take_to_obey() {
+    let mut machine = machine(10, &[("a", 6)]);
+    let new = hung_swap(&mut machine, 7);
+    drop(machine.take_actions());
+    let waiting = machine.acquire(&id("a"), SECS(600)).unwrap();
+    machine.tick(SECS(609));
+    assert_eq!(machine.take_actions(), []);
+    machine.tick(SECS(610));
+    let actions = machine.take_actions();
+    let [told, Action::Refuse { instance, error }] = &actions[..] else { panic!("{actions:?}") };
+    assert_eq!((told, *instance), (&stuck(new, "a", 2, 7), waiting.instance()));
+    assert_eq!(error.reason(), Some(ReasonCode::MemoryBudgetExceeded));
+    machine.failed(new, SECS(700));
+    assert!(machine.acquire(&id("a"), SECS(700)).is_ok());
+    assert_eq!(load_order(&mut machine).version, 1);
+}
+
+#[test]
+fn the_old_version_is_loaded_beside_the_hung_one_where_it_fits() {
+    let mut machine = machine(12, &[("a", 4), ("b", 3)]);
+    let used = machine.acquire(&id("b"), NOW).unwrap();
+    machine.loaded(used.instance(), NOW);
+    drop(machine.take_actions());
+    let new = hung_swap(&mut machine, 7);
+    let actions = machine.take_actions();
+    assert_eq!(actions, [Action::Cancel { instance: new }, Action::Redirect { instance: new }], "3 and 7 are held");
+    machine.release(used, SECS(600));
+    let waiting = machine.acquire(&id("a"), SECS(600)).unwrap();
+    machine.tick(SECS(610));
+    let actions = machine.take_actions();
+    let [Action::Stuck { .. }, Action::Drop { instance: b }] = actions[..] else { panic!("{actions:?}") };
+    machine.ended(b, SECS(610));
+    let order = load_order(&mut machine);
+    assert_eq!((order.instance, order.version), (waiting.instance(), 1));
+}
+
+#[test]
+fn an_old_version_that_is_still_in_use_serves_again_where_the_room_for_the_new_one_does_not_come() {
+    let mut machine = machine(10, &[("a", 6)]);
+    use_once(&mut machine, "a", NOW);
+    let old = machine.acquire(&id("a"), NOW).unwrap();
+    let new = machine.swap(&id("a"), plan(2, 7), SwapMode::EvictFirst, NOW).unwrap().unwrap();
+    let waiting = machine.acquire(&id("a"), NOW).unwrap();
+    assert_eq!((waiting.instance(), machine.take_actions()), (new, vec![]));
+    machine.tick(SECS(600));
+    assert_eq!(machine.take_actions(), [Action::Redirect { instance: new }]);
+    let again = machine.acquire(&id("a"), SECS(600)).unwrap();
+    assert_eq!((again.instance(), machine.is_ready(&again)), (old.instance(), Some(true)));
+    machine.release(old, SECS(601));
+    machine.release(again, SECS(601));
+    assert_eq!((machine.take_actions(), loaded_names(&machine)), (vec![], vec!["a"]), "it stays");
+}
+
+#[test]
+fn a_new_version_that_hangs_beside_the_old_one_is_noticed_by_nobody() {
+    let mut machine = machine(20, &[("a", 6)]);
+    use_once(&mut machine, "a", NOW);
+    let new = machine.swap(&id("a"), plan(2, 7), SwapMode::Beside, NOW).unwrap().unwrap();
+    drop(machine.take_actions());
+    let used = machine.acquire(&id("a"), SECS(1)).unwrap();
+    machine.tick(SECS(600));
+    assert_eq!(machine.take_actions(), [Action::Cancel { instance: new }]);
+    machine.tick(SECS(610));
+    assert_eq!(machine.take_actions(), [stuck(new, "a", 2, 7)]);
+    let ModelStatus { version, is_swapping, n_stuck, .. } = machine.status(&id("a")).unwrap();
+    assert_eq!((version, is_swapping, n_stuck), (1, false, 1));
+    assert!(machine.swap(&id("a"), plan(3, 8), SwapMode::Beside, SECS(611)).is_err(), "7 of 20 are stuck");
+    assert!(machine.swap(&id("a"), plan(3, 7), SwapMode::Beside, SECS(611)).is_ok());
+    machine.release(used, SECS(611));
+}
+
+#[test]
+fn what_is_to_be_replaced_is_not_evicted_for_its_successor_in_the_place_of_a_stuck_load() {
+    let mut machine = machine(10, &[("a", 4), ("b", 5)]);
+    hang(&mut machine, "b");
+    use_once(&mut machine, "a", SECS(1));
+    machine.swap(&id("a"), plan(2, 6), SwapMode::Beside, SECS(2)).unwrap();
+    assert_eq!(machine.take_actions(), [], "5 of b and 4 of a are held");
+    machine.tick(SECS(10));
+    assert!(matches!(machine.take_actions()[..], [Action::Stuck { .. }]));
+    assert_eq!((loaded_names(&machine), machine.status(&id("a")).unwrap().version), (vec!["a"], 1));
+}
+
+#[test]
+fn a_stand_in_whose_model_found_no_room_beside_a_stuck_load_asks_again() {
+    let mut machine = with_stand_in();
+    machine.register(id("c"), plan(1, 6));
+    let instance = hang(&mut machine, "c");
+    let first = machine.acquire(&id("a"), SECS(1)).unwrap();
+    let quick = load_order(&mut machine);
+    machine.loaded(quick.instance, SECS(1));
+    assert_eq!(machine.take_actions(), [], "the model waits for c's room");
+    machine.tick(SECS(10));
+    assert_eq!(machine.take_actions(), [stuck(instance, "c", 1, 6)]);
+    assert_eq!((machine.is_ready(&first), machine.next_tick_at()), (Some(true), Some(SECS(11))));
+    machine.failed(instance, SECS(11));
+    machine.tick(SECS(11));
+    assert_eq!(load_order(&mut machine).part, LoadPart::Full);
+    machine.release(first, SECS(11));
 }

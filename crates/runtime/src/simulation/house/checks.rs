@@ -135,7 +135,8 @@ impl Around<'_> {
                 let glimpses: Vec<_> = self.house.look(|machine| machine.glimpses().collect());
                 let staying: Vec<_> =
                     glimpses.iter().filter(|it| it.is_awaited() || it.stands == Stands::InUse).collect();
-                let n_bytes: u64 = staying.iter().map(|it| it.bytes).sum();
+                let stuck = glimpses.iter().filter(|it| it.stands == Stands::Stuck);
+                let n_bytes: u64 = staying.iter().copied().chain(stuck).map(|it| it.bytes).sum();
                 let mut names: Vec<_> = staying.iter().map(|it| &it.model).collect();
                 names.dedup();
                 let is_full = n_bytes + needed_bytes > house.budget_bytes || names.len() >= house.models_max;

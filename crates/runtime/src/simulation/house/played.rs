@@ -49,7 +49,7 @@ impl Drop for Loaded {
     }
 }
 
-struct Thread {
+pub(super) struct Thread {
     clock: VirtualClock,
     ends_after: Duration,
     /// In nanoseconds; at the end of time: it was not.
@@ -59,6 +59,12 @@ struct Thread {
 impl Thread {
     fn lost_at(&self) -> Option<Duration> {
         Some(self.lost_at.load(Ordering::Relaxed)).filter(|&at| at != u64::MAX).map(Duration::from_nanos)
+    }
+
+    /// It dies.
+    pub(super) fn crash(&self) {
+        let now = u64::try_from(self.clock.now().as_nanos()).expect("a simulation is short");
+        self.lost_at.fetch_min(now, Ordering::Relaxed);
     }
 
     fn has_ended(&self) -> bool {
@@ -85,16 +91,15 @@ impl Played {
         Presence(self)
     }
 
-    /// Its thread dies.
-    pub(super) fn crash(&self) {
-        self.abandon();
+    /// The thread it runs on.
+    pub(super) fn thread(&self) -> Arc<Thread> {
+        Arc::clone(&self.thread)
     }
 }
 
 impl PooledInstance for Played {
     fn abandon(&self) {
-        let now = u64::try_from(self.thread.clock.now().as_nanos()).expect("a simulation is short");
-        self.thread.lost_at.fetch_min(now, Ordering::Relaxed);
+        self.thread.crash();
     }
 
     fn is_lost(&self) -> bool {

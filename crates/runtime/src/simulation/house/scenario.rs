@@ -71,6 +71,8 @@ pub(super) enum Course {
     Hangs,
     /// Its thread dies.
     Crashes,
+    /// Its thread dies once it is back in the pool.
+    CrashesIdle,
 }
 
 /// How the opening of an instance goes.
@@ -177,9 +179,13 @@ impl Scenario {
             _ => Opening::Done,
         };
         let mut course = Course::Done;
-        for (often, other) in
-            [(using.panics, Course::Panics), (using.hangs, Course::Hangs), (using.crashes, Course::Crashes)]
-        {
+        let others = [
+            (using.panics, Course::Panics),
+            (using.hangs, Course::Hangs),
+            (using.crashes, Course::Crashes),
+            (using.crashes, Course::CrashesIdle),
+        ];
+        for (often, other) in others {
             course = if dice.chance(often) { other } else { course };
         }
         Plan {
@@ -255,6 +261,8 @@ fn house(dice: &mut Dice, weather: Weather, is_exact: bool, models: &[ModelPlan]
         waiters_max: if is_roomy { u32::MAX } else { u32::try_from(dice.between(1, 40)).expect("it is small") },
         // The old version's users go first, however many they are.
         load_max: if is_exact { Duration::from_secs(10) } else { dice.millis(60, 300) },
+        // The longest hang ends before it is stuck, where everybody is served: the room for it is there.
+        obey_max: if is_roomy { Duration::from_secs(30) } else { dice.millis(1, 300) },
         backoff: Backoff { initial: Duration::from_millis(2), max: dice.millis(4, 50), ..Backoff::default() },
         orphans: dice.pick(&[Orphans::Keep, Orphans::Cancel]),
         ..LifecycleOptions::new(budget_bytes)

@@ -6,7 +6,7 @@ use super::scenario::{Course, NAMES, Opening, Plan, Scenario};
 use crate::confine::Call;
 use crate::instance_pool::{AcquireError, Permit, PoolError};
 use crate::lifecycle::{
-    Glimpse, InstanceId, Job, Lease, LifecycleError, ModelHouse, ModelId, ModelPlan, ModelState, Stands, SwapMode,
+    Glimpse, InstanceId, Job, Lease, LifecycleError, ModelHouse, ModelId, ModelPlan, ModelState, SwapMode,
 };
 use ballast_backend::{Clock, ReasonCode};
 use ballast_testkit::VirtualClock;
@@ -112,8 +112,8 @@ impl Around<'_> {
 
     /// Carries out a load or a drop.
     pub(super) fn carry_out(&self, job: Job) {
-        let is_given_up = |it: &Glimpse| it.stands == Stands::Abandoned;
-        let given_up = self.house.look(|machine| machine.glimpses().filter(is_given_up).map(|it| it.id).collect());
+        let given_up =
+            self.house.look(|machine| machine.glimpses().filter(Glimpse::is_given_up).map(|it| it.id).collect());
         self.ledger.carry_out(job, given_up);
     }
 
@@ -148,7 +148,13 @@ impl Around<'_> {
                 permit.lose();
                 return End::Lost;
             }
-            Course::Crashes => permit.crash(),
+            Course::Crashes => permit.thread().crash(),
+            Course::CrashesIdle => {
+                let thread = permit.thread();
+                drop(permit);
+                thread.crash();
+                return End::Served;
+            }
         }
         if plan.keeps {
             std::mem::forget(permit);

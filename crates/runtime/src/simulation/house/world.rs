@@ -10,6 +10,7 @@ use super::scenario::{Order, Scenario, Weather};
 use super::visit::{Around, End, Stage};
 use crate::instance_pool::{PoolStats, Timer};
 use crate::lifecycle::{InstanceId, Job, Lifecycle, ModelHouse};
+use crate::telemetry::Telemetry;
 use ballast_backend::ReasonCode;
 use ballast_testkit::VirtualClock;
 use std::cell::{Cell, RefCell};
@@ -60,6 +61,7 @@ impl<'a> World<'a> {
         let house = ModelHouse::new(
             scenario.house.clone(),
             Arc::new(clock.clone()),
+            Telemetry::default(),
             Box::new(move |job| spawner.spawn(job)),
             move |order, pulse| loader.load(order, pulse),
         );
@@ -335,6 +337,8 @@ impl<'a> World<'a> {
             ("loads", stats.loads),
             ("failed loads", stats.load_failures),
             ("loads given up", stats.cancelled),
+            ("loads stuck", stats.stuck),
+            ("old versions that answer again", stats.fallbacks),
             ("evictions", stats.evictions),
             ("expirations", stats.expirations),
             ("swaps", stats.swaps),

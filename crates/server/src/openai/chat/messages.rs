@@ -1,6 +1,6 @@
 //! The conversation: roles and text.
 
-use crate::openai::fields::{Fields, ParamError};
+use crate::fields::{Fields, ParamError};
 use ballast_tokens::ChatMessage;
 use serde_json::Value;
 
@@ -13,7 +13,7 @@ const ROLES: &str = "one of system, developer, user, assistant";
 const TEXT_ONLY: &str = "messages are text: role and content";
 
 /// Parses `messages`.
-pub(super) fn parse(value: Option<Value>) -> Result<Vec<ChatMessage>, ParamError> {
+pub(crate) fn parse(value: Option<Value>) -> Result<Vec<ChatMessage>, ParamError> {
     let param = "messages".to_owned();
     match value {
         None => Err(ParamError::Missing { param, expected: "an array of messages" }),

@@ -1,6 +1,6 @@
 //! Parameters of the OpenAI wire that this server knows and cannot obey. A value that asks for nothing is let pass.
 
-use crate::openai::fields::{Fields, ParamError};
+use crate::fields::{Fields, ParamError};
 use serde_json::{Value, json};
 
 /// A parameter, whether a value asks for nothing, and what the caller can do.
@@ -20,7 +20,6 @@ const ROWS: &[Row] = &[
     ("grammar", never, TEXT),
     ("guided_json", never, TEXT),
     ("modalities", |value| *value == json!(["text"]), TEXT),
-    ("n", is_one, "only 1 answer is given"),
     ("parallel_tool_calls", never, NO_TOOLS),
     ("prediction", never, ONE_MODEL),
     ("prompt_cache_key", never, ONE_MODEL),

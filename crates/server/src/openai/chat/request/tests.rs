@@ -1,8 +1,14 @@
 //! What is read, what is refused, and by which name.
 
 use super::*;
-use serde_json::json;
+use crate::broken::bodies_are_refused_without_a_panic;
+use crate::openai::params::{LABEL_BYTES_MAX, METADATA_ENTRIES_MAX, METADATA_KEY_BYTES_MAX, METADATA_VALUE_BYTES_MAX};
+use crate::params::CHOICES_MAX;
+use ballast_backend::TokenId;
+use ballast_tokens::SamplingParams;
+use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 
 fn options() -> ServerOptions {
     ServerOptions::new(Arc::new(|| 0), Arc::new(|| 0))
@@ -27,7 +33,7 @@ fn everything_supported_reaches_the_runtime() {
     }))
     .unwrap();
     assert_eq!(request.mode, Mode::Streamed { include_usage: true });
-    let generation = request.into_generation(vec![TokenId(1)], 3);
+    let generation = request.generation.request(vec![TokenId(1)], 3);
     let expected = SamplingParams {
         temperature: 0.5,
         top_p: 0.9,
@@ -55,8 +61,9 @@ fn null_is_absent_and_neutral_values_pass() {
         "stream": false, "logprobs": false,
     }))
     .unwrap();
-    assert_eq!((request.mode, request.n_logprobs()), (Mode::Whole, None));
-    assert_eq!(request.deadline, options().request_deadline);
+    assert_eq!((request.mode, request.n_choices), (Mode::Whole, 1));
+    assert_eq!(request.generation.sampling.n_logprobs, None);
+    assert_eq!(request.generation.deadline, options().request_deadline);
 }
 
 #[test]
@@ -83,7 +90,8 @@ fn what_is_wrong_is_named() {
         (json!({"user": "u".repeat(LABEL_BYTES_MAX + 1)}), "user", "invalid_value"),
         (json!({"metadata": {"k": 1}}), "metadata", "invalid_value"),
         (json!({"metadata": {"k": "v".repeat(METADATA_VALUE_BYTES_MAX + 1)}}), "metadata", "invalid_value"),
-        (json!({"n": 2}), "n", "unsupported_parameter"),
+        (json!({"n": 0}), "n", "invalid_value"),
+        (json!({"n": CHOICES_MAX + 1}), "n", "invalid_value"),
         (json!({"tools": []}), "tools", "unsupported_parameter"),
         (json!({"tool_choice": "auto"}), "tool_choice", "unsupported_parameter"),
         (json!({"response_format": {"type": "json_object"}}), "response_format", "unsupported_parameter"),
@@ -106,29 +114,12 @@ fn metadata_has_at_most_its_entries_and_key_bytes() {
     assert!(parse(json!({"metadata": {"k".repeat(METADATA_KEY_BYTES_MAX + 1): "v"}})).is_err());
 }
 
-/// Bodies broken by chance: whatever comes out is a request or an error with a status of the caller's fault.
 #[test]
 fn broken_bodies_are_refused_without_a_panic() {
     let whole = json!({
         "model": "m", "messages": [{"role": "user", "content": [{"type": "text", "text": "h\u{e9}"}]}],
         "temperature": 0.5, "seed": -1, "stop": ["a"], "logit_bias": {"1": -1e2}, "stream": true, "timeout": 1e3,
-        "stream_options": {"include_usage": true}, "metadata": {"k": "v"}, "logprobs": true, "top_logprobs": 2,
-    })
-    .to_string()
-    .into_bytes();
-    let mut random = ballast_testkit::SplitMix::new(5);
-    for _ in 0..20_000 {
-        let mut body = whole.clone();
-        for _ in 0..=random.next_u8() % 4 {
-            let at = usize::from(random.next_u8()) * body.len() / 256;
-            match random.next_u8() % 3 {
-                0 => body[at] = random.next_u8(),
-                1 => body.insert(at, b"{}[]\",:0e-"[usize::from(random.next_u8() % 10)]),
-                _ => drop(body.drain(at..(at + 1 + usize::from(random.next_u8() % 8)).min(body.len()))),
-            }
-        }
-        if let Err(error) = ChatRequest::parse(&body, &options()) {
-            assert_eq!(error.status(), 400, "{}", String::from_utf8_lossy(&body));
-        }
-    }
+        "stream_options": {"include_usage": true}, "metadata": {"k": "v"}, "logprobs": true, "top_logprobs": 2, "n": 2,
+    });
+    bodies_are_refused_without_a_panic(&whole, |body| ChatRequest::parse(body, &options()));
 }

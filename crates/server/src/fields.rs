@@ -37,7 +37,7 @@ impl ParamError {
     }
 
     /// A value that is not what it should be. Numbers are shown, other values only by their type.
-    pub(super) fn wrong(param: String, expected: impl Into<String>, got: &Value) -> Self {
+    pub(crate) fn wrong(param: String, expected: impl Into<String>, got: &Value) -> Self {
         let got = match got {
             Value::Null => "null".to_owned(),
             Value::Bool(value) => value.to_string(),
@@ -52,7 +52,7 @@ impl ParamError {
 
 /// An object's fields. Null means absent.
 #[derive(Debug)]
-pub(super) struct Fields {
+pub(crate) struct Fields {
     /// Where the object is, empty for the request itself.
     path: String,
     fields: Map<String, Value>,
@@ -60,7 +60,7 @@ pub(super) struct Fields {
 
 impl Fields {
     /// The fields of `value`, which is found at `path`.
-    pub(super) fn new(path: String, value: Value) -> Result<Self, ParamError> {
+    pub(crate) fn new(path: String, value: Value) -> Result<Self, ParamError> {
         if let Value::Object(mut fields) = value {
             fields.retain(|_, value| !value.is_null());
             return Ok(Self { path, fields });
@@ -70,11 +70,11 @@ impl Fields {
     }
 
     /// The full name of a field.
-    pub(super) fn name(&self, field: &str) -> String {
+    pub(crate) fn name(&self, field: &str) -> String {
         if self.path.is_empty() { field.to_owned() } else { format!("{}.{field}", self.path) }
     }
 
-    pub(super) fn take(&mut self, field: &str) -> Option<Value> {
+    pub(crate) fn take(&mut self, field: &str) -> Option<Value> {
         self.fields.shift_remove(field)
     }
 
@@ -84,41 +84,51 @@ impl Fields {
         T::deserialize(&value).map(Some).map_err(|_| ParamError::wrong(self.name(field), expected, &value))
     }
 
-    pub(super) fn string(&mut self, field: &str) -> Result<Option<String>, ParamError> {
+    pub(crate) fn string(&mut self, field: &str) -> Result<Option<String>, ParamError> {
         self.typed(field, "a string")
     }
 
-    pub(super) fn bool(&mut self, field: &str) -> Result<Option<bool>, ParamError> {
+    /// A string that must be there, `expected` in words.
+    pub(crate) fn needed_string(&mut self, field: &str, expected: &'static str) -> Result<String, ParamError> {
+        let param = self.name(field);
+        self.string(field)?.ok_or(ParamError::Missing { param, expected })
+    }
+
+    pub(crate) fn bool(&mut self, field: &str) -> Result<Option<bool>, ParamError> {
         self.typed(field, "true or false")
     }
 
-    pub(super) fn f32(&mut self, field: &str) -> Result<Option<f32>, ParamError> {
+    pub(crate) fn f32(&mut self, field: &str) -> Result<Option<f32>, ParamError> {
         self.typed(field, "a number")
     }
 
-    pub(super) fn f64(&mut self, field: &str) -> Result<Option<f64>, ParamError> {
+    pub(crate) fn f64(&mut self, field: &str) -> Result<Option<f64>, ParamError> {
         self.typed(field, "a number")
     }
 
-    pub(super) fn count(&mut self, field: &str) -> Result<Option<usize>, ParamError> {
+    pub(crate) fn i64(&mut self, field: &str) -> Result<Option<i64>, ParamError> {
+        self.typed(field, "a whole number")
+    }
+
+    pub(crate) fn count(&mut self, field: &str) -> Result<Option<usize>, ParamError> {
         self.typed(field, "a whole number, 0 or more")
     }
 
     /// A seed: any whole number of 64 bits, signed or not.
-    pub(super) fn seed(&mut self, field: &str) -> Result<Option<u64>, ParamError> {
+    pub(crate) fn seed(&mut self, field: &str) -> Result<Option<u64>, ParamError> {
         let Some(value) = self.take(field) else { return Ok(None) };
         let seed = value.as_u64().or_else(|| value.as_i64().map(i64::cast_unsigned));
         seed.map(Some).ok_or_else(|| ParamError::wrong(self.name(field), "a whole number of 64 bits", &value))
     }
 
     /// Names of fields that are left.
-    pub(super) fn left(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn left(&self) -> impl Iterator<Item = &str> {
         self.fields.keys().map(String::as_str)
     }
 
     /// # Errors
     /// If a field is left: nobody has read it.
-    pub(super) fn finish(self) -> Result<(), ParamError> {
+    pub(crate) fn finish(self) -> Result<(), ParamError> {
         match self.left().next() {
             Some(field) => Err(ParamError::Unknown { param: self.name(&shown(field)) }),
             None => Ok(()),

@@ -1,0 +1,68 @@
+//! The Anthropic wire: messages, in one piece and streamed, and what they would cost.
+
+mod content;
+mod error;
+mod request;
+mod stream;
+mod words;
+
+pub(crate) use error::{error_body, error_status};
+
+use crate::api_error::ApiError;
+use crate::body;
+use crate::fields::Fields;
+use crate::generation::{Taken, begin};
+use crate::incoming::Incoming;
+use crate::json;
+use crate::state::Server;
+use crate::stream::response;
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use request::{Conversation, MessagesRequest};
+use serde_json::json;
+use std::sync::Arc;
+use stream::Events;
+use words::Words;
+
+/// `POST /v1/messages`.
+pub(crate) async fn messages(State(server): State<Arc<Server>>, request: Request) -> Response {
+    answer(server, request).await.unwrap_or_else(ApiError::into_response)
+}
+
+async fn answer(server: Arc<Server>, request: Request) -> Result<Response, ApiError> {
+    let keep_alive = server.options.keep_alive;
+    let (tokens, (words, is_streamed)) = begin(server, request, take).await?;
+    if is_streamed {
+        return Ok(response(tokens, Events::new(words), keep_alive));
+    }
+    let answers = tokens.whole(|_, _| ()).await?;
+    Ok(Json(words.message(&answers[0])).into_response())
+}
+
+fn take(server: &Server, incoming: &Incoming) -> Result<Taken<(Words, bool)>, ApiError> {
+    let request = MessagesRequest::parse(&incoming.body, &server.options)?;
+    server.check_model(&request.model)?;
+    let prompt = request.conversation.prompt(server)?;
+    let words = Words::new(server, &request, prompt.len());
+    let streams = request.generation.submit((server, &incoming.asker), &[prompt], 1)?;
+    Ok(Taken { streams, deadline: request.generation.deadline, wire: (words, request.is_streamed) })
+}
+
+/// `POST /v1/messages/count_tokens`: the length of a prompt, without answering it.
+pub(crate) async fn count_tokens(State(server): State<Arc<Server>>, request: Request) -> Result<Response, ApiError> {
+    let body = body::read(request, &server.options).await?;
+    let count = tokio::task::spawn_blocking(move || count(&server, &body)).await;
+    let n_tokens = count.map_err(|_| ApiError::Panicked)??;
+    Ok(Json(json!({ "input_tokens": n_tokens })).into_response())
+}
+
+fn count(server: &Server, body: &[u8]) -> Result<usize, ApiError> {
+    let mut fields = Fields::new(String::new(), json::parse(body).map_err(ApiError::Json)?)?;
+    let model = fields.needed_string("model", "the name of the model")?;
+    let conversation = Conversation::take(&mut fields)?;
+    request::refuse(&mut fields)?;
+    fields.finish()?;
+    server.check_model(&model)?;
+    Ok(conversation.prompt(server)?.len())
+}

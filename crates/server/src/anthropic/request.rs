@@ -1,0 +1,202 @@
+//! The request, parsed once: every field is read, refused by name, or unknown.
+
+use super::content;
+use crate::api_error::ApiError;
+use crate::fields::{Fields, ParamError};
+use crate::openai::MESSAGES_MAX;
+use crate::params::{GenerationParams, deadline};
+use crate::state::Server;
+use crate::{ServerOptions, json};
+use ballast_backend::TokenId;
+use ballast_tokens::{ChatMessage, EncodeOptions, RenderOptions, SamplingParams};
+use serde_json::{Value, json};
+
+/// A parameter, whether a value asks for nothing, and what the caller can do.
+type Row = (&'static str, fn(&Value) -> bool, &'static str);
+
+const NO_TOOLS: &str = "the model answers in text, without tools";
+const ONE_MODEL: &str = "the model is served as it is";
+
+const ROWS: &[Row] = &[
+    ("container", never, NO_TOOLS),
+    ("context_management", never, ONE_MODEL),
+    ("diagnostics", never, "see x-request-id and the server's log"),
+    ("inference_geo", never, ONE_MODEL),
+    ("mcp_servers", is_empty, NO_TOOLS),
+    ("output_config", never, "answers are plain text"),
+    ("output_format", never, "answers are plain text"),
+    ("service_tier", |value| value == "auto" || value == "standard_only", ONE_MODEL),
+    ("speed", |value| value == "standard", ONE_MODEL),
+    ("thinking", |value| *value == json!({"type": "disabled"}), "there is no control over reasoning"),
+    ("tool_choice", |value| *value == json!({"type": "none"}), NO_TOOLS),
+    ("tools", is_empty, NO_TOOLS),
+    ("user_profile_id", never, "use `metadata.user_id`"),
+    ("workspace_id", never, "there is one workspace"),
+];
+
+fn never(_value: &Value) -> bool {
+    false
+}
+
+fn is_empty(value: &Value) -> bool {
+    *value == json!([])
+}
+
+/// Takes the parameters out that this server knows and that ask for nothing.
+///
+/// # Errors
+/// If one asks for something.
+pub(super) fn refuse(fields: &mut Fields) -> Result<(), ParamError> {
+    for &(field, asks_for_nothing, supported) in ROWS {
+        if fields.take(field).is_some_and(|value| !asks_for_nothing(&value)) {
+            return Err(ParamError::Unsupported { param: fields.name(field), supported });
+        }
+    }
+    Ok(())
+}
+
+/// A request for a message.
+#[derive(Debug)]
+pub(super) struct MessagesRequest {
+    pub(super) model: String,
+    pub(super) conversation: Conversation,
+    pub(super) is_streamed: bool,
+    pub(super) generation: GenerationParams,
+}
+
+impl MessagesRequest {
+    /// # Errors
+    /// The first thing that is wrong, by its name.
+    pub(super) fn parse(body: &[u8], options: &ServerOptions) -> Result<Self, ApiError> {
+        let mut fields = Fields::new(String::new(), json::parse(body).map_err(ApiError::Json)?)?;
+        let request = Self {
+            model: fields.needed_string("model", "the name of the model")?,
+            conversation: Conversation::take(&mut fields)?,
+            is_streamed: fields.bool("stream")?.unwrap_or(false),
+            generation: generation(&mut fields, options)?,
+        };
+        metadata(&mut fields)?;
+        refuse(&mut fields)?;
+        fields.finish()?;
+        Ok(request)
+    }
+}
+
+fn generation(fields: &mut Fields, options: &ServerOptions) -> Result<GenerationParams, ApiError> {
+    let default = SamplingParams::default();
+    let max_tokens = match fields.count("max_tokens")? {
+        Some(0) => return Err(ParamError::wrong("max_tokens".to_owned(), "at least 1", &0.into()).into()),
+        Some(n) => n,
+        None => {
+            let missing = ParamError::Missing { param: "max_tokens".to_owned(), expected: "most tokens of the answer" };
+            return Err(missing.into());
+        }
+    };
+    let sampling = SamplingParams {
+        temperature: fields.f32("temperature")?.unwrap_or(default.temperature),
+        top_k: fields.count("top_k")?.unwrap_or(default.top_k),
+        top_p: fields.f32("top_p")?.unwrap_or(default.top_p),
+        min_p: fields.f32("min_p")?.unwrap_or(default.min_p),
+        seed: fields.seed("seed")?,
+        ..default
+    };
+    let stop = crate::params::strings(fields, "stop_sequences")?;
+    let params = GenerationParams {
+        sampling,
+        stop,
+        max_tokens: Some(max_tokens),
+        ignore_eos: false,
+        deadline: deadline(fields, options)?,
+        priority: None,
+    };
+    params.checked()
+}
+
+/// Whom the request is for. It changes nothing about the answer, and is bounded all the same.
+fn metadata(fields: &mut Fields) -> Result<(), ParamError> {
+    let Some(value) = fields.take("metadata") else { return Ok(()) };
+    let mut metadata = Fields::new("metadata".to_owned(), value)?;
+    if let Some(user) = metadata.string("user_id")?
+        && user.len() > crate::LABEL_BYTES_MAX
+    {
+        let expected = format!("at most {} bytes", crate::LABEL_BYTES_MAX);
+        return Err(ParamError::wrong("metadata.user_id".to_owned(), expected, &user.into()));
+    }
+    metadata.finish()
+}
+
+/// What a prompt is made of.
+#[derive(Debug)]
+pub(super) struct Conversation {
+    messages: Vec<ChatMessage>,
+    /// How the answer begins.
+    prefill: Option<String>,
+}
+
+impl Conversation {
+    /// Takes `system` and `messages`. Neighbouring messages of one role are one turn; a last one of the assistant is
+    /// how the answer begins.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, by its name.
+    pub(super) fn take(fields: &mut Fields) -> Result<Self, ParamError> {
+        content::cache_control(fields)?;
+        let mut messages: Vec<ChatMessage> = Vec::new();
+        if let Some(system) = fields.take("system") {
+            let content = content::parse("system".to_owned(), Some(system))?;
+            messages.push(ChatMessage { role: "system".to_owned(), content });
+        }
+        for (idx, message) in listed(fields.take("messages"))?.into_iter().enumerate() {
+            let message = parse_message(idx, message)?;
+            match messages.last_mut().filter(|last| last.role == message.role) {
+                Some(last) => last.content = format!("{}\n{}", last.content, message.content),
+                None => messages.push(message),
+            }
+        }
+        let prefill = messages.pop_if(|last| last.role == "assistant").map(|last| last.content);
+        if prefill.as_ref().is_some_and(|text| text.ends_with(char::is_whitespace)) {
+            let expected = "a last message of the assistant that does not end with white space";
+            return Err(ParamError::wrong("messages".to_owned(), expected, &Value::Array(Vec::new())));
+        }
+        Ok(Self { messages, prefill })
+    }
+
+    /// Its tokens.
+    ///
+    /// # Errors
+    /// If the model has no chat template or the template refuses the conversation.
+    pub(super) fn prompt(&self, server: &Server) -> Result<Vec<TokenId>, ApiError> {
+        let now = Some((server.options.unix_time)());
+        let render = RenderOptions { add_generation_prompt: true, now, ..RenderOptions::default() };
+        let format = &server.model.format;
+        let mut prompt = format.chat(&self.messages, &render)?;
+        if let Some(prefill) = &self.prefill {
+            let as_text = EncodeOptions { add_special: false, parse_special: false };
+            prompt.extend(format.tokenizer().encode(prefill, as_text));
+        }
+        Ok(prompt)
+    }
+}
+
+fn listed(value: Option<Value>) -> Result<Vec<Value>, ParamError> {
+    let param = "messages".to_owned();
+    match value {
+        None => Err(ParamError::Missing { param, expected: "an array of messages" }),
+        Some(Value::Array(messages)) if (1..=MESSAGES_MAX).contains(&messages.len()) => Ok(messages),
+        Some(other) => Err(ParamError::wrong(param, format!("an array of 1 to {MESSAGES_MAX} messages"), &other)),
+    }
+}
+
+fn parse_message(idx: usize, value: Value) -> Result<ChatMessage, ParamError> {
+    let mut fields = Fields::new(format!("messages.{idx}"), value)?;
+    let role = fields.needed_string("role", "user or assistant")?;
+    if role != "user" && role != "assistant" {
+        return Err(ParamError::wrong(fields.name("role"), "user or assistant", &role.into()));
+    }
+    let content = content::parse(fields.name("content"), fields.take("content"))?;
+    fields.finish()?;
+    Ok(ChatMessage { role, content })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,8 @@
+//! The routes of llama.cpp's server that its scripts use: completion, tokens and text, templates, properties.
+
+mod completion;
+mod request;
+mod tokens;
+
+pub(crate) use completion::completion;
+pub(crate) use tokens::{apply_template, detokenize, props, tokenize};

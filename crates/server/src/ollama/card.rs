@@ -1,0 +1,109 @@
+//! What is known of the model: `GET /api/tags`, `/api/ps`, `/api/version` and `POST /api/show`.
+
+use crate::api_error::ApiError;
+use crate::fields::Fields;
+use crate::state::Server;
+use crate::{body, json};
+use axum::Json;
+use axum::extract::{Request, State};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// Models that can be asked: the one that is served.
+pub(crate) async fn list(State(server): State<Arc<Server>>) -> Json<Value> {
+    Json(json!({ "models": [card(&server)] }))
+}
+
+/// Models that are loaded: the same, which stays.
+pub(crate) async fn running(State(server): State<Arc<Server>>) -> Json<Value> {
+    let mut card = card(&server);
+    card["expires_at"] = timestamp(i64::from(i32::MAX)).into();
+    card["size_vram"] = 0.into();
+    card["context_length"] = server.model.runtime.shape().context_len.into();
+    Json(json!({ "models": [card] }))
+}
+
+pub(crate) async fn version() -> Json<Value> {
+    Json(json!({ "version": env!("CARGO_PKG_VERSION") }))
+}
+
+/// Everything about one model.
+pub(crate) async fn show(State(server): State<Arc<Server>>, request: Request) -> Result<Json<Value>, ApiError> {
+    let body = body::read(request, &server.options).await?;
+    let mut fields = Fields::new(String::new(), json::parse(&body).map_err(ApiError::Json)?)?;
+    // Older clients call it by its older name.
+    let name = match fields.string("name")? {
+        Some(name) => name,
+        None => fields.needed_string("model", "the name of the model")?,
+    };
+    fields.bool("verbose")?;
+    fields.finish()?;
+    server.check_model(&name)?;
+    let facts = &server.model.facts;
+    Ok(Json(json!({
+        "modified_at": timestamp(server.model.created),
+        "details": details(&server),
+        "model_info": {
+            "general.architecture": facts.architecture,
+            "general.parameter_count": facts.n_parameters,
+            format!("{}.context_length", facts.architecture): server.model.runtime.shape().context_len,
+        },
+        "capabilities": ["completion"],
+    })))
+}
+
+fn card(server: &Server) -> Value {
+    let model = &server.model;
+    json!({
+        "name": model.id,
+        "model": model.id,
+        "modified_at": timestamp(model.created),
+        "size": model.facts.file_bytes,
+        "digest": model.facts.sha256,
+        "details": details(server),
+    })
+}
+
+fn details(server: &Server) -> Value {
+    let facts = &server.model.facts;
+    json!({
+        "parent_model": "",
+        "format": "gguf",
+        "family": facts.architecture,
+        "families": [facts.architecture],
+        "parameter_size": in_words(facts.n_parameters),
+        "quantization_level": facts.quantization,
+    })
+}
+
+/// A number of parameters as people say it: `134.52M`.
+fn in_words(n: u64) -> String {
+    let (unit, letter) = match n {
+        1_000_000_000.. => (1e9, "B"),
+        1_000_000.. => (1e6, "M"),
+        _ => (1e3, "K"),
+    };
+    format!("{:.2}{letter}", n as f64 / unit)
+}
+
+/// Seconds since 1970 as RFC 3339 says it; 1970 for a time that no calendar has.
+pub(super) fn timestamp(seconds: i64) -> String {
+    Timestamp::from_second(seconds).unwrap_or_default().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{in_words, timestamp};
+
+    #[test]
+    fn times_are_said_as_rfc_3339_says_them() {
+        assert_eq!(timestamp(1_700_000_000), "2023-11-14T22:13:20Z");
+        assert_eq!(timestamp(i64::MAX), "1970-01-01T00:00:00Z");
+    }
+
+    #[test]
+    fn parameters_are_said_in_their_unit() {
+        assert_eq!([in_words(134_515_008), in_words(7_000_000_000), in_words(500)], ["134.52M", "7.00B", "0.50K"]);
+    }
+}

@@ -1,0 +1,201 @@
+//! The request, parsed once: every field is read, refused by name, or unknown.
+
+use super::options;
+use super::words::Kind;
+use crate::api_error::ApiError;
+use crate::fields::{Fields, ParamError};
+use crate::openai::MESSAGES_MAX;
+use crate::params::GenerationParams;
+use crate::state::Server;
+use crate::{ServerOptions, json};
+use ballast_backend::TokenId;
+use ballast_runtime::RuntimeError;
+use ballast_tokens::{ChatMessage, EncodeOptions, RenderOptions};
+use serde_json::{Value, json};
+
+/// A parameter, whether a value asks for nothing, and what the caller can do.
+type Row = (&'static str, fn(&Value) -> bool, &'static str);
+
+const TEXT_ONLY: &str = "the model reads and writes text";
+const NO_TOOLS: &str = "the model answers in text, without tools";
+const ROLES: &str = "one of system, user, assistant";
+
+const ROWS: &[Row] = &[
+    ("context", is_empty, "send the conversation to /api/chat"),
+    ("format", |value| value == "", "answers are plain text"),
+    ("images", is_empty, TEXT_ONLY),
+    ("keep_alive", is_kept, "the model stays loaded while the server runs"),
+    ("suffix", |value| value == "", "text goes on from the prompt only"),
+    ("template", |value| value == "", "the model's own chat template is used, or `raw`"),
+    ("think", |value| *value == false, "there is no control over reasoning"),
+    ("tools", is_empty, NO_TOOLS),
+];
+
+fn is_empty(value: &Value) -> bool {
+    *value == json!([])
+}
+
+/// Whether a time to stay loaded is any but none at all.
+fn is_kept(value: &Value) -> bool {
+    match value {
+        Value::Number(seconds) => seconds.as_f64() != Some(0.0),
+        Value::String(time) => !time.trim_end_matches(char::is_alphabetic).chars().all(|c| c == '0'),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => false,
+    }
+}
+
+/// How the answer is to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    Streamed,
+    Whole,
+    /// There is nothing to answer.
+    Nothing,
+}
+
+/// What is to be answered.
+#[derive(Debug, PartialEq)]
+pub(super) enum Prompt {
+    Conversation(Vec<ChatMessage>),
+    /// Text as it is.
+    Raw(String),
+    Nothing,
+}
+
+/// A request to chat or to generate.
+#[derive(Debug)]
+pub(super) struct Ask {
+    pub(super) model: String,
+    pub(super) prompt: Prompt,
+    pub(super) asked: Asked,
+    pub(super) generation: GenerationParams,
+    /// Tokens that prompt and answer may have together.
+    context_len: Option<usize>,
+}
+
+impl Ask {
+    /// # Errors
+    /// The first thing that is wrong, by its name.
+    pub(super) fn parse(body: &[u8], kind: Kind, server: &ServerOptions) -> Result<Self, ApiError> {
+        let mut fields = Fields::new(String::new(), json::parse(body).map_err(ApiError::Json)?)?;
+        let model = fields.needed_string("model", "the name of the model")?;
+        let prompt = match kind {
+            Kind::Chat => conversation(fields.take("messages"))?,
+            Kind::Generate => prompt(&mut fields)?,
+        };
+        let is_streamed = fields.bool("stream")?.unwrap_or(true);
+        let (generation, context_len) = options::take(&mut fields, server, None)?;
+        for &(field, asks_for_nothing, supported) in ROWS {
+            if fields.take(field).is_some_and(|value| !asks_for_nothing(&value)) {
+                return Err(ParamError::Unsupported { param: fields.name(field), supported }.into());
+            }
+        }
+        fields.finish()?;
+        let asked = if is_streamed { Asked::Streamed } else { Asked::Whole };
+        Ok(Self { model, prompt, asked, generation, context_len })
+    }
+
+    /// How to generate after a prompt of `n_prompt` tokens, so that the context that was asked for is kept.
+    ///
+    /// # Errors
+    /// If the server's context is smaller than that, or the prompt does not fit.
+    pub(super) fn within_context(&self, n_prompt: usize, server: &Server) -> Result<GenerationParams, ApiError> {
+        let mut generation = self.generation.clone();
+        let Some(asked) = self.context_len else { return Ok(generation) };
+        let context_len = server.model.runtime.shape().context_len;
+        if asked == 0 || asked > context_len {
+            let expected = format!("1 to {context_len}, the context that the server was started with");
+            return Err(ParamError::wrong("options.num_ctx".to_owned(), expected, &asked.into()).into());
+        }
+        let room = asked.saturating_sub(n_prompt);
+        if room == 0 {
+            return Err(RuntimeError::ContextLengthExceeded { got: n_prompt, context_len: asked }.into());
+        }
+        generation.max_tokens = Some(generation.max_tokens.map_or(room, |max| max.min(room)));
+        Ok(generation)
+    }
+}
+
+/// `prompt`, with the words before it, or as it is.
+fn prompt(fields: &mut Fields) -> Result<Prompt, ParamError> {
+    let text = fields.string("prompt")?.unwrap_or_default();
+    let is_raw = fields.bool("raw")?.unwrap_or(false);
+    let system = fields.string("system")?.filter(|system| !system.is_empty());
+    if text.is_empty() {
+        return Ok(Prompt::Nothing);
+    }
+    if is_raw {
+        return match system {
+            None => Ok(Prompt::Raw(text)),
+            Some(_) => {
+                let supported = "a raw prompt is all there is";
+                Err(ParamError::Unsupported { param: "system".to_owned(), supported })
+            }
+        };
+    }
+    let message = |role: &str, content: String| ChatMessage { role: role.to_owned(), content };
+    let system = system.map(|system| message("system", system));
+    Ok(Prompt::Conversation(system.into_iter().chain([message("user", text)]).collect()))
+}
+
+/// `messages`.
+fn conversation(value: Option<Value>) -> Result<Prompt, ParamError> {
+    match value {
+        None => Ok(Prompt::Nothing),
+        Some(Value::Array(messages)) if messages.is_empty() => Ok(Prompt::Nothing),
+        Some(Value::Array(messages)) if messages.len() <= MESSAGES_MAX => {
+            let messages = messages.into_iter().enumerate().map(|(idx, message)| parse_message(idx, message));
+            Ok(Prompt::Conversation(messages.collect::<Result<_, _>>()?))
+        }
+        Some(other) => {
+            let expected = format!("an array of at most {MESSAGES_MAX} messages");
+            Err(ParamError::wrong("messages".to_owned(), expected, &other))
+        }
+    }
+}
+
+fn parse_message(idx: usize, value: Value) -> Result<ChatMessage, ParamError> {
+    let mut fields = Fields::new(format!("messages[{idx}]"), value)?;
+    let role = fields.needed_string("role", ROLES)?;
+    if role == "tool" {
+        return Err(ParamError::Unsupported { param: fields.name("role"), supported: NO_TOOLS });
+    }
+    if !["system", "user", "assistant"].contains(&role.as_str()) {
+        return Err(ParamError::wrong(fields.name("role"), ROLES, &role.into()));
+    }
+    let content = fields.needed_string("content", "a string")?;
+    for (field, supported) in
+        [("images", TEXT_ONLY), ("tool_calls", NO_TOOLS), ("tool_name", NO_TOOLS), ("thinking", TEXT_ONLY)]
+    {
+        if fields.take(field).is_some_and(|value| !is_empty(&value) && value != "") {
+            return Err(ParamError::Unsupported { param: fields.name(field), supported });
+        }
+    }
+    fields.finish()?;
+    Ok(ChatMessage { role, content })
+}
+
+impl Prompt {
+    /// Its tokens; none where there is nothing to answer.
+    ///
+    /// # Errors
+    /// If the model has no chat template or the template refuses the conversation.
+    pub(super) fn tokens(&self, server: &Server) -> Result<Vec<TokenId>, ApiError> {
+        let format = &server.model.format;
+        match self {
+            Self::Nothing => Ok(Vec::new()),
+            Self::Raw(text) => {
+                // Who sends a raw prompt writes all of it, the model's control tokens included.
+                Ok(format.tokenizer().encode(text, EncodeOptions { add_special: true, parse_special: true }))
+            }
+            Self::Conversation(messages) => {
+                let now = Some((server.options.unix_time)());
+                let render = RenderOptions { add_generation_prompt: true, now, ..RenderOptions::default() };
+                Ok(format.chat(messages, &render)?)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,46 @@
+//! `POST /v1/completions`: text that goes on from a prompt, without a chat template.
+
+mod request;
+mod wire;
+
+use crate::api_error::ApiError;
+use crate::generation::{Taken, Tokens, begin};
+use crate::incoming::Incoming;
+use crate::openai::params::Mode;
+use crate::state::Server;
+use crate::stream::response;
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use request::CompletionRequest;
+pub use request::{COMPLETION_TOKENS_DEFAULT, PROMPTS_MAX};
+pub(crate) use request::{Prompt, prompts};
+use std::sync::Arc;
+use wire::{Chunks, Wire};
+
+pub(crate) async fn completions(State(server): State<Arc<Server>>, request: Request) -> Response {
+    answer(server, request).await.unwrap_or_else(ApiError::into_response)
+}
+
+async fn answer(server: Arc<Server>, request: Request) -> Result<Response, ApiError> {
+    let keep_alive = server.options.keep_alive;
+    let (tokens, (wire, mode)) = begin(server, request, take).await?;
+    match mode {
+        Mode::Whole => whole(tokens, wire).await,
+        Mode::Streamed { include_usage } => Ok(response(tokens, Chunks::new(wire, include_usage), keep_alive)),
+    }
+}
+
+fn take(server: &Server, incoming: &Incoming) -> Result<Taken<(Wire, Mode)>, ApiError> {
+    let request = CompletionRequest::parse(&incoming.body, &server.options)?;
+    server.check_model(&request.model)?;
+    let prompts = request.prompts(server.model.runtime.tokenizer())?;
+    let wire = Wire::new(server, &request, &prompts);
+    let streams = request.generation.submit((server, &incoming.asker), &prompts, request.n_choices)?;
+    Ok(Taken { streams, deadline: request.generation.deadline, wire: (wire, request.mode) })
+}
+
+async fn whole(tokens: Tokens, mut wire: Wire) -> Result<Response, ApiError> {
+    let answers = tokens.whole(|idx, event| wire.note(idx, event)).await?;
+    Ok(Json(wire.completion(&answers)).into_response())
+}

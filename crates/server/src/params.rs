@@ -1,0 +1,99 @@
+//! What a request asks of the runtime besides its prompt, whatever wire it came by.
+
+use crate::ServerOptions;
+use crate::api_error::ApiError;
+use crate::fields::{Fields, ParamError};
+use crate::incoming::Asker;
+use crate::state::Server;
+use ballast_backend::TokenId;
+use ballast_runtime::{Deadlines, Priority, Request, TokenStream};
+use ballast_tokens::SamplingParams;
+use serde_json::Value;
+use std::time::Duration;
+
+/// Most answers to one request.
+pub const CHOICES_MAX: usize = 16;
+
+/// How answers are generated.
+#[derive(Clone, Debug)]
+pub(crate) struct GenerationParams {
+    pub(crate) sampling: SamplingParams,
+    pub(crate) stop: Vec<String>,
+    pub(crate) max_tokens: Option<usize>,
+    pub(crate) ignore_eos: bool,
+    pub(crate) deadline: Duration,
+    /// `None`: what the request's header says.
+    pub(crate) priority: Option<Priority>,
+}
+
+impl GenerationParams {
+    /// # Errors
+    /// If a sampling parameter is out of its range.
+    pub(crate) fn checked(self) -> Result<Self, ApiError> {
+        self.sampling.validate().map_err(|error| ApiError::Runtime(error.into()))?;
+        Ok(self)
+    }
+
+    /// What the runtime is asked for.
+    pub(crate) fn request(&self, prompt: Vec<TokenId>, fallback_seed: u64) -> Request {
+        Request {
+            prompt,
+            sampling: self.sampling.clone(),
+            fallback_seed,
+            stop: self.stop.clone(),
+            max_tokens: self.max_tokens,
+            ignore_eos: self.ignore_eos,
+            deadlines: Deadlines::total(self.deadline),
+            ..Request::new(Vec::new())
+        }
+    }
+
+    /// Has the runtime take `n_choices` requests for each prompt, in order. Where a seed is given, each further choice
+    /// has the next one.
+    ///
+    /// # Errors
+    /// If one is refused; those before it are cancelled.
+    pub(crate) fn submit(
+        &self,
+        (server, asker): (&Server, &Asker),
+        prompts: &[Vec<TokenId>],
+        n_choices: usize,
+    ) -> Result<Vec<TokenStream>, ApiError> {
+        let choices = prompts.iter().flat_map(|prompt| (0..n_choices as u64).map(move |choice| (prompt, choice)));
+        let submit = |(prompt, choice): (&Vec<TokenId>, u64)| {
+            let mut request = self.request(prompt.clone(), (server.options.random)());
+            request.priority = self.priority.unwrap_or(asker.priority);
+            request.correlation = asker.correlation.clone();
+            request.tenant = asker.tenant.clone();
+            request.sampling.seed = request.sampling.seed.map(|seed| seed.wrapping_add(choice));
+            Ok(server.model.runtime.submit(request)?)
+        };
+        choices.map(submit).collect()
+    }
+}
+
+/// The time a request has, in seconds.
+pub(crate) fn deadline(fields: &mut Fields, options: &ServerOptions) -> Result<Duration, ParamError> {
+    let Some(seconds) = fields.f64("timeout")? else { return Ok(options.request_deadline) };
+    let deadline = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::ZERO);
+    if deadline.is_zero() || deadline > options.request_deadline_max {
+        let expected = format!("more than 0 and at most {} seconds", options.request_deadline_max.as_secs_f64());
+        return Err(ParamError::wrong("timeout".to_owned(), expected, &seconds.into()));
+    }
+    Ok(deadline)
+}
+
+/// A string or an array of strings.
+pub(crate) fn strings(fields: &mut Fields, field: &str) -> Result<Vec<String>, ParamError> {
+    let param = fields.name(field);
+    let wrong = |got: &Value| ParamError::wrong(param.clone(), "a string or an array of strings", got);
+    match fields.take(field) {
+        None => Ok(Vec::new()),
+        Some(Value::String(text)) => Ok(vec![text]),
+        Some(Value::Array(texts)) => {
+            let text = |text: &Value| text.as_str().map(str::to_owned).ok_or_else(|| wrong(text));
+            texts.iter().map(text).collect()
+        }
+        Some(other) => Err(wrong(&other)),
+    }
+}

@@ -1,0 +1,116 @@
+//! Which wire a route belongs to, and errors in its shape.
+//!
+//! Whatever goes wrong, whoever finds it, the answer carries [`Told`]; the outermost layer puts it into the words of
+//! the route's wire.
+
+use crate::api_error::{ApiError, Told};
+use crate::{anthropic, ollama, openai};
+use axum::extract::Request;
+use axum::http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use ballast_backend::ErrorKind;
+
+/// A wire format. Routes that belong to none answer in OpenAI's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wire {
+    OpenAi,
+    Anthropic,
+    Ollama,
+}
+
+impl Wire {
+    pub(crate) fn of(path: &str) -> Self {
+        let is_under =
+            |root: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        if is_under("/v1/messages") {
+            Self::Anthropic
+        } else if is_under("/api") {
+            Self::Ollama
+        } else {
+            Self::OpenAi
+        }
+    }
+}
+
+const REASON: HeaderName = HeaderName::from_static("x-ballast-reason");
+const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+
+impl IntoResponse for ApiError {
+    /// Status and headers, which all wires share; [`shape_errors`] gives it a body.
+    fn into_response(self) -> Response {
+        let told = Told::from(&self);
+        tracing::debug!(code = told.code, status = told.status.as_u16(), "request refused");
+        (told.status, headers(&self), Extension(told)).into_response()
+    }
+}
+
+fn headers(error: &ApiError) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    if let Some(reason) = error.reason() {
+        headers.insert(REASON, HeaderValue::from_static(reason.as_str()));
+    }
+    match error.kind() {
+        ErrorKind::Overloaded | ErrorKind::Unavailable => {
+            let millis = u64::try_from(error.retry_after().as_millis()).unwrap_or(u64::MAX);
+            headers.insert(RETRY_AFTER, millis.div_ceil(1000).into());
+            headers.insert(RETRY_AFTER_MS, millis.into());
+        }
+        // The work was begun: asking again by itself would do it again.
+        ErrorKind::Cancelled | ErrorKind::Internal => {
+            headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+        }
+        ErrorKind::Invalid | ErrorKind::Denied => {}
+    }
+    match error.status() {
+        StatusCode::UNAUTHORIZED => {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        // The rest of the body is still on its way and nobody will read it.
+        StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT => {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        _ => {}
+    }
+    headers
+}
+
+/// Gives errors the shape of the route's wire.
+pub(crate) async fn shape_errors(request: Request, next: Next) -> Response {
+    let wire = Wire::of(request.uri().path());
+    let mut response = next.run(request).await;
+    let Some(told) = response.extensions_mut().remove::<Told>() else { return response };
+    let (status, body) = match wire {
+        Wire::OpenAi => (told.status, openai::error_body(&told)),
+        Wire::Anthropic => (anthropic::error_status(&told), anthropic::error_body(&told)),
+        Wire::Ollama => (told.status, ollama::error_body(&told)),
+    };
+    let mut headers = std::mem::take(response.headers_mut());
+    headers.remove(CONTENT_TYPE);
+    headers.remove(CONTENT_LENGTH);
+    (status, headers, Json(body)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Wire;
+
+    #[test]
+    fn routes_belong_to_their_wires() {
+        let cases = [
+            ("/v1/messages", Wire::Anthropic),
+            ("/v1/messages/count_tokens", Wire::Anthropic),
+            ("/v1/messages_of_others", Wire::OpenAi),
+            ("/api/chat", Wire::Ollama),
+            ("/apiary", Wire::OpenAi),
+            ("/v1/chat/completions", Wire::OpenAi),
+            ("/", Wire::OpenAi),
+        ];
+        for (path, wire) in cases {
+            assert_eq!(Wire::of(path), wire, "{path}");
+        }
+    }
+}
