@@ -40,8 +40,8 @@ pub use answer::{Answer, GeneratedToken};
 pub use ballast_backend::{ErrorKind, ReasonCode, TokenId};
 pub use ballast_gguf as gguf;
 pub use ballast_llm::{
-    COMPILE_CACHE_BYTES_MAX, CachedWeights, CompileCache, CompileCacheOptions, CompiledBundle, CompiledModel,
-    MemoryPlan, OnPacked,
+    COMPILE_CACHE_BYTES_MAX, CacheType, CachedWeights, CompileCache, CompileCacheOptions, CompiledBundle,
+    CompiledModel, MemoryPlan, OnPacked,
 };
 pub use ballast_runtime::{
     Canceller, CorrelationId, Deadlines, Event, FinishReason, Health, Phase, PrefixCache, Priority, Request, Runtime,

@@ -4,7 +4,7 @@ use crate::wiring::{engine_options, model_plan, open_engine};
 use crate::{BudgetMode, Error, Finding, LoadReport, MemoryBudget, SystemClock, machine::Machine};
 use ballast_backend::{Clock, EngineError, Pulse, ReasonCode};
 use ballast_gguf::{Gguf, TensorInfo};
-use ballast_llm::{CachedWeights, CompileCache, EngineOptions, MemoryPlan, OnPacked};
+use ballast_llm::{CacheType, CachedWeights, CompileCache, EngineOptions, MemoryPlan, OnPacked};
 use ballast_runtime::telemetry::{FailureMode, Stage, Telemetry, TracingLogger};
 use ballast_runtime::{EngineSource, EngineSpec, Runtime, RuntimeError, RuntimeOptions, RuntimeParts, events};
 use ballast_tokens::{ChatTemplate, PromptError, PromptFormat, Tokenizer, TokenizerOptions};
@@ -41,6 +41,8 @@ pub struct LoadOptions {
     pub context_len: Option<usize>,
     /// Positions in the KV cache, all sequences together; `None`: one context.
     pub kv_len: Option<usize>,
+    /// Type of the KV cache's entries. Another than f16 gives other answers.
+    pub cache_type: CacheType,
     /// Most sequences generated at a time.
     pub n_parallel: usize,
     /// Most tokens in one step of the engine.
@@ -100,6 +102,7 @@ impl Default for LoadOptions {
         Self {
             context_len: Some(CONTEXT_LEN_DEFAULT),
             kv_len: None,
+            cache_type: engine.cache_type,
             n_parallel: engine.max_batch_sequences,
             max_batch_tokens: engine.max_batch_tokens,
             n_threads: None,

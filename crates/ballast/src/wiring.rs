@@ -95,6 +95,7 @@ pub(crate) fn engine_options(options: &LoadOptions) -> Result<EngineOptions, Err
         n_threads: options.n_threads.and_then(NonZeroUsize::new).unwrap_or(defaults.n_threads),
         context_len: options.context_len,
         kv_len: options.kv_len,
+        cache_type: options.cache_type,
         max_batch_tokens: options.max_batch_tokens,
         max_batch_sequences: options.n_parallel,
     })

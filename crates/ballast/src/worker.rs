@@ -1,7 +1,7 @@
 //! Language models in worker processes: what a worker is told, and the entry of a process that is one.
 
 use crate::wiring::{open_compile_cache, open_generator};
-use crate::{CachedWeights, CompileCache, CompileCacheOptions, Error, Isolation, LoadOptions, SystemClock};
+use crate::{CacheType, CachedWeights, CompileCache, CompileCacheOptions, Error, Isolation, LoadOptions, SystemClock};
 use ballast_backend::{EngineError, ErrorKind, Generator, Instance};
 use ballast_gguf::Gguf;
 use ballast_worker::{SharedPlace, Worker, WorkerCommand, WorkerError, WorkerLimits, WorkerSpec, is_worker, serve};
@@ -28,12 +28,23 @@ struct Payload {
     path: Vec<u8>,
     context_len: Option<usize>,
     kv_len: Option<usize>,
+    #[serde(with = "PayloadCacheType")]
+    cache_type: CacheType,
     n_parallel: usize,
     max_batch_tokens: usize,
     n_threads: Option<usize>,
     kernels: Option<String>,
     compile_cache: Option<PayloadCache>,
     maps_cached_weights: bool,
+}
+
+/// [`CacheType`], of which its crate makes no text.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "CacheType")]
+enum PayloadCacheType {
+    F16,
+    BF16,
+    Q8_0,
 }
 
 /// Where the worker keeps packed weights.
@@ -64,6 +75,7 @@ impl Payload {
             path: path.as_os_str().as_encoded_bytes().to_vec(),
             context_len: options.context_len,
             kv_len: options.kv_len,
+            cache_type: options.cache_type,
             n_parallel: options.n_parallel,
             max_batch_tokens: options.max_batch_tokens,
             n_threads: options.n_threads,
@@ -77,6 +89,7 @@ impl Payload {
         let options = LoadOptions {
             context_len: self.context_len,
             kv_len: self.kv_len,
+            cache_type: self.cache_type,
             n_parallel: self.n_parallel,
             max_batch_tokens: self.max_batch_tokens,
             n_threads: self.n_threads,

@@ -6,9 +6,8 @@
 #![expect(clippy::print_stdout, reason = "a program that prints")]
 
 use ballast_kernels::{
-    Activations, Block, Kernels, KvView, PackedMatrix, PanelMut, Partial, Queries, SPAN, WeightType, by_name,
+    Activations, Block, CacheType, Kernels, KvView, PackedMatrix, PanelMut, Partial, Queries, SPAN, WeightType, by_name,
 };
-use half::f16;
 
 /// A case's name and what it runs.
 type Case = (String, Box<dyn Fn()>);
@@ -33,11 +32,14 @@ fn product(set: &'static dyn Kernels, weight_type: WeightType, n: usize) -> Case
     (format!("matmul {weight_type:?} 64x512 rows {n}"), Box::new(run))
 }
 
-fn attention(set: &'static dyn Kernels, n_rows: usize) -> Case {
+fn attention(set: &'static dyn Kernels, cache_type: CacheType, n_rows: usize) -> Case {
+    // Small numbers in every type.
+    let keys = vec![0x30; 8 * cache_type.key_block_bytes(32, 64)];
+    let values = vec![0x30; 8 * cache_type.value_block_bytes(32, 64)];
     let run = move || {
-        let (keys, values) = (vec![f16::ONE; SPAN * 64], vec![f16::ONE; SPAN * 64]);
         let blocks = [0, 1, 2, 3, 4, 5, 6, 7];
         let kv = KvView {
+            cache_type,
             keys: &keys,
             values: &values,
             blocks: &blocks,
@@ -52,7 +54,9 @@ fn attention(set: &'static dyn Kernels, n_rows: usize) -> Case {
         let mut out = Partial::over(&mut data, queries.len(), 64);
         set.attend(&queries, &kv, 0, &mut vec![0.0; queries.len() * SPAN], &mut out);
     };
-    (format!("attend 3 heads of 64, rows {n_rows}"), Box::new(run))
+    // What was counted before there were other types keeps its name.
+    let of = if cache_type == CacheType::F16 { String::new() } else { format!(" in {}", cache_type.name()) };
+    (format!("attend 3 heads of 64{of}, rows {n_rows}"), Box::new(run))
 }
 
 fn row_wise(set: &'static dyn Kernels) -> Vec<Case> {
@@ -67,7 +71,8 @@ fn row_wise(set: &'static dyn Kernels) -> Vec<Case> {
 
 fn cases(set: &'static dyn Kernels) -> Vec<Case> {
     let products = WeightType::ALL.into_iter().flat_map(|weight_type| [1, 8].map(|n| product(set, weight_type, n)));
-    products.chain([attention(set, 1), attention(set, 5)]).chain(row_wise(set)).collect()
+    let attentions = CacheType::ALL.into_iter().flat_map(|of| [1, 5].map(|n_rows| attention(set, of, n_rows)));
+    products.chain(attentions).chain(row_wise(set)).collect()
 }
 
 fn main() {

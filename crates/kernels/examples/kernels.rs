@@ -5,9 +5,8 @@
 #![expect(clippy::disallowed_methods, reason = "measuring is what this program is for")]
 
 use ballast_kernels::{
-    Activations, Kernels, KvView, PackedMatrix, PanelMut, Partial, Queries, SPAN, WeightType, available, value_len,
+    Activations, CacheType, Kernels, KvView, PackedMatrix, PanelMut, Partial, Queries, SPAN, WeightType, available,
 };
-use half::f16;
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -42,12 +41,14 @@ fn product(set: &dyn Kernels, weight_type: WeightType, (n_rows, n_cols, n): (usi
     (n_rows * n_cols * n) as f64 / time / 1e9
 }
 
-fn attention(set: &dyn Kernels, (n_rows, n_group, head_dim): (usize, usize, usize)) -> f64 {
+fn attention(set: &dyn Kernels, cache_type: CacheType, (n_rows, n_group, head_dim): (usize, usize, usize)) -> f64 {
     let (block_len, n_blocks) = (32, SPAN / 32);
-    let keys = vec![f16::ONE; SPAN * head_dim];
-    let values = vec![f16::ONE; SPAN * value_len(head_dim)];
+    // Small numbers in every type.
+    let keys = vec![0x30; n_blocks * cache_type.key_block_bytes(block_len, head_dim)];
+    let values = vec![0x30; n_blocks * cache_type.value_block_bytes(block_len, head_dim)];
     let blocks: Vec<u32> = (0..u32::try_from(n_blocks).expect("few")).collect();
-    let kv = KvView { keys: &keys, values: &values, blocks: &blocks, kv_head: 0, n_kv_heads: 1, block_len, head_dim };
+    let (keys, values, blocks) = (keys.as_slice(), values.as_slice(), blocks.as_slice());
+    let kv = KvView { cache_type, keys, values, blocks, kv_head: 0, n_kv_heads: 1, block_len, head_dim };
     let q = vec![0.5; n_rows * n_group * head_dim];
     let stride = n_group * head_dim;
     let queries = Queries { q: &q, stride, n_rows, n_group, position: SPAN - n_rows, scale: 0.125 };
@@ -68,7 +69,8 @@ fn main() {
             println!("{:>8} {}", format!("{weight_type:?}"), figures.join(" "));
         }
         for shape in [(1, 3, 64), (5, 3, 64), (1, 8, 128), (2, 8, 128), (16, 1, 64)] {
-            println!("attention, rows, group and head {shape:?}: {:.1}", attention(set, shape));
+            let figures = CacheType::ALL.map(|of| format!("{} {:.1}", of.name(), attention(set, of, shape)));
+            println!("attention, rows, group and head {shape:?}: {}", figures.join(", "));
         }
         let x = vec![1.5; 576 * 16];
         let mut blocks = vec![ballast_kernels::Block::ZERO; 18 * 16];

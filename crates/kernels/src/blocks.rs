@@ -28,6 +28,11 @@ pub(crate) fn f16_at(block: &[u8], offset: usize) -> f32 {
     f16::from_le_bytes([block[offset], block[offset + 1]]).to_f32()
 }
 
+/// The bf16 at `offset` of a block.
+pub(crate) fn bf16_at(block: &[u8], offset: usize) -> f32 {
+    bf16::from_le_bytes([block[offset], block[offset + 1]]).to_f32()
+}
+
 impl Block32 {
     /// Unpacks a block of one of the formats with 32 weights.
     pub(crate) fn unpack(weight_type: WeightType, block: &[u8]) -> Self {
@@ -142,7 +147,7 @@ fn dequantize_block(weight_type: WeightType, block: &[u8], out: &mut [f32]) {
     match weight_type {
         WeightType::F32 => out[0] = f32::from_le_bytes([block[0], block[1], block[2], block[3]]),
         WeightType::F16 => out[0] = f16_at(block, 0),
-        WeightType::BF16 => out[0] = bf16::from_le_bytes([block[0], block[1]]).to_f32(),
+        WeightType::BF16 => out[0] = bf16_at(block, 0),
         WeightType::Q4_0 | WeightType::Q4_1 | WeightType::Q5_0 | WeightType::Q5_1 | WeightType::Q8_0 => {
             let Block32 { quants, scale, min } = Block32::unpack(weight_type, block);
             for (out, q) in out.iter_mut().zip(quants) {

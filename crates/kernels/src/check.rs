@@ -54,8 +54,9 @@ pub(crate) fn attend(queries: &Queries<'_>, kv: &KvView<'_>, span: usize, scores
     assert!(fits, "results of {} queries, {} entries", out.sum.len(), out.values.len());
     let whole = kv.block_len > 0 && kv.block_len.is_multiple_of(16) && SPAN.is_multiple_of(kv.block_len);
     assert!(whole && kv.kv_head < kv.n_kv_heads, "blocks of {}, head {}", kv.block_len, kv.kv_head);
-    let (n_keys, n_values) = (kv.keys.len() / head_dim, kv.values.len() / value_len(head_dim));
-    assert!(n_keys == n_values, "{n_keys} keys, {n_values} values");
+    let n_keys = kv.keys.len() / kv.cache_type.key_block_bytes(kv.block_len, head_dim);
+    let n_values = kv.values.len() / kv.cache_type.value_block_bytes(kv.block_len, head_dim);
+    assert!(n_keys == n_values, "{n_keys} blocks of keys, {n_values} of values");
     let n_blocks = (queries.position + queries.n_rows).div_ceil(kv.block_len);
     assert!(kv.blocks.len() >= n_blocks, "{} blocks, not {n_blocks}", kv.blocks.len());
 }

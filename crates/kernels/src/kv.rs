@@ -1,18 +1,30 @@
 //! One KV head's keys and values, in blocks.
 
-use half::f16;
+mod block;
+mod cache_type;
+pub(crate) mod element;
+
+pub use block::KvBlockMut;
+pub use cache_type::CacheType;
+
+use crate::blocks::{bf16_at, f16_at};
 
 /// The keys and values of one layer as one sequence and one KV head see them.
 ///
 /// Position `t` of the sequence lives in block `blocks[t / block_len]` at place `t % block_len`. Keys are stored
-/// `[n_blocks, n_kv_heads, head_dim, block_len]`, so that a vector has positions in its lanes; values are
-/// `[n_blocks, n_kv_heads, block_len, value_len]`, with `head_dim` entries and zeros up to `value_len`.
+/// `[n_blocks, n_kv_heads]` blocks of entries `[head_dim, block_len]`, so that a vector has positions in its lanes;
+/// values are `[n_blocks, n_kv_heads]` blocks of entries `[block_len, value_len]`, with `head_dim` entries of a position
+/// and zeros up to `value_len`. Entries are little-endian, in one of the types of [`CacheType`]. Where 32 entries of a
+/// head share a scale, in bfloat16, scales stand behind the entries of each block: `[n_scales, block_len]` of keys,
+/// `[block_len, n_scales]` of values, the last of a head for what is left of it.
 #[derive(Clone, Copy, Debug)]
 pub struct KvView<'a> {
-    /// Keys of the whole layer.
-    pub keys: &'a [f16],
-    /// Values of the whole layer.
-    pub values: &'a [f16],
+    /// Type of the entries.
+    pub cache_type: CacheType,
+    /// Bytes of the keys of the whole layer: blocks of [`CacheType::key_block_bytes`].
+    pub keys: &'a [u8],
+    /// Bytes of the values of the whole layer: blocks of [`CacheType::value_block_bytes`].
+    pub values: &'a [u8],
     /// The sequence's block table.
     pub blocks: &'a [u32],
     /// Which KV head.
@@ -29,6 +41,9 @@ pub struct KvView<'a> {
 /// of attention that threads divide.
 pub const SPAN: usize = 256;
 
+/// Entries of a head that share a scale, in types that have scales.
+pub(crate) const SCALE_LEN: usize = 32;
+
 /// Query heads that are taken at once, at most.
 pub const QUERIES_MAX: usize = 16;
 
@@ -39,24 +54,50 @@ pub const fn value_len(head_dim: usize) -> usize {
 }
 
 impl<'a> KvView<'a> {
-    /// The keys of the sequence's block `idx`, `[head_dim, block_len]`.
+    /// Entry `d` of the key at position `t`, as f32.
     ///
     /// # Panics
-    /// If the table has no such block or names one outside the storage.
+    /// If the table has no such position or names a block outside the storage, or `d` is not below `head_dim`.
     #[must_use]
-    pub fn key_block(&self, idx: usize) -> &'a [f16] {
-        let len = self.block_len * self.head_dim;
-        &self.keys[self.number(idx) * len..][..len]
+    pub fn key(&self, t: usize, d: usize) -> f32 {
+        assert!(d < self.head_dim, "entry {d} of {}", self.head_dim);
+        let (place, n_entries) = (t % self.block_len, self.head_dim * self.block_len);
+        let scale_at = n_entries + 2 * (d / SCALE_LEN * self.block_len + place);
+        self.entry(self.key_block(t / self.block_len), d * self.block_len + place, scale_at)
     }
 
-    /// The value rows of the sequence's block `idx`, `[block_len, value_len]`.
+    /// Entry `d` of the value row at position `t`, as f32.
     ///
     /// # Panics
-    /// As [`KvView::key_block`].
+    /// As [`KvView::key`], but that `d` is below `value_len`.
     #[must_use]
-    pub fn value_block(&self, idx: usize) -> &'a [f16] {
-        let len = self.block_len * value_len(self.head_dim);
-        &self.values[self.number(idx) * len..][..len]
+    pub fn value(&self, t: usize, d: usize) -> f32 {
+        let value_len = value_len(self.head_dim);
+        assert!(d < value_len, "entry {d} of {value_len}");
+        let (place, n_scales) = (t % self.block_len, self.head_dim.div_ceil(SCALE_LEN));
+        let scale_at = value_len * self.block_len + 2 * (place * n_scales + d / SCALE_LEN);
+        self.entry(self.value_block(t / self.block_len), place * value_len + d, scale_at)
+    }
+
+    /// Entry `idx` of a block, whose scale, if it has one, is at byte `scale_at`.
+    fn entry(&self, block: &[u8], idx: usize, scale_at: usize) -> f32 {
+        match self.cache_type {
+            CacheType::F16 => f16_at(block, 2 * idx),
+            CacheType::BF16 => bf16_at(block, 2 * idx),
+            CacheType::Q8_0 => f32::from(block[idx].cast_signed()) * bf16_at(block, scale_at),
+        }
+    }
+
+    /// The keys of the sequence's block `idx`.
+    pub(crate) fn key_block(&self, idx: usize) -> &'a [u8] {
+        let n_bytes = self.cache_type.key_block_bytes(self.block_len, self.head_dim);
+        &self.keys[self.number(idx) * n_bytes..][..n_bytes]
+    }
+
+    /// The values of the sequence's block `idx`.
+    pub(crate) fn value_block(&self, idx: usize) -> &'a [u8] {
+        let n_bytes = self.cache_type.value_block_bytes(self.block_len, self.head_dim);
+        &self.values[self.number(idx) * n_bytes..][..n_bytes]
     }
 
     fn number(&self, idx: usize) -> usize {

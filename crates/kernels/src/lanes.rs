@@ -162,6 +162,21 @@ pub(crate) fn block(quants: &[u8; 32], scale: f32, sums: [i32; 2]) -> Block {
     Block { quants: words, scale, offset: scale * sum as f32, neg_sums: sums.map(|sum| -sum), neg_sum: -sum }
 }
 
+/// The greater magnitudes of `x` and `x + 16`; NaN is none.
+#[inline(always)]
+pub(crate) fn magnitudes(x: &[f32; 32]) -> [f32; LANES] {
+    let greater = |a: f32, b: f32| if b.abs() > a { b.abs() } else { a };
+    std::array::from_fn(|lane| greater(greater(0.0, x[lane]), x[lane + LANES]))
+}
+
+/// To an integer, half away from zero: the greatest f32 below a half is added with the value's sign, and what is behind
+/// the point cut off. NaN is 0.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "this is for numbers that fit")]
+pub(crate) fn round(x: f32) -> i32 {
+    (x + 0.499_999_97_f32.copysign(x)) as i32
+}
+
 /// 32 activations to int8 as ggml's reference Q8_0 does, but for the scale, which stays f32.
 #[expect(
     clippy::cast_possible_truncation,
@@ -169,14 +184,8 @@ pub(crate) fn block(quants: &[u8; 32], scale: f32, sums: [i32; 2]) -> Block {
     reason = "quotients are within -127..=127, NaN is 0"
 )]
 fn quantize_block(x: &[f32; 32]) -> Block {
-    let greater = |a: f32, b: f32| if b.abs() > a { b.abs() } else { a };
-    let magnitudes = std::array::from_fn(|lane| greater(greater(0.0, x[lane]), x[lane + LANES]));
-    let (scale, inverse) = scale_of(magnitudes);
-    let quants = x.map(|x| {
-        let quotient = x * inverse;
-        // Half away from zero: the greatest f32 below a half, with the sign of the quotient, and then cut off.
-        (quotient + 0.499_999_97_f32.copysign(quotient)) as i32
-    });
+    let (scale, inverse) = scale_of(magnitudes(x));
+    let quants = x.map(|x| round(x * inverse));
     let sums = [&quants[..16], &quants[16..]].map(|half| half.iter().sum());
     block(&quants.map(|quant| quant as u8), scale, sums)
 }

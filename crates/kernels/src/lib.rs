@@ -47,7 +47,7 @@ pub use activations::{ActivationFormat, Activations, Block, TILE_ROWS, TilesMut}
 pub use blocks::dequantize;
 pub use detect::{available, by_name, detect};
 pub use format::{ShapeError, WeightMatrix, WeightType};
-pub use kv::{KvView, Partial, QUERIES_MAX, Queries, SPAN, value_len};
+pub use kv::{CacheType, KvBlockMut, KvView, Partial, QUERIES_MAX, Queries, SPAN, value_len};
 pub use packed::{PackedMatrix, STRIP_ROWS, pack};
 pub use panel::PanelMut;
 pub use set::Kernels;

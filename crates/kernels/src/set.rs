@@ -42,8 +42,9 @@ pub trait Kernels: Send + Sync + 'static {
     /// Attention of some queries, at most [`crate::QUERIES_MAX`], over the positions of span `span` that each sees, to
     /// `out`: `[n_queries]` and `[n_queries, value_len]`. `scores` is scratch, `[n_queries, SPAN]`.
     ///
-    /// A score adds up over the head's entries in order, the query's entry being scaled first; a weighted value over
-    /// positions in order.
+    /// A score adds up over the head's entries in order and is scaled then; a weighted value adds up over positions in
+    /// order. Keys and values of every [`crate::CacheType`] are f32 before they meet anything, as [`KvView::key`] and
+    /// [`KvView::value`] give them.
     fn attend(&self, queries: &Queries<'_>, kv: &KvView<'_>, span: usize, scores: &mut [f32], out: &mut Partial<'_>);
 
     /// Joins what the span behind came to onto `whole`, for the same queries.

@@ -4,7 +4,7 @@ use crate::bundle::Table;
 use crate::compile_cache::{CompileCache, Job, Writer};
 use crate::compute::Compute;
 use crate::forward::{Model, State, forward};
-use crate::kv::KvCache;
+use crate::kv::{KvCache, KvShape};
 use crate::packing::{CachedWeights, Mapped, Memory, OnPacked, PackedBytes, WeightsPlace};
 use crate::rope::Rope;
 use crate::scratch::Scratch;
@@ -13,7 +13,7 @@ use crate::weights::Weights;
 use crate::{LlamaConfig, LlmError};
 use ballast_backend::{EngineError, Generator, GeneratorShape, Logits, Pulse, SequenceStep, Sha256};
 use ballast_gguf::Gguf;
-use ballast_kernels::Kernels;
+use ballast_kernels::{CacheType, Kernels};
 use ballast_threads::ComputePool;
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -35,6 +35,8 @@ pub struct EngineOptions {
     /// Positions in the KV cache, all sequences together; `None`: as many as one full context. Fewer bound the
     /// context, too.
     pub kv_len: Option<usize>,
+    /// Type of the KV cache's entries.
+    pub cache_type: CacheType,
     /// Most tokens in one step.
     pub max_batch_tokens: usize,
     /// Most sequences in one step.
@@ -48,6 +50,7 @@ impl fmt::Debug for EngineOptions {
             .field("n_threads", &self.n_threads)
             .field("context_len", &self.context_len)
             .field("kv_len", &self.kv_len)
+            .field("cache_type", &self.cache_type)
             .field("max_batch_tokens", &self.max_batch_tokens)
             .field("max_batch_sequences", &self.max_batch_sequences)
             .finish()
@@ -61,6 +64,7 @@ impl Default for EngineOptions {
             n_threads: ballast_threads::default_threads(),
             context_len: None,
             kv_len: None,
+            cache_type: CacheType::default(),
             max_batch_tokens: 512,
             max_batch_sequences: 16,
         }
@@ -81,6 +85,11 @@ impl EngineOptions {
             max_batch_tokens: self.max_batch_tokens.max(1),
             max_batch_sequences: self.max_batch_sequences.max(1),
         }
+    }
+
+    /// The KV cache of an engine of `shape`.
+    pub(crate) fn kv_shape(&self, shape: &GeneratorShape) -> KvShape {
+        KvShape { cache_type: self.cache_type, n_blocks: shape.n_blocks, block_len: shape.block_len }
     }
 }
 
@@ -154,7 +163,7 @@ impl LlamaEngine {
         gguf.release();
         let mut engine = Self {
             state: State {
-                kv: KvCache::new(&config, shape.n_blocks, shape.block_len)?,
+                kv: KvCache::new(&config, options.kv_shape(&shape))?,
                 scratch: Scratch::default(),
                 compute: Compute { kernels: options.kernels, pool },
             },

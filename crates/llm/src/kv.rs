@@ -1,62 +1,71 @@
-//! The KV cache: keys and values of every layer, f16, in blocks that the caller hands out.
+//! The KV cache: keys and values of every layer, in blocks that the caller hands out.
 
 use crate::{LlamaConfig, LlmError};
-use ballast_kernels::{KvView, value_len};
-use half::f16;
-use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
+use ballast_kernels::{CacheType, KvBlockMut, KvView};
 
 /// Storage for `n_blocks` blocks of `block_len` positions in every layer, laid out as [`KvView`] says.
 #[derive(Debug)]
 pub(crate) struct KvCache {
+    cache_type: CacheType,
     n_kv_heads: usize,
     head_dim: usize,
     block_len: usize,
-    /// Bits of f16: zeroed integers come from the system untouched, so unused blocks take no memory.
-    keys: Vec<Vec<u16>>,
-    values: Vec<Vec<u16>>,
+    /// Zeroed integers come from the system untouched, so unused blocks take no memory.
+    keys: Vec<Vec<u8>>,
+    values: Vec<Vec<u8>>,
+}
+
+/// How large a cache is, and of what.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KvShape {
+    pub(crate) cache_type: CacheType,
+    pub(crate) n_blocks: usize,
+    /// Positions in a block.
+    pub(crate) block_len: usize,
 }
 
 impl KvCache {
     /// # Errors
     /// If the system does not grant the memory.
-    pub(crate) fn new(config: &LlamaConfig, n_blocks: usize, block_len: usize) -> Result<Self, LlmError> {
-        ask_for(Self::bytes(config, n_blocks, block_len))?;
-        let n_rows = n_blocks * block_len * config.n_kv_heads;
-        let layers = |len: usize| (0..config.n_layers).map(|_| vec![0_u16; n_rows * len]).collect();
+    pub(crate) fn new(config: &LlamaConfig, shape: KvShape) -> Result<Self, LlmError> {
+        ask_for(Self::bytes(config, shape))?;
+        let KvShape { cache_type, n_blocks, block_len } = shape;
         let (n_kv_heads, head_dim) = (config.n_kv_heads, config.head_dim);
-        Ok(Self { n_kv_heads, head_dim, block_len, keys: layers(head_dim), values: layers(value_len(head_dim)) })
+        let layers = |n_bytes: usize| (0..config.n_layers).map(|_| vec![0; n_blocks * n_kv_heads * n_bytes]).collect();
+        let keys = layers(cache_type.key_block_bytes(block_len, head_dim));
+        let values = layers(cache_type.value_block_bytes(block_len, head_dim));
+        Ok(Self { cache_type, n_kv_heads, head_dim, block_len, keys, values })
     }
 
     /// Bytes of such a cache.
-    pub(crate) fn bytes(config: &LlamaConfig, n_blocks: usize, block_len: usize) -> u64 {
-        let n_rows = n_blocks.saturating_mul(block_len).saturating_mul(config.n_kv_heads) as u64;
-        let per_row = (config.head_dim + value_len(config.head_dim)) as u64 * 2;
-        n_rows.saturating_mul(per_row).saturating_mul(config.n_layers as u64)
+    pub(crate) fn bytes(config: &LlamaConfig, KvShape { cache_type, n_blocks, block_len }: KvShape) -> u64 {
+        let keys = cache_type.key_block_bytes(block_len, config.head_dim);
+        let per_head = (keys + cache_type.value_block_bytes(block_len, config.head_dim)) as u64;
+        let n_heads = (config.n_layers * config.n_kv_heads) as u64;
+        per_head.saturating_mul(n_heads).saturating_mul(n_blocks as u64)
     }
 
     /// Writes one position's keys and values, `[n_kv_heads, head_dim]` each, to place `place` of block `block`.
     pub(crate) fn write(&mut self, layer: usize, (block, place): (u32, usize), key: &[f32], value: &[f32]) {
-        let (head_dim, value_len) = (self.head_dim, value_len(self.head_dim));
+        let Self { cache_type, head_dim, block_len, .. } = *self;
+        let n_key_bytes = cache_type.key_block_bytes(block_len, head_dim);
+        let n_value_bytes = cache_type.value_block_bytes(block_len, head_dim);
         for head in 0..self.n_kv_heads {
             let number = block as usize * self.n_kv_heads + head;
             let of_head = head * head_dim..(head + 1) * head_dim;
-            let keys = &mut self.keys[layer][number * head_dim * self.block_len..][..head_dim * self.block_len];
-            let mut halves = [f16::ZERO; 16];
-            for (column, key) in keys.chunks_mut(16 * self.block_len).zip(key[of_head.clone()].chunks(16)) {
-                halves[..key.len()].convert_from_f32_slice(key);
-                let places = column[place..].iter_mut().step_by(self.block_len);
-                places.zip(halves).for_each(|(to, half)| *to = half.to_bits());
-            }
-            let row = &mut self.values[layer][(number * self.block_len + place) * value_len..][..head_dim];
-            row.reinterpret_cast_mut::<f16>().convert_from_f32_slice(&value[of_head]);
+            let keys = &mut self.keys[layer][number * n_key_bytes..][..n_key_bytes];
+            let values = &mut self.values[layer][number * n_value_bytes..][..n_value_bytes];
+            let mut block = KvBlockMut { cache_type, keys, values, block_len, head_dim };
+            block.write(place, &key[of_head.clone()], &value[of_head]);
         }
     }
 
     /// What KV head `kv_head` of a sequence with block table `blocks` sees in `layer`.
     pub(crate) fn view<'a>(&'a self, layer: usize, blocks: &'a [u32], kv_head: usize) -> KvView<'a> {
         KvView {
-            keys: self.keys[layer].reinterpret_cast::<f16>(),
-            values: self.values[layer].reinterpret_cast::<f16>(),
+            cache_type: self.cache_type,
+            keys: &self.keys[layer],
+            values: &self.values[layer],
             blocks,
             kv_head,
             n_kv_heads: self.n_kv_heads,

@@ -30,6 +30,7 @@ mod scratch;
 mod step;
 mod weights;
 
+pub use ballast_kernels::CacheType;
 pub use compile_cache::{COMPILE_CACHE_BYTES_MAX, CompileCache, CompileCacheOptions, CompiledBundle, CompiledModel};
 pub use config::LlamaConfig;
 pub use dequantize::{tensor_to_f32, weight_type_of};

@@ -205,7 +205,7 @@ impl InferenceEngine for LlmCpu {
     fn capabilities(&self, prepared: &Prepared) -> CapabilityReport {
         CapabilityReport {
             device_class: format!("cpu, {}, {} threads", self.options.kernels.name(), self.options.n_threads),
-            // Activations are f32 or int8, keys and values f16.
+            // Activations are f32 or int8; keys and values are f16 unless another type is asked for.
             supported_dtypes: vec![DType::F32, DType::F16, DType::I8],
             max_batch_size: self.options.max_batch_sequences.max(1),
             compute_units_requested: prepared.options.compute_units,

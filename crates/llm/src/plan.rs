@@ -33,7 +33,7 @@ impl MemoryPlan {
         Ok(Self {
             weights_bytes: gguf.tensors().iter().map(|t| t.n_bytes).sum(),
             mapped_bytes: 0,
-            kv_bytes: KvCache::bytes(&config, shape.n_blocks, shape.block_len),
+            kv_bytes: KvCache::bytes(&config, options.kv_shape(&shape)),
             scratch_bytes: scratch + logits,
         })
     }

@@ -3,7 +3,7 @@
 
 use ballast_backend::{ErrorKind, Generator};
 use ballast_gguf::{Gguf, TensorType, Writer};
-use ballast_llm::{EngineOptions, LlamaEngine, LlmError, MemoryPlan};
+use ballast_llm::{CacheType, EngineOptions, LlamaEngine, LlmError, MemoryPlan};
 use ballast_testkit::TinyLlama;
 use std::sync::Arc;
 
@@ -40,6 +40,20 @@ fn the_plan_counts_weights_kv_and_scratch() {
     assert_eq!(small.weights_bytes, weights);
     assert_eq!(large.kv_bytes, 2 * small.kv_bytes);
     assert_eq!(small.total_bytes(), small.weights_bytes + small.kv_bytes + small.scratch_bytes);
+}
+
+#[test]
+fn the_plan_counts_the_kv_cache_in_its_type() {
+    // 2 layers, 2 KV heads of 16 entries.
+    let gguf = tiny("cache-types");
+    let kv_bytes = |cache_type| {
+        let options = EngineOptions { kv_len: Some(64), cache_type, ..EngineOptions::default() };
+        MemoryPlan::new(&gguf, &options).unwrap().kv_bytes
+    };
+    let bytes_of_rows = |row_bytes: u64| 64 * 2 * 2 * 2 * row_bytes;
+    assert_eq!(kv_bytes(CacheType::F16), bytes_of_rows(32));
+    assert_eq!(kv_bytes(CacheType::BF16), bytes_of_rows(32));
+    assert_eq!(kv_bytes(CacheType::Q8_0), bytes_of_rows(18));
 }
 
 #[test]

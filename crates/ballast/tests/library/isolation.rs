@@ -2,7 +2,9 @@
 
 use crate::support::{ModelFile, endless, one_thread, said};
 use ballast::gguf::Gguf;
-use ballast::{Engine, ErrorKind, FinishReason, Generate, Isolation, LoadOptions, ReasonCode, TokenId, score, wiring};
+use ballast::{
+    CacheType, Engine, ErrorKind, FinishReason, Generate, Isolation, LoadOptions, ReasonCode, TokenId, score, wiring,
+};
 use std::sync::Arc;
 
 /// Entered by its name when this executable is started as a worker; otherwise nothing happens.
@@ -16,7 +18,7 @@ fn isolated() -> LoadOptions {
 }
 
 #[test]
-fn a_worker_gives_the_same_logits() {
+fn a_worker_gives_the_same_logits_with_each_type_of_kv_cache() {
     let file = ModelFile::tiny();
     let gguf = Arc::new(Gguf::open(file.path()).unwrap());
     let ids: Vec<TokenId> = (1..40).map(TokenId).collect();
@@ -26,9 +28,17 @@ fn a_worker_gives_the_same_logits() {
         score::for_each_logits(engine.as_mut(), &ids, |_| true, |_, row| rows.push(row.to_vec())).unwrap();
         (shape, rows)
     };
-    let here = rows(&one_thread());
-    assert_eq!(here.1.len(), ids.len());
-    assert_eq!(rows(&isolated()), here);
+    let found = CacheType::ALL.map(|cache_type| {
+        let here = rows(&LoadOptions { cache_type, ..one_thread() });
+        assert_eq!(here.1.len(), ids.len());
+        assert_eq!(rows(&LoadOptions { cache_type, ..isolated() }), here, "{cache_type:?}");
+        here.1
+    });
+    // The option is obeyed: each type has logits of its own.
+    let mut others = found.iter();
+    while let Some(rows) = others.next() {
+        assert!(others.clone().all(|other| other != rows));
+    }
 }
 
 #[test]

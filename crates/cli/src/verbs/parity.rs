@@ -9,7 +9,7 @@ use ballast::parity::{
     compare_models, model_sha256,
 };
 use ballast::tokens::{PromptFormat, Tokenizer, TokenizerOptions};
-use ballast::{Isolation, LoadOptions, ReasonCode, wiring};
+use ballast::{CacheType, Isolation, LoadOptions, ReasonCode, wiring};
 use clap::{Args as ClapArgs, ValueEnum};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -23,7 +23,8 @@ const EXAMPLES: &str = "Examples:\n  \
 #[derive(Debug, ClapArgs)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// The way that counts as right: MODEL[@KEY=VALUE,...]; keys: kernels, threads, batch, isolation (process).
+    /// The way that counts as right: MODEL[@KEY=VALUE,...]; keys: kernels, threads, batch, cache-type, isolation
+    /// (process).
     a: String,
     /// The way that is judged, written the same; without a MODEL it is that of A.
     b: String,
@@ -71,6 +72,7 @@ struct Way {
     kernels: Option<String>,
     n_threads: Option<usize>,
     batch: Option<usize>,
+    cache_type: CacheType,
     is_isolated: bool,
 }
 
@@ -160,6 +162,10 @@ impl Way {
                     way.batch = number();
                     continue;
                 }
+                "cache-type" if CacheType::by_name(value).is_some() => {
+                    way.cache_type = CacheType::by_name(value).unwrap_or_default();
+                    continue;
+                }
                 "isolation" if matches!(value, "process" | "in-process") => {
                     way.is_isolated = value == "process";
                     continue;
@@ -167,8 +173,9 @@ impl Way {
                 "kernels" => "kernels=NAME",
                 "threads" => "threads=N above 0",
                 "batch" => "batch=TOKENS above 0",
+                "cache-type" => "cache-type=f16, bf16 or q8_0",
                 "isolation" => "isolation=process or isolation=in-process",
-                _ => "kernels, threads, batch or isolation",
+                _ => "kernels, threads, batch, cache-type or isolation",
             };
             return Err(Failure::usage(format!("{text}: expected {expected}, got {pair:?}")));
         }
@@ -182,6 +189,7 @@ impl Way {
             n_parallel: 1,
             n_threads: self.n_threads,
             kernels: self.kernels.clone(),
+            cache_type: self.cache_type,
             max_batch_tokens: self.batch.unwrap_or(usual.max_batch_tokens),
             isolation: if self.is_isolated { Isolation::Process } else { Isolation::InProcess },
             ..usual
@@ -199,8 +207,9 @@ impl Way {
         let place = if self.is_isolated { "process" } else { "in-process" };
         let label = EngineLabel {
             engine: format!(
-                "llm-cpu kernels={kernels} threads={threads} batch={} isolation={place}",
-                options.max_batch_tokens
+                "llm-cpu kernels={kernels} threads={threads} batch={} cache-type={} isolation={place}",
+                options.max_batch_tokens,
+                self.cache_type.name()
             ),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             model_sha256,
@@ -279,6 +288,7 @@ fn cosine(text: &str) -> Result<f64, String> {
 #[cfg(test)]
 mod tests {
     use super::Way;
+    use ballast::CacheType;
 
     #[test]
     fn ways_are_a_model_and_keys() {
@@ -286,11 +296,12 @@ mod tests {
         for name in ["model.gguf", "dir@2/model.gguf", "hf:user/repo:Q4_0"] {
             assert_eq!(Way::parse(name).unwrap(), plain(name));
         }
-        let way = Way::parse("m@kernels=generic,threads=2,batch=7,isolation=process").unwrap();
+        let way = Way::parse("m@kernels=generic,threads=2,batch=7,cache-type=bf16,isolation=process").unwrap();
         let expected = Way {
             kernels: Some("generic".to_owned()),
             n_threads: Some(2),
             batch: Some(7),
+            cache_type: CacheType::BF16,
             is_isolated: true,
             ..plain("m")
         };
@@ -300,7 +311,15 @@ mod tests {
 
     #[test]
     fn keys_that_are_none_are_wrong_usage() {
-        for bad in ["m@kernels=", "m@threads=0", "m@batch=x", "m@isolation=vm", "m@speed=1", "m@threads=1,"] {
+        for bad in [
+            "m@kernels=",
+            "m@threads=0",
+            "m@batch=x",
+            "m@cache-type=f32",
+            "m@isolation=vm",
+            "m@speed=1",
+            "m@threads=1,",
+        ] {
             assert!(Way::parse(bad).unwrap_err().what.contains("expected"), "{bad}");
         }
     }

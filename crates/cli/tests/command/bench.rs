@@ -113,6 +113,7 @@ fn a_peer_that_is_not_there_or_of_no_kind_is_told_before_the_first_round() {
     bench(&home, &["--peer", "/nowhere/llama-bench"]).fails(1, "llama-bench");
     bench(&home, &["--peer", "/bin/true"]).fails(2, "llama:PATH");
     bench(&home, &["--kernels", "abacus"]).fails(2, "abacus");
+    bench(&home, &["--", "--cache-type", "q4"]).fails(2, "q8_0");
     home.ballast(&["bench", home.model(), "--prompt", "0", "--generate", "0"]).fails(2, "something to measure");
 }
 

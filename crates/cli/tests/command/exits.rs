@@ -82,6 +82,15 @@ fn wrong_usage_is_told_with_2() {
 }
 
 #[test]
+fn an_unknown_type_of_kv_cache_is_refused_with_those_that_are() {
+    let home = Home::new();
+    for verb in [&["run", home.model(), "hi"][..], &["serve", home.model()], &["info", home.model()]] {
+        let ran = home.ballast(&[verb, &["--cache-type", "q4"]].concat());
+        ran.fails(2, "[possible values: f16, bf16, q8_0]");
+    }
+}
+
+#[test]
 fn help_and_version_are_answers() {
     let home = Home::new();
     for args in [&["--help"][..], &["--version"], &["run", "--help"], &["help", "serve"]] {

@@ -197,6 +197,19 @@ fn info_tells_what_the_machine_offers() {
 }
 
 #[test]
+fn info_plans_the_kv_cache_in_its_type() {
+    let home = Home::new();
+    let kv_bytes = |name: &str| {
+        let facts = home.json("info", &["--json", "--cache-type", name]);
+        facts["model"]["memory"]["kv_bytes"].as_u64().unwrap()
+    };
+    assert_eq!(home.json("info", &["--json"])["model"]["memory"]["kv_bytes"], kv_bytes("f16"));
+    assert_eq!(kv_bytes("bf16"), kv_bytes("f16"));
+    // Heads of 16 entries: 16 bytes and 2 of a scale against 32.
+    assert_eq!(kv_bytes("q8_0") * 32, kv_bytes("f16") * 18);
+}
+
+#[test]
 fn every_kernel_set_that_info_lists_runs() {
     let home = Home::new();
     let facts = home.ballast(&["info", "--json"]).json();

@@ -76,7 +76,7 @@ fn what_cannot_be_meant_is_refused() {
     let model = home.model();
     home.ballast(&["parity", model]).fails(2, "<B>");
     home.ballast(&["parity", "@threads=1", model]).fails(2, "expected a model");
-    home.ballast(&["parity", model, "@speed=1"]).fails(2, "kernels, threads, batch or isolation");
+    home.ballast(&["parity", model, "@speed=1"]).fails(2, "kernels, threads, batch, cache-type or isolation");
     home.ballast(&["parity", model, "@kernels=none"]).fails(2, "kernels: expected one of");
     home.ballast(&["parity", model, model, "--tokens", "1000"]).fails(2, "expected at most 256");
     home.ballast(&["parity", model, model, "--tolerance", "-1"]).fails(2, "");

@@ -10,7 +10,7 @@ use super::roofline::{ModelCost, Roofline};
 use super::statistics::Point;
 use super::{Format, print, startup, write_file};
 use crate::failure::Failure;
-use crate::options::{locate, open_gguf};
+use crate::options::{LoadArgs, locate, open_gguf};
 use crate::progress;
 use ballast::LoadOptions;
 use ballast::machine::Machine;
@@ -110,9 +110,11 @@ impl Comparison {
         let settings = settings(args, &machine)?;
         // What cannot be loaded is told before the first round.
         let mut costs = Vec::new();
+        let cache_type = LoadArgs::parse(&args.load)?.cache_type();
         for setting in &settings {
             let (kernels, n_threads) = (Some(setting.kernels.clone()), Some(setting.n_threads));
-            costs.push(ModelCost::of(&gguf, &LoadOptions { kernels, n_threads, ..LoadOptions::default() })?);
+            costs
+                .push(ModelCost::of(&gguf, &LoadOptions { kernels, n_threads, cache_type, ..LoadOptions::default() })?);
         }
         let mut programs = vec![Program::ourselves()?];
         programs.extend(args.peer.iter().cloned());

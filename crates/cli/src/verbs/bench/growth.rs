@@ -12,7 +12,7 @@ use super::report::{Column, Report, Setting};
 use super::roofline::{ModelCost, READ_BYTES_MAX, SAMPLE_MIN};
 use super::{Format, print, write_file};
 use crate::failure::Failure;
-use crate::options::{locate, open_gguf};
+use crate::options::{LoadArgs, locate, open_gguf};
 use crate::progress;
 use ballast::machine::Machine;
 use ballast::{LoadOptions, wiring};
@@ -77,7 +77,9 @@ impl Args {
     pub(super) fn run(self) -> Result<(), Failure> {
         let machine = Machine::read();
         let setting = self.setting(&machine)?;
-        let models = self.models.iter().map(|name| Model::open(name, &setting)).collect::<Result<Vec<_>, _>>()?;
+        let load = LoadArgs::parse(&self.load)?;
+        let open = |name: &String| Model::open(name, &setting, &load);
+        let models = self.models.iter().map(open).collect::<Result<Vec<_>, _>>()?;
         let mut programs = vec![Program::ourselves()?];
         programs.extend(self.peer.iter().cloned());
         let curves = self.measure(&models, &programs, &setting)?;
@@ -152,11 +154,12 @@ impl Args {
 }
 
 impl Model {
-    fn open(name: &str, setting: &Setting) -> Result<Self, Failure> {
+    fn open(name: &str, setting: &Setting, load: &LoadArgs) -> Result<Self, Failure> {
         let path = locate(name)?.path().to_owned();
         let gguf = open_gguf(&path)?;
         let (kernels, n_threads) = (Some(setting.kernels.clone()), Some(setting.n_threads));
-        let cost = ModelCost::of(&gguf, &LoadOptions { kernels, n_threads, ..LoadOptions::default() })?;
+        let options = LoadOptions { kernels, n_threads, cache_type: load.cache_type(), ..LoadOptions::default() };
+        let cost = ModelCost::of(&gguf, &options)?;
         Ok(Self { context_len: wiring::trained_context_len(&gguf)?, cost, path })
     }
 }
