@@ -83,10 +83,12 @@ limits() {
 
 models() {
     printf '## Models\n\n'
-    local model shape type
+    local model shape type beside=("${both[@]}")
     for model in "$@"; do
         printf '### %s\n\n' "$(basename "$model" .gguf)"
-        shown "$model" --rounds "$rounds" --startup "${both[@]}"
+        shown "$model" --rounds "$rounds" --startup "${beside[@]}"
+        # candle takes minutes where others take seconds: one model shows it.
+        beside=("${peers[@]}")
     done
     for shape in 1b 3b; do
         case " $shapes " in *" $shape "*) ;; *) continue ;; esac
