@@ -9,7 +9,7 @@
 # shown with, and gives its tokenizer to models of random weights.
 #
 # ROUNDS             rounds of a table; default 5
-# ONLY               pieces to write, of: limits models sweeps sets growth; default all
+# ONLY               pieces to write, of: limits models sweeps sets growth profiles; default all
 # OUT                folder of the document; default docs
 # WORK               folder for models of random weights and for candle; default $HOME/.cache/ballast-bench
 # SHAPES             shapes of random weights; default "135m 0.5b 1b 3b"
@@ -23,8 +23,9 @@ set -eu -o pipefail
 cd "$(dirname "$0")/.."
 llama=${1:?usage: scripts/benchmarks.sh LLAMA_BIN MODEL.gguf..}
 first=${2:?usage: scripts/benchmarks.sh LLAMA_BIN MODEL.gguf..}
+last=${*: -1}
 shift
-rounds=${ROUNDS:-5} only=${ONLY:-limits models sweeps sets growth} out=${OUT:-docs}
+rounds=${ROUNDS:-5} only=${ONLY:-limits models sweeps sets growth profiles} out=${OUT:-docs}
 work=${WORK:-$HOME/.cache/ballast-bench}
 shapes=${SHAPES-135m 0.5b 1b 3b}
 prompts=${PROMPTS:-64,128,512,4096} batches=${BATCHES:-1,4,8,16,32}
@@ -136,6 +137,32 @@ growth() {
     shown growth "${models[@]}" --rounds "$rounds" --contexts "$contexts" --plot "$out/benchmarks-growth.svg" "${peers[@]}"
 }
 
+# profile TITLE ARGUMENTS..: where the time of a bench of ours goes, by function.
+profile() {
+    local title=$1 record
+    shift
+    printf '### %s\n\n' "$title"
+    record=$(mktemp)
+    if ! command -v perf > /dev/null || ! perf record -e cpu-clock -F 2000 -o "$record" "$ballast" bench "$@" --rounds 1 > /dev/null 2>&1; then
+        printf 'not measured: this machine has no perf\n\n'
+    else
+        printf '```text\n'
+        perf report -i "$record" --stdio --no-children --percent-limit 1.5 --fields overhead,symbol 2> /dev/null |
+            sed -e '/^#/d' -e '/^$/d' -e 's/ballast_//g' | cut -c 1-118 | head -12
+        printf '```\n\n'
+    fi
+    rm -f "$record"
+}
+
+profiles() {
+    printf '## Profiles\n\nWhere the time goes in rows that are nearest to the peer: share of samples, by function.\n\n'
+    profile 'Prefill of the last model' "$last" --prompt 512 --generate 0 --batch 1
+    profile 'Decode of the last model' "$last" --prompt 0 --generate 128 --batch 1
+    local model
+    model=$(random_model 1b Q8_0)
+    profile 'Decode of random weights, 1b, Q8_0' "$model" --prompt 0 --generate 32 --batch 1
+}
+
 {
     cat <<'TEXT'
 # Benchmarks
@@ -149,7 +176,7 @@ others: the spread shows how much.
 TEXT
     echo "Commit $(git rev-parse --short HEAD), $(rustc --version | cut -d ' ' -f 1,2), $(uname -sr), $(date -u +%Y-%m-%d)."
     echo
-    for piece in limits models sweeps sets growth; do
+    for piece in limits models sweeps sets growth profiles; do
         if wants "$piece"; then "$piece" "$@"; fi
     done
 } > "$out/BENCHMARKS.md.new"
