@@ -148,14 +148,14 @@ profile() {
     else
         printf '```text\n'
         perf report -i "$record" --stdio --no-children --percent-limit 1.5 --fields overhead,symbol 2> /dev/null |
-            sed -e '/^#/d' -e '/^$/d' -e 's/ballast_//g' | cut -c 1-118 | head -12
+            sed -e '/^#/d' -e '/^$/d' -e '/limits::/d' -e 's/ballast_//g' | cut -c 1-118 | head -12
         printf '```\n\n'
     fi
     rm -f "$record"
 }
 
 profiles() {
-    printf '## Profiles\n\nWhere the time goes in rows that are nearest to the peer: share of samples, by function.\n\n'
+    printf '## Profiles\n\nWhere the time goes in rows that are nearest to the peer: share of samples, by function; loading\nis in it, the loops that measure limits are left out of the list.\n\n'
     profile 'Prefill of the last model' "$last" --prompt 512 --generate 0 --batch 1
     profile 'Decode of the last model' "$last" --prompt 0 --generate 128 --batch 1
     local model
