@@ -61,7 +61,7 @@ fn count(server: &Server, body: &[u8]) -> Result<usize, ApiError> {
     let mut fields = Fields::new(String::new(), json::parse(body).map_err(ApiError::Json)?)?;
     let model = fields.needed_string("model", "the name of the model")?;
     let conversation = Conversation::take(&mut fields)?;
-    request::refuse(&mut fields)?;
+    fields.refuse(request::UNSUPPORTED)?;
     fields.finish()?;
     server.check_model(&model)?;
     Ok(conversation.prompt(server)?.len())

@@ -50,6 +50,29 @@ impl ParamError {
     }
 }
 
+/// A field that is known and cannot be obeyed, whether a value asks for nothing, and what the caller can do.
+pub(crate) type Refused = (&'static str, fn(&Value) -> bool, &'static str);
+
+/// Whatever it says, it asks for something.
+pub(crate) fn never(_value: &Value) -> bool {
+    false
+}
+
+/// The number 0.
+pub(crate) fn is_zero(value: &Value) -> bool {
+    value.as_f64() == Some(0.0)
+}
+
+/// The number 1.
+pub(crate) fn is_one(value: &Value) -> bool {
+    value.as_f64() == Some(1.0)
+}
+
+/// An empty list.
+pub(crate) fn is_empty(value: &Value) -> bool {
+    value.as_array().is_some_and(Vec::is_empty)
+}
+
 /// An object's fields. Null means absent.
 #[derive(Debug)]
 pub(crate) struct Fields {
@@ -119,6 +142,19 @@ impl Fields {
         let Some(value) = self.take(field) else { return Ok(None) };
         let seed = value.as_u64().or_else(|| value.as_i64().map(i64::cast_unsigned));
         seed.map(Some).ok_or_else(|| ParamError::wrong(self.name(field), "a whole number of 64 bits", &value))
+    }
+
+    /// Takes the fields out that the server knows and cannot obey; a value that asks for nothing passes.
+    ///
+    /// # Errors
+    /// If one asks for something.
+    pub(crate) fn refuse(&mut self, rows: &[Refused]) -> Result<(), ParamError> {
+        for &(field, asks_for_nothing, supported) in rows {
+            if self.take(field).is_some_and(|value| !asks_for_nothing(&value)) {
+                return Err(ParamError::Unsupported { param: self.name(field), supported });
+            }
+        }
+        Ok(())
     }
 
     /// Names of fields that are left.

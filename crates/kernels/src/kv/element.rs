@@ -24,55 +24,38 @@ pub(crate) trait Element: Copy {
     fn write(self, to: &mut [u8]);
 }
 
-impl Element for f16 {
-    type Scale<S: Isa> = ();
+/// Makes a type of half floats, loaded by that operation, one of entries without scales.
+macro_rules! without_scales {
+    ($half:ident, $load:ident) => {
+        impl Element for $half {
+            type Scale<S: Isa> = ();
 
-    #[inline(always)]
-    fn scales<S: Isa>(_: S, _: &[u8], _: usize) {}
+            #[inline(always)]
+            fn scales<S: Isa>(_: S, _: &[u8], _: usize) {}
 
-    #[inline(always)]
-    fn scale<S: Isa>(_: S, _: &[u8], _: usize) {}
+            #[inline(always)]
+            fn scale<S: Isa>(_: S, _: &[u8], _: usize) {}
 
-    #[inline(always)]
-    fn load<S: Isa>(isa: S, entries: &[u8], (): ()) -> S::F {
-        isa.load_f16(entries.first_chunk().expect("whole vectors"))
-    }
+            #[inline(always)]
+            fn load<S: Isa>(isa: S, entries: &[u8], (): ()) -> S::F {
+                isa.$load(entries.first_chunk().expect("whole vectors"))
+            }
 
-    fn encode(x: &[f32; SCALE_LEN]) -> ([Self; SCALE_LEN], Option<bf16>) {
-        let mut entries = [f16::ZERO; SCALE_LEN];
-        entries.convert_from_f32_slice(x);
-        (entries, None)
-    }
+            fn encode(x: &[f32; SCALE_LEN]) -> ([Self; SCALE_LEN], Option<bf16>) {
+                let mut entries = [$half::ZERO; SCALE_LEN];
+                entries.convert_from_f32_slice(x);
+                (entries, None)
+            }
 
-    fn write(self, to: &mut [u8]) {
-        to.copy_from_slice(&self.to_le_bytes());
-    }
+            fn write(self, to: &mut [u8]) {
+                to.copy_from_slice(&self.to_le_bytes());
+            }
+        }
+    };
 }
 
-impl Element for bf16 {
-    type Scale<S: Isa> = ();
-
-    #[inline(always)]
-    fn scales<S: Isa>(_: S, _: &[u8], _: usize) {}
-
-    #[inline(always)]
-    fn scale<S: Isa>(_: S, _: &[u8], _: usize) {}
-
-    #[inline(always)]
-    fn load<S: Isa>(isa: S, entries: &[u8], (): ()) -> S::F {
-        isa.load_bf16(entries.first_chunk().expect("whole vectors"))
-    }
-
-    fn encode(x: &[f32; SCALE_LEN]) -> ([Self; SCALE_LEN], Option<bf16>) {
-        let mut entries = [bf16::ZERO; SCALE_LEN];
-        entries.convert_from_f32_slice(x);
-        (entries, None)
-    }
-
-    fn write(self, to: &mut [u8]) {
-        to.copy_from_slice(&self.to_le_bytes());
-    }
-}
+without_scales!(f16, load_f16);
+without_scales!(bf16, load_bf16);
 
 /// Entries of [`super::CacheType::Q8_0`].
 impl Element for i8 {

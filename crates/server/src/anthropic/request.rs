@@ -2,7 +2,7 @@
 
 use super::content;
 use crate::api_error::ApiError;
-use crate::fields::{Fields, ParamError};
+use crate::fields::{Fields, ParamError, Refused, is_empty, never};
 use crate::openai::MESSAGES_MAX;
 use crate::params::{GenerationParams, deadline};
 use crate::state::Server;
@@ -11,13 +11,11 @@ use ballast_backend::TokenId;
 use ballast_tokens::{ChatMessage, EncodeOptions, RenderOptions, SamplingParams};
 use serde_json::{Value, json};
 
-/// A parameter, whether a value asks for nothing, and what the caller can do.
-type Row = (&'static str, fn(&Value) -> bool, &'static str);
-
 const NO_TOOLS: &str = "the model answers in text, without tools";
 const ONE_MODEL: &str = "the model is served as it is";
 
-const ROWS: &[Row] = &[
+/// Parameters of this wire that this server knows and cannot obey.
+pub(super) const UNSUPPORTED: &[Refused] = &[
     ("container", never, NO_TOOLS),
     ("context_management", never, ONE_MODEL),
     ("diagnostics", never, "see x-request-id and the server's log"),
@@ -33,27 +31,6 @@ const ROWS: &[Row] = &[
     ("user_profile_id", never, "use `metadata.user_id`"),
     ("workspace_id", never, "there is one workspace"),
 ];
-
-fn never(_value: &Value) -> bool {
-    false
-}
-
-fn is_empty(value: &Value) -> bool {
-    *value == json!([])
-}
-
-/// Takes the parameters out that this server knows and that ask for nothing.
-///
-/// # Errors
-/// If one asks for something.
-pub(super) fn refuse(fields: &mut Fields) -> Result<(), ParamError> {
-    for &(field, asks_for_nothing, supported) in ROWS {
-        if fields.take(field).is_some_and(|value| !asks_for_nothing(&value)) {
-            return Err(ParamError::Unsupported { param: fields.name(field), supported });
-        }
-    }
-    Ok(())
-}
 
 /// A request for a message.
 #[derive(Debug)]
@@ -76,7 +53,7 @@ impl MessagesRequest {
             generation: generation(&mut fields, options)?,
         };
         metadata(&mut fields)?;
-        refuse(&mut fields)?;
+        fields.refuse(UNSUPPORTED)?;
         fields.finish()?;
         Ok(request)
     }

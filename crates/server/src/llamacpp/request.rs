@@ -2,7 +2,7 @@
 
 use crate::ServerOptions;
 use crate::api_error::ApiError;
-use crate::fields::{Fields, ParamError};
+use crate::fields::{Fields, ParamError, Refused, is_empty, is_one, is_zero, never};
 use crate::json;
 use crate::openai::{Prompt, prompts};
 use crate::params::{GenerationParams, strings};
@@ -11,14 +11,11 @@ use ballast_tokens::{EncodeOptions, PENALTY_WINDOW_MAX, SamplingParams, Tokenize
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// A parameter, whether a value asks for nothing, and what the caller can do.
-type Row = (&'static str, fn(&Value) -> bool, &'static str);
-
 const PLAIN: &str = "use temperature, top_k, top_p and min_p";
 const TEXT: &str = "answers are plain text";
 const BY_ITSELF: &str = "places and cached prefixes are found by the server itself";
 
-const ROWS: &[Row] = &[
+const UNSUPPORTED: &[Refused] = &[
     ("cache_prompt", |value| *value == true, BY_ITSELF),
     ("dry_multiplier", is_zero, PLAIN),
     ("dynatemp_range", is_zero, PLAIN),
@@ -35,21 +32,9 @@ const ROWS: &[Row] = &[
     ("response_fields", is_empty, "all fields are given"),
     ("return_progress", |value| *value == false, "use /health"),
     ("samplers", never, "they follow one another in a fixed order"),
-    ("typical_p", |value| value.as_f64() == Some(1.0), PLAIN),
+    ("typical_p", is_one, PLAIN),
     ("xtc_probability", is_zero, PLAIN),
 ];
-
-fn never(_value: &Value) -> bool {
-    false
-}
-
-fn is_zero(value: &Value) -> bool {
-    value.as_f64() == Some(0.0)
-}
-
-fn is_empty(value: &Value) -> bool {
-    *value == json!([])
-}
 
 /// A request for a completion.
 #[derive(Debug)]
@@ -80,11 +65,7 @@ impl CompletionRequest {
         // The model is the one that is served; clients of llama.cpp's server name any.
         fields.string("model")?;
         fields.bool("timings_per_token")?;
-        for &(field, asks_for_nothing, supported) in ROWS {
-            if fields.take(field).is_some_and(|value| !asks_for_nothing(&value)) {
-                return Err(ParamError::Unsupported { param: fields.name(field), supported }.into());
-            }
-        }
+        fields.refuse(UNSUPPORTED)?;
         fields.finish()?;
         Ok(request)
     }

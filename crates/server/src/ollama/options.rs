@@ -2,18 +2,15 @@
 
 use crate::ServerOptions;
 use crate::api_error::ApiError;
-use crate::fields::{Fields, ParamError};
+use crate::fields::{Fields, ParamError, Refused, is_one, is_zero, never};
 use crate::params::{GenerationParams, deadline, strings};
 use ballast_tokens::{PENALTY_WINDOW_MAX, SamplingParams};
 use serde_json::Value;
 
-/// An option, whether a value asks for nothing, and what the caller can do.
-type Row = (&'static str, fn(&Value) -> bool, &'static str);
-
 const LOADED: &str = "the model is loaded already: say it where the server is started";
 const NO_MIROSTAT: &str = "use temperature, top_k, top_p and min_p";
 
-const ROWS: &[Row] = &[
+const UNSUPPORTED: &[Refused] = &[
     ("draft_num_predict", never, "there is no draft model"),
     ("f16_kv", |value| *value == true, LOADED),
     ("low_vram", |value| *value == false, LOADED),
@@ -27,19 +24,11 @@ const ROWS: &[Row] = &[
     ("num_thread", never, LOADED),
     ("numa", |value| *value == false, LOADED),
     ("penalize_newline", |value| *value == true, "every token counts"),
-    ("tfs_z", |value| value.as_f64() == Some(1.0), "use top_p or min_p"),
-    ("typical_p", |value| value.as_f64() == Some(1.0), "use top_p or min_p"),
+    ("tfs_z", is_one, "use top_p or min_p"),
+    ("typical_p", is_one, "use top_p or min_p"),
     ("use_mlock", |value| *value == false, LOADED),
     ("use_mmap", never, LOADED),
 ];
-
-fn never(_value: &Value) -> bool {
-    false
-}
-
-fn is_zero(value: &Value) -> bool {
-    value.as_f64() == Some(0.0)
-}
 
 /// What `options` ask for: how to generate, and the context that prompt and answer may fill.
 ///
@@ -62,11 +51,7 @@ pub(super) fn take(
         priority: None,
     };
     let context_len = options.count("num_ctx")?;
-    for &(field, asks_for_nothing, supported) in ROWS {
-        if options.take(field).is_some_and(|value| !asks_for_nothing(&value)) {
-            return Err(ParamError::Unsupported { param: options.name(field), supported }.into());
-        }
-    }
+    options.refuse(UNSUPPORTED)?;
     options.finish()?;
     Ok((params.checked()?, context_len))
 }

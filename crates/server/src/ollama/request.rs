@@ -3,7 +3,7 @@
 use super::options;
 use super::words::Kind;
 use crate::api_error::ApiError;
-use crate::fields::{Fields, ParamError};
+use crate::fields::{Fields, ParamError, Refused, is_empty};
 use crate::openai::MESSAGES_MAX;
 use crate::params::GenerationParams;
 use crate::state::Server;
@@ -11,16 +11,13 @@ use crate::{ServerOptions, json};
 use ballast_backend::TokenId;
 use ballast_runtime::RuntimeError;
 use ballast_tokens::{ChatMessage, EncodeOptions, RenderOptions};
-use serde_json::{Value, json};
-
-/// A parameter, whether a value asks for nothing, and what the caller can do.
-type Row = (&'static str, fn(&Value) -> bool, &'static str);
+use serde_json::Value;
 
 const TEXT_ONLY: &str = "the model reads and writes text";
 const NO_TOOLS: &str = "the model answers in text, without tools";
 const ROLES: &str = "one of system, user, assistant";
 
-const ROWS: &[Row] = &[
+const UNSUPPORTED: &[Refused] = &[
     ("context", is_empty, "send the conversation to /api/chat"),
     ("format", |value| value == "", "answers are plain text"),
     ("images", is_empty, TEXT_ONLY),
@@ -30,10 +27,6 @@ const ROWS: &[Row] = &[
     ("think", |value| *value == false, "there is no control over reasoning"),
     ("tools", is_empty, NO_TOOLS),
 ];
-
-fn is_empty(value: &Value) -> bool {
-    *value == json!([])
-}
 
 /// Whether a time to stay loaded is any but none at all.
 fn is_kept(value: &Value) -> bool {
@@ -85,11 +78,7 @@ impl Ask {
         };
         let is_streamed = fields.bool("stream")?.unwrap_or(true);
         let (generation, context_len) = options::take(&mut fields, server, None)?;
-        for &(field, asks_for_nothing, supported) in ROWS {
-            if fields.take(field).is_some_and(|value| !asks_for_nothing(&value)) {
-                return Err(ParamError::Unsupported { param: fields.name(field), supported }.into());
-            }
-        }
+        fields.refuse(UNSUPPORTED)?;
         fields.finish()?;
         let asked = if is_streamed { Asked::Streamed } else { Asked::Whole };
         Ok(Self { model, prompt, asked, generation, context_len })

@@ -3,6 +3,7 @@
 use super::*;
 use crate::broken::bodies_are_refused_without_a_panic;
 use ballast_tokens::{PENALTY_WINDOW_MAX, SamplingParams};
+use serde_json::json;
 use std::sync::Arc;
 
 fn parse(kind: Kind, extra: Value) -> Result<Ask, ApiError> {

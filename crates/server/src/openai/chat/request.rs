@@ -1,6 +1,7 @@
 //! The request, parsed once: every field is read, refused by name, or unknown.
 
-use super::{messages, unsupported};
+use super::messages;
+use super::unsupported::UNSUPPORTED;
 use crate::api_error::ApiError;
 use crate::fields::{Fields, ParamError};
 use crate::openai::params::{self, Mode};
@@ -31,7 +32,7 @@ impl ChatRequest {
             generation: generation(&mut fields, options)?,
         };
         params::labels(&mut fields)?;
-        unsupported::refuse(&mut fields)?;
+        fields.refuse(UNSUPPORTED)?;
         fields.finish()?;
         Ok(request)
     }

@@ -1,10 +1,7 @@
 //! Parameters of the OpenAI wire that this server knows and cannot obey. A value that asks for nothing is let pass.
 
-use crate::fields::{Fields, ParamError};
-use serde_json::{Value, json};
-
-/// A parameter, whether a value asks for nothing, and what the caller can do.
-type Row = (&'static str, fn(&Value) -> bool, &'static str);
+use crate::fields::{Refused, is_one, never};
+use serde_json::json;
 
 const NO_TOOLS: &str = "the model answers in text, without tools";
 const TEXT: &str = "answers are plain text";
@@ -12,9 +9,9 @@ const NOT_KEPT: &str = "nothing is stored";
 const NO_REASONING: &str = "there is no control over reasoning or length but max_tokens and stop";
 const ONE_MODEL: &str = "the model is served as it is";
 
-const ROWS: &[Row] = &[
+pub(super) const UNSUPPORTED: &[Refused] = &[
     ("audio", never, TEXT),
-    ("best_of", is_one, "only 1 answer is given"),
+    ("best_of", is_one, "every answer that is made is given: use `n`"),
     ("function_call", |value| value == "none", NO_TOOLS),
     ("functions", never, NO_TOOLS),
     ("grammar", never, TEXT),
@@ -33,24 +30,3 @@ const ROWS: &[Row] = &[
     ("verbosity", never, NO_REASONING),
     ("web_search_options", never, NO_TOOLS),
 ];
-
-fn never(_value: &Value) -> bool {
-    false
-}
-
-fn is_one(value: &Value) -> bool {
-    *value == json!(1)
-}
-
-/// Takes the parameters out that ask for nothing.
-///
-/// # Errors
-/// If one asks for something.
-pub(super) fn refuse(fields: &mut Fields) -> Result<(), ParamError> {
-    for &(field, asks_for_nothing, supported) in ROWS {
-        if fields.take(field).is_some_and(|value| !asks_for_nothing(&value)) {
-            return Err(ParamError::Unsupported { param: fields.name(field), supported });
-        }
-    }
-    Ok(())
-}

@@ -1,7 +1,7 @@
 //! The request, parsed once: every field is read, refused by name, or unknown.
 
 use crate::api_error::ApiError;
-use crate::fields::{Fields, ParamError};
+use crate::fields::{Fields, ParamError, Refused, is_one};
 use crate::openai::params::{self, Mode};
 use crate::params::{GenerationParams, deadline, strings};
 use crate::{ServerOptions, json};
@@ -13,6 +13,12 @@ use serde_json::Value;
 pub const PROMPTS_MAX: usize = 64;
 /// Most tokens of an answer when the request does not say: this wire's own default.
 pub const COMPLETION_TOKENS_DEFAULT: usize = 16;
+
+/// Parameters of this wire that this server knows and cannot obey.
+const UNSUPPORTED: &[Refused] = &[
+    ("best_of", is_one, "every answer that is made is given: use `n`"),
+    ("suffix", |value| value == "", "text goes on from the prompt only"),
+];
 
 /// A prompt as it was sent.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,7 +77,7 @@ impl CompletionRequest {
             parse_special: fields.bool("parse_special")?.unwrap_or(true),
         };
         params::labels(&mut fields)?;
-        refuse(&mut fields)?;
+        fields.refuse(UNSUPPORTED)?;
         if request.echo && request.generation.sampling.n_logprobs.is_some() {
             let supported = "log probabilities are those of the answer, so not with `logprobs`";
             return Err(ParamError::Unsupported { param: "echo".to_owned(), supported }.into());
@@ -133,19 +139,6 @@ fn tokens(items: &[Value]) -> Result<Vec<TokenId>, ParamError> {
         token.ok_or_else(|| ParamError::wrong("prompt".to_owned(), "token ids", item))
     };
     items.iter().map(token).collect()
-}
-
-/// Takes the parameters out that this server knows and cannot obey; a value that asks for nothing passes.
-fn refuse(fields: &mut Fields) -> Result<(), ParamError> {
-    if fields.take("best_of").is_some_and(|value| value != 1) {
-        let supported = "every answer that is made is given: use `n`";
-        return Err(ParamError::Unsupported { param: "best_of".to_owned(), supported });
-    }
-    if fields.take("suffix").is_some_and(|value| value != "") {
-        let supported = "text goes on from the prompt only";
-        return Err(ParamError::Unsupported { param: "suffix".to_owned(), supported });
-    }
-    Ok(())
 }
 
 #[cfg(test)]
