@@ -15,6 +15,7 @@
 # SHAPES             shapes of random weights; default "135m 0.5b 1b 3b"
 # PROMPTS BATCHES    lengths and sequences of the sweeps
 # CONTEXTS           contexts of growth
+# GROWTH_PEERS       "none" shows growth of ours alone: llama.cpp takes three times as long
 # LLAMA_BIN_AVX512   programs of `scripts/peer.sh .. avx512`; without it that set is shown alone
 # LLAMA_BIN_AVX2     programs of `scripts/peer.sh .. avx2`
 # BALLAST            the program to measure; default: built here
@@ -134,7 +135,9 @@ growth() {
     for shape in $shapes; do
         models+=("$(random_model "$shape" Q4_0)" "$(random_model "$shape" Q8_0)")
     done
-    shown growth "${models[@]}" --rounds "$rounds" --contexts "$contexts" --plot "$out/benchmarks-growth.svg" "${peers[@]}"
+    local beside=("${peers[@]}")
+    [ "${GROWTH_PEERS:-}" != none ] || beside=()
+    shown growth "${models[@]}" --rounds "$rounds" --contexts "$contexts" --plot "$out/benchmarks-growth.svg" "${beside[@]}"
 }
 
 # profile TITLE ARGUMENTS..: where the time of a bench of ours goes, by function.
