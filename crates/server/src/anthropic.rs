@@ -13,7 +13,6 @@ use crate::body;
 use crate::fields::Fields;
 use crate::generation::{Taken, begin};
 use crate::incoming::Incoming;
-use crate::json;
 use crate::state::Server;
 use crate::stream::response;
 use axum::Json;
@@ -58,7 +57,7 @@ pub(crate) async fn count_tokens(State(server): State<Arc<Server>>, request: Req
 }
 
 fn count(server: &Server, body: &[u8]) -> Result<usize, ApiError> {
-    let mut fields = Fields::new(String::new(), json::parse(body).map_err(ApiError::Json)?)?;
+    let mut fields = Fields::of_body(body)?;
     let model = fields.needed_string("model", "the name of the model")?;
     let conversation = Conversation::take(&mut fields)?;
     fields.refuse(request::UNSUPPORTED)?;

@@ -1,6 +1,7 @@
 //! The fields of a JSON object, taken out one by one; what is left in the end was not known.
 
-use crate::json::shown;
+use crate::api_error::ApiError;
+use crate::json::{self, shown};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -82,6 +83,14 @@ pub(crate) struct Fields {
 }
 
 impl Fields {
+    /// The fields of a request's body.
+    ///
+    /// # Errors
+    /// If it is not JSON, or not an object.
+    pub(crate) fn of_body(body: &[u8]) -> Result<Self, ApiError> {
+        Ok(Self::new(String::new(), json::parse(body).map_err(ApiError::Json)?)?)
+    }
+
     /// The fields of `value`, which is found at `path`.
     pub(crate) fn new(path: String, value: Value) -> Result<Self, ParamError> {
         if let Value::Object(mut fields) = value {

@@ -3,8 +3,9 @@
 use crate::api_error::ApiError;
 use crate::limits::Limits;
 use crate::{ServerError, ServerOptions};
+use ballast_backend::TokenId;
 use ballast_runtime::Runtime;
-use ballast_tokens::PromptFormat;
+use ballast_tokens::{ChatMessage, PromptFormat, RenderOptions};
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -66,6 +67,20 @@ impl Server {
     /// If it is not the model that is served.
     pub(crate) fn check_model(&self, id: &str) -> Result<(), ApiError> {
         if id == self.model.id { Ok(()) } else { Err(ApiError::ModelUnknown { served: self.model.id.clone() }) }
+    }
+
+    /// How conversations are rendered now, with the cue for the model's turn or without.
+    pub(crate) fn rendering(&self, add_generation_prompt: bool) -> RenderOptions {
+        let now = Some((self.options.unix_time)());
+        RenderOptions { add_generation_prompt, now, ..RenderOptions::default() }
+    }
+
+    /// The tokens that a conversation is answered after.
+    ///
+    /// # Errors
+    /// If the model has no chat template, or the template refuses the conversation.
+    pub(crate) fn chat_prompt(&self, messages: &[ChatMessage]) -> Result<Vec<TokenId>, ApiError> {
+        Ok(self.model.format.chat(messages, &self.rendering(true))?)
     }
 
     /// Ends every answer in progress.

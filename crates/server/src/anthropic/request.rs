@@ -1,14 +1,14 @@
 //! The request, parsed once: every field is read, refused by name, or unknown.
 
 use super::content;
+use crate::ServerOptions;
 use crate::api_error::ApiError;
 use crate::fields::{Fields, ParamError, Refused, is_empty, never};
 use crate::openai::MESSAGES_MAX;
 use crate::params::{GenerationParams, deadline};
 use crate::state::Server;
-use crate::{ServerOptions, json};
 use ballast_backend::TokenId;
-use ballast_tokens::{ChatMessage, EncodeOptions, RenderOptions, SamplingParams};
+use ballast_tokens::{ChatMessage, EncodeOptions, SamplingParams};
 use serde_json::{Value, json};
 
 const NO_TOOLS: &str = "the model answers in text, without tools";
@@ -45,7 +45,7 @@ impl MessagesRequest {
     /// # Errors
     /// The first thing that is wrong, by its name.
     pub(super) fn parse(body: &[u8], options: &ServerOptions) -> Result<Self, ApiError> {
-        let mut fields = Fields::new(String::new(), json::parse(body).map_err(ApiError::Json)?)?;
+        let mut fields = Fields::of_body(body)?;
         let request = Self {
             model: fields.needed_string("model", "the name of the model")?,
             conversation: Conversation::take(&mut fields)?,
@@ -143,13 +143,10 @@ impl Conversation {
     /// # Errors
     /// If the model has no chat template or the template refuses the conversation.
     pub(super) fn prompt(&self, server: &Server) -> Result<Vec<TokenId>, ApiError> {
-        let now = Some((server.options.unix_time)());
-        let render = RenderOptions { add_generation_prompt: true, now, ..RenderOptions::default() };
-        let format = &server.model.format;
-        let mut prompt = format.chat(&self.messages, &render)?;
+        let mut prompt = server.chat_prompt(&self.messages)?;
         if let Some(prefill) = &self.prefill {
             let as_text = EncodeOptions { add_special: false, parse_special: false };
-            prompt.extend(format.tokenizer().encode(prefill, as_text));
+            prompt.extend(server.model.format.tokenizer().encode(prefill, as_text));
         }
         Ok(prompt)
     }

@@ -4,7 +4,7 @@ use super::request::CompletionRequest;
 use crate::api_error::ApiError;
 use crate::generation::{Taken, Whole, begin};
 use crate::incoming::Incoming;
-use crate::openai::{error_body, finite};
+use crate::openai::{PING, error_body, event, finite};
 use crate::state::Server;
 use crate::stream::{EVENT_STREAM, Frames, response};
 use axum::Json;
@@ -139,13 +139,9 @@ fn timings(summary: &Summary) -> Value {
 /// An answer as server-sent events; the last one says that it is.
 struct Events(Words);
 
-fn event(data: &Value) -> String {
-    format!("data: {data}\n\n")
-}
-
 impl Frames for Events {
     const CONTENT_TYPE: &'static str = EVENT_STREAM;
-    const PING: Option<&'static str> = Some(": ping\n\n");
+    const PING: Option<&'static str> = Some(PING);
 
     fn begin(&mut self) -> String {
         String::new()

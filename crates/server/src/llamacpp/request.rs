@@ -3,7 +3,6 @@
 use crate::ServerOptions;
 use crate::api_error::ApiError;
 use crate::fields::{Fields, ParamError, Refused, is_empty, is_one, is_zero, never};
-use crate::json;
 use crate::openai::{Prompt, prompts};
 use crate::params::{GenerationParams, strings};
 use ballast_backend::TokenId;
@@ -50,7 +49,7 @@ impl CompletionRequest {
     /// # Errors
     /// The first thing that is wrong, by its name.
     pub(super) fn parse(body: &[u8], options: &ServerOptions) -> Result<Self, ApiError> {
-        let mut fields = Fields::new(String::new(), json::parse(body).map_err(ApiError::Json)?)?;
+        let mut fields = Fields::of_body(body)?;
         let mut prompts = prompts(&mut fields)?;
         let prompt = prompts.pop().filter(|_| prompts.is_empty()).ok_or_else(|| ParamError::Unsupported {
             param: "prompt".to_owned(),

@@ -3,11 +3,11 @@
 use crate::api_error::ApiError;
 use crate::fields::{Fields, ParamError};
 use crate::state::Server;
-use crate::{body, json, openai};
+use crate::{body, openai};
 use axum::Json;
 use axum::extract::{Request, State};
 use ballast_backend::TokenId;
-use ballast_tokens::{EncodeOptions, RenderOptions, ShowSpecial};
+use ballast_tokens::{EncodeOptions, ShowSpecial};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ async fn answer(
     of: fn(&Server, Fields) -> Result<Value, ApiError>,
 ) -> Result<Json<Value>, ApiError> {
     let body = body::read(request, &server.options).await?;
-    let work = move || of(&server, Fields::new(String::new(), json::parse(&body).map_err(ApiError::Json)?)?);
+    let work = move || of(&server, Fields::of_body(&body)?);
     Ok(Json(tokio::task::spawn_blocking(work).await.map_err(|_| ApiError::Panicked)??))
 }
 
@@ -83,8 +83,7 @@ fn prompt_of(server: &Server, mut fields: Fields) -> Result<Value, ApiError> {
     let messages = openai::messages(fields.take("messages"))?;
     let add_generation_prompt = fields.bool("add_generation_prompt")?.unwrap_or(true);
     fields.finish()?;
-    let now = Some((server.options.unix_time)());
-    let render = RenderOptions { add_generation_prompt, now, ..RenderOptions::default() };
+    let render = server.rendering(add_generation_prompt);
     Ok(json!({ "prompt": server.model.format.chat_text(&messages, &render)? }))
 }
 

@@ -1,9 +1,9 @@
 //! What is known of the model: `GET /api/tags`, `/api/ps`, `/api/version` and `POST /api/show`.
 
 use crate::api_error::ApiError;
+use crate::body;
 use crate::fields::Fields;
 use crate::state::Server;
-use crate::{body, json};
 use axum::Json;
 use axum::extract::{Request, State};
 use jiff::Timestamp;
@@ -31,7 +31,7 @@ pub(crate) async fn version() -> Json<Value> {
 /// Everything about one model.
 pub(crate) async fn show(State(server): State<Arc<Server>>, request: Request) -> Result<Json<Value>, ApiError> {
     let body = body::read(request, &server.options).await?;
-    let mut fields = Fields::new(String::new(), json::parse(&body).map_err(ApiError::Json)?)?;
+    let mut fields = Fields::of_body(&body)?;
     // Older clients call it by its older name.
     let name = match fields.string("name")? {
         Some(name) => name,

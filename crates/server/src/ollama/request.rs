@@ -2,15 +2,15 @@
 
 use super::options;
 use super::words::Kind;
+use crate::ServerOptions;
 use crate::api_error::ApiError;
 use crate::fields::{Fields, ParamError, Refused, is_empty};
 use crate::openai::MESSAGES_MAX;
 use crate::params::GenerationParams;
 use crate::state::Server;
-use crate::{ServerOptions, json};
 use ballast_backend::TokenId;
 use ballast_runtime::RuntimeError;
-use ballast_tokens::{ChatMessage, EncodeOptions, RenderOptions};
+use ballast_tokens::{ChatMessage, EncodeOptions};
 use serde_json::Value;
 
 const TEXT_ONLY: &str = "the model reads and writes text";
@@ -70,7 +70,7 @@ impl Ask {
     /// # Errors
     /// The first thing that is wrong, by its name.
     pub(super) fn parse(body: &[u8], kind: Kind, server: &ServerOptions) -> Result<Self, ApiError> {
-        let mut fields = Fields::new(String::new(), json::parse(body).map_err(ApiError::Json)?)?;
+        let mut fields = Fields::of_body(body)?;
         let model = fields.needed_string("model", "the name of the model")?;
         let prompt = match kind {
             Kind::Chat => conversation(fields.take("messages"))?,
@@ -170,18 +170,17 @@ impl Prompt {
     /// # Errors
     /// If the model has no chat template or the template refuses the conversation.
     pub(super) fn tokens(&self, server: &Server) -> Result<Vec<TokenId>, ApiError> {
-        let format = &server.model.format;
         match self {
             Self::Nothing => Ok(Vec::new()),
             Self::Raw(text) => {
                 // Who sends a raw prompt writes all of it, the model's control tokens included.
-                Ok(format.tokenizer().encode(text, EncodeOptions { add_special: true, parse_special: true }))
+                Ok(server
+                    .model
+                    .format
+                    .tokenizer()
+                    .encode(text, EncodeOptions { add_special: true, parse_special: true }))
             }
-            Self::Conversation(messages) => {
-                let now = Some((server.options.unix_time)());
-                let render = RenderOptions { add_generation_prompt: true, now, ..RenderOptions::default() };
-                Ok(format.chat(messages, &render)?)
-            }
+            Self::Conversation(messages) => server.chat_prompt(messages),
         }
     }
 }

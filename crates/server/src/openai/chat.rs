@@ -18,7 +18,6 @@ use crate::stream::response;
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use ballast_tokens::RenderOptions;
 use request::ChatRequest;
 use std::sync::Arc;
 use stream::Chunks;
@@ -38,13 +37,10 @@ async fn answer(server: Arc<Server>, request: Request) -> Result<Response, ApiEr
 }
 
 fn take(server: &Server, incoming: &Incoming) -> Result<Taken<(Wire, Mode)>, ApiError> {
-    let (model, options) = (&server.model, &server.options);
-    let request = ChatRequest::parse(&incoming.body, options)?;
+    let request = ChatRequest::parse(&incoming.body, &server.options)?;
     server.check_model(&request.model)?;
-    let now = (options.unix_time)();
-    let render = RenderOptions { add_generation_prompt: true, now: Some(now), ..RenderOptions::default() };
-    let prompt = model.format.chat(&request.messages, &render)?;
-    let wire = Wire::new(server, &request, now);
+    let prompt = server.chat_prompt(&request.messages)?;
+    let wire = Wire::new(server, &request, (server.options.unix_time)());
     let streams = request.generation.submit((server, &incoming.asker), &[prompt], request.n_choices)?;
     Ok(Taken { streams, deadline: request.generation.deadline, wire: (wire, request.mode) })
 }

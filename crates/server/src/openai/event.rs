@@ -1,13 +1,13 @@
-//! Server-sent events of this wire.
+//! Server-sent events without names: OpenAI's and llama.cpp's.
 
 use serde_json::Value;
 
 /// A comment: no client takes it for a part of the answer.
-pub(super) const PING: &str = ": ping\n\n";
+pub(crate) const PING: &str = ": ping\n\n";
 /// The last event.
 pub(super) const DONE: &str = "data: [DONE]\n\n";
 
 /// One event.
-pub(super) fn event(data: &Value) -> String {
+pub(crate) fn event(data: &Value) -> String {
     format!("data: {data}\n\n")
 }

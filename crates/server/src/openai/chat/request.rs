@@ -2,11 +2,11 @@
 
 use super::messages;
 use super::unsupported::UNSUPPORTED;
+use crate::ServerOptions;
 use crate::api_error::ApiError;
 use crate::fields::{Fields, ParamError};
 use crate::openai::params::{self, Mode};
 use crate::params::{GenerationParams, deadline, strings};
-use crate::{ServerOptions, json};
 use ballast_tokens::ChatMessage;
 
 /// A chat request.
@@ -23,7 +23,7 @@ impl ChatRequest {
     /// # Errors
     /// The first thing that is wrong, by its name.
     pub(super) fn parse(body: &[u8], options: &ServerOptions) -> Result<Self, ApiError> {
-        let mut fields = Fields::new(String::new(), json::parse(body).map_err(ApiError::Json)?)?;
+        let mut fields = Fields::of_body(body)?;
         let request = Self {
             model: fields.needed_string("model", "the name of the model")?,
             messages: messages::parse(fields.take("messages"))?,

@@ -1,10 +1,10 @@
 //! The request, parsed once: every field is read, refused by name, or unknown.
 
+use crate::ServerOptions;
 use crate::api_error::ApiError;
 use crate::fields::{Fields, ParamError, Refused, is_one};
 use crate::openai::params::{self, Mode};
 use crate::params::{GenerationParams, deadline, strings};
-use crate::{ServerOptions, json};
 use ballast_backend::TokenId;
 use ballast_tokens::{EncodeOptions, Tokenizer};
 use serde_json::Value;
@@ -65,7 +65,7 @@ impl CompletionRequest {
     /// # Errors
     /// The first thing that is wrong, by its name.
     pub(super) fn parse(body: &[u8], options: &ServerOptions) -> Result<Self, ApiError> {
-        let mut fields = Fields::new(String::new(), json::parse(body).map_err(ApiError::Json)?)?;
+        let mut fields = Fields::of_body(body)?;
         let request = Self {
             model: fields.needed_string("model", "the name of the model")?,
             prompts: prompts(&mut fields)?,
