@@ -1,14 +1,13 @@
 //! From a file to a running engine: read, plan, check the budget, open, start.
 
-use crate::wiring::{engine_options, model_plan, open_engine};
+use crate::wiring::{engine_options, model_plan, open_engine, tensor_types};
 use crate::{BudgetMode, Error, Finding, LoadReport, MemoryBudget, SystemClock, machine::Machine};
 use ballast_backend::{Clock, EngineError, Pulse, ReasonCode};
-use ballast_gguf::{Gguf, TensorInfo};
+use ballast_gguf::Gguf;
 use ballast_llm::{CacheType, CachedWeights, CompileCache, EngineOptions, MemoryPlan, OnPacked};
 use ballast_runtime::telemetry::{FailureMode, Stage, Telemetry, TracingLogger};
 use ballast_runtime::{EngineSource, EngineSpec, Runtime, RuntimeError, RuntimeOptions, RuntimeParts, events};
 use ballast_tokens::{ChatTemplate, PromptError, PromptFormat, Tokenizer, TokenizerOptions};
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -163,11 +162,12 @@ fn load_timed(path: &Path, options: &LoadOptions, clock: SystemClock) -> Result<
     };
     let engines: Vec<&'static str> = chain.iter().map(|spec| spec.name).collect();
     let runtime = Runtime::supervise(chain, parts).map_err(opening_failed)?;
+    let types = tensor_types(&gguf);
     let report = LoadReport {
         model_name,
         architecture: gguf.metadata().string("general.architecture")?.unwrap_or_default().to_owned(),
-        n_parameters: gguf.tensors().iter().map(TensorInfo::n_elements).sum(),
-        quantization: quantization(&gguf),
+        n_parameters: types.values().sum(),
+        quantization: types.into_iter().max_by_key(|(_, n)| *n).map_or("", |(name, _)| name),
         file_bytes: gguf.file_bytes(),
         shape,
         plan,
@@ -273,15 +273,6 @@ fn chat_template(gguf: &Gguf, tokenizer: &Tokenizer, options: &LoadOptions) -> R
     let text = |token: Option<_>| token.map_or("", |id| tokenizer.token_text(id));
     let template = ChatTemplate::new(source, text(tokenizer.bos()), text(tokenizer.eos()));
     Ok(Some(template.map_err(PromptError::from)?))
-}
-
-/// The type of most weights; empty for a file without any.
-fn quantization(gguf: &Gguf) -> &'static str {
-    let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();
-    for tensor in gguf.tensors() {
-        *counts.entry(tensor.tensor_type.name()).or_default() += tensor.n_elements();
-    }
-    counts.into_iter().max_by_key(|(_, n)| *n).map_or("", |(name, _)| name)
 }
 
 fn model_name(gguf: &Gguf, path: &Path) -> Result<String, Error> {

@@ -9,6 +9,7 @@ use ballast_llm::{
     MemoryPlan, Preparation,
 };
 use ballast_worker::WorkerError;
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
@@ -133,6 +134,16 @@ pub fn model_plan(gguf: &Gguf, options: &LoadOptions) -> Result<(GeneratorShape,
     let held = || options.compile_cache.as_ref().is_some_and(|cache| cache.holds(gguf));
     let is_mapped = options.cached_weights == CachedWeights::Mapped && held();
     Ok((engine_options.shape(&config), if is_mapped { plan.mapped(gguf) } else { plan }))
+}
+
+/// How many weights are stored in each type.
+#[must_use]
+pub fn tensor_types(gguf: &Gguf) -> BTreeMap<&'static str, u64> {
+    let mut counts = BTreeMap::new();
+    for tensor in gguf.tensors() {
+        *counts.entry(tensor.tensor_type.name()).or_default() += tensor.n_elements();
+    }
+    counts
 }
 
 /// Positions the model was trained for.

@@ -5,7 +5,6 @@ use ballast::gguf::Gguf;
 use ballast::tokens::{Tokenizer, TokenizerOptions};
 use ballast::{LoadOptions, wiring};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
 
 /// A model's facts, each a name and a value: for `show` and `info`.
 pub(crate) fn model_facts(gguf: &Gguf, options: &LoadOptions) -> Result<Map<String, Value>, Failure> {
@@ -15,8 +14,9 @@ pub(crate) fn model_facts(gguf: &Gguf, options: &LoadOptions) -> Result<Map<Stri
     facts.insert("name".into(), json!(text("general.name")));
     facts.insert("architecture".into(), json!(text("general.architecture")));
     facts.insert("license".into(), json!(text("general.license")));
-    facts.insert("parameters".into(), json!(gguf.tensors().iter().map(|t| t.n_elements()).sum::<u64>()));
-    facts.insert("tensor_types".into(), json!(tensor_types(gguf)));
+    let types = wiring::tensor_types(gguf);
+    facts.insert("parameters".into(), json!(types.values().sum::<u64>()));
+    facts.insert("tensor_types".into(), json!(types));
     facts.insert("file_bytes".into(), json!(gguf.file_bytes()));
     facts.insert("chat_template".into(), json!(text("tokenizer.chat_template").is_some()));
     facts.insert("tokenizer".into(), tokenizer_facts(gguf, &options.tokenizer));
@@ -41,15 +41,6 @@ pub(crate) fn model_facts(gguf: &Gguf, options: &LoadOptions) -> Result<Map<Stri
         }
     }
     Ok(facts)
-}
-
-/// How many weights are stored in each type.
-fn tensor_types(gguf: &Gguf) -> BTreeMap<&'static str, u64> {
-    let mut counts = BTreeMap::new();
-    for tensor in gguf.tensors() {
-        *counts.entry(tensor.tensor_type.name()).or_default() += tensor.n_elements();
-    }
-    counts
 }
 
 fn tokenizer_facts(gguf: &Gguf, options: &TokenizerOptions) -> Value {
