@@ -35,6 +35,9 @@ fn the_report_tells_what_was_loaded() {
     let engine = file.load(&one_thread());
     let report = engine.report();
     assert_eq!((report.model_name.as_str(), report.n_threads), ("tiny", 1));
+    assert_eq!((report.architecture.as_str(), report.quantization), ("llama", "Q8_0"));
+    let gguf = Gguf::open(file.path()).unwrap();
+    assert_eq!(report.n_parameters, gguf.tensors().iter().map(|tensor| tensor.n_elements()).sum::<u64>());
     assert_eq!(report.file_bytes, std::fs::metadata(file.path()).unwrap().len());
     assert_eq!((report.shape.context_len, report.shape.vocab_size), (4096, 264));
     assert_eq!(report.plan, plan(&file, 4096));
