@@ -1,13 +1,16 @@
 //! `ballast serve`: a model behind HTTP.
 
+mod bounds;
 pub(crate) mod key;
 mod rate;
 
+use crate::configuration::SourceArgs;
 use crate::failure::{Exit, Failure};
 use crate::options::{LoadArgs, ModelArg};
 use crate::output;
 use ballast::Engine;
 use ballast_server::{ApiKeys, ModelFacts, ServedModel, ServerOptions, serve};
+use bounds::BoundArgs;
 use clap::Args as ClapArgs;
 use key::KeyArgs;
 use rate::RateArgs;
@@ -37,7 +40,12 @@ pub(crate) struct Args {
     #[command(flatten)]
     rate: RateArgs,
     #[command(flatten)]
+    bounds: BoundArgs,
+    #[command(flatten)]
     load: LoadArgs,
+    /// Read before the others, to complete them.
+    #[command(flatten)]
+    _sources: SourceArgs,
 }
 
 impl Args {
@@ -53,6 +61,7 @@ impl Args {
             let keyed = keys.api_keys.is_some();
             let mut options = server_options(keys.api_keys);
             options.rate_limit = self.rate.limit(keyed);
+            self.bounds.set(&mut options);
             options.request_deadline = Duration::from_secs(self.request_timeout);
             serve(listener, served(&engine, id), options, asked_to_stop()).await.map_err(server_failure)
         })
