@@ -58,6 +58,7 @@ mod metrics;
 mod models;
 mod ollama;
 mod openai;
+mod openapi;
 mod options;
 mod params;
 mod request_id;
@@ -79,6 +80,7 @@ pub use openai::{
     COMPLETION_TOKENS_DEFAULT, LABEL_BYTES_MAX, MESSAGES_MAX, METADATA_ENTRIES_MAX, METADATA_KEY_BYTES_MAX,
     METADATA_VALUE_BYTES_MAX, PARTS_MAX, PROMPTS_MAX,
 };
+pub use openapi::openapi;
 pub use options::{RandomSource, ServerOptions, UnixTime};
 pub use params::CHOICES_MAX;
 pub use request_id::REQUEST_ID_BYTES_MAX;

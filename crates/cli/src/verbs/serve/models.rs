@@ -6,7 +6,7 @@ use clap::Args as ClapArgs;
 pub(crate) struct ModelsArgs {
     /// Models: each a path, an alias (`default`), `hf:user/repo[:QUANT]`, or a name in Ollama's store; NAME=MODEL gives
     /// it another name for clients. The first is the one that is meant where a client names none.
-    #[arg(required = true, num_args = 1.., value_name = "MODEL", value_parser = parse)]
+    #[arg(required_unless_present = "print_openapi", num_args = 1.., value_name = "MODEL", value_parser = parse)]
     models: Vec<NamedModel>,
     /// The first model's name for clients [default: the name given].
     #[arg(long, value_name = "NAME")]
@@ -55,6 +55,8 @@ mod tests {
     struct Line {
         #[command(flatten)]
         models: ModelsArgs,
+        #[arg(long)]
+        print_openapi: bool,
     }
 
     fn named(args: &[&str]) -> Option<Vec<(String, String)>> {
