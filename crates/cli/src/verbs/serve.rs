@@ -56,7 +56,7 @@ impl Args {
             return output::line(&serde_json::to_string_pretty(&ballast_server::openapi(&[]))?);
         }
         let keys = self.keys.resolve(self.host)?;
-        let named = self.models.named();
+        let named = self.models.named()?;
         let load = |named: &NamedModel| Ok((self.load.load(&named.model)?, named.id.clone()));
         // Kept to the end of this function: an engine's last handle is not to be dropped where sockets are served.
         let engines = named.iter().map(load).collect::<Result<Vec<_>, Failure>>()?;
