@@ -8,7 +8,7 @@ use crate::models::GeneratorUse;
 use crate::state::Server;
 use ballast_backend::TokenId;
 use ballast_runtime::{Deadlines, Priority, Request, TokenStream};
-use ballast_tokens::{Constraint, SamplingParams};
+use ballast_tokens::{Constraint, SamplingParams, StopMatcher};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -33,9 +33,10 @@ pub(crate) struct GenerationParams {
 
 impl GenerationParams {
     /// # Errors
-    /// If a sampling parameter is out of its range.
+    /// If a sampling parameter is out of its range, or a stop string cannot be one.
     pub(crate) fn checked(self) -> Result<Self, ApiError> {
         self.sampling.validate().map_err(|error| ApiError::Runtime(error.into()))?;
+        StopMatcher::check(&self.stop).map_err(|error| ApiError::Runtime(error.into()))?;
         Ok(self)
     }
 

@@ -53,7 +53,7 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self) -> Result<(), Failure> {
         if self.print_openapi {
-            return output::line(&serde_json::to_string_pretty(&ballast_server::openapi(&[]))?);
+            return output::line(&serde_json::to_string_pretty(&ballast_server::openapi())?);
         }
         let keys = self.keys.resolve(self.host)?;
         let named = self.models.named()?;

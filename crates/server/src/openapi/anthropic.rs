@@ -1,24 +1,28 @@
 //! The Anthropic wire.
 
 use super::openai::{sampling, stop};
-use super::operation::Operation;
+use super::operation::{Operation, Served};
 use super::schema::{
-    Field, at_least, boolean, bounded, count, either, given, integer, list, one_of, only, or_null, said, sent, some,
+    Field, at_least, boolean, bounded, either, given, integer, list, one_of, only, or_null, said, seed, sent, some,
     string,
 };
 use crate::anthropic::BLOCKS_MAX;
-use crate::openai::{LABEL_BYTES_MAX, MESSAGES_MAX};
+use crate::openai::{LABEL_CHARS_MAX, MESSAGES_MAX};
 use crate::stream::EVENT_STREAM;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-pub(super) fn operations(model: &Value) -> Vec<Operation> {
+pub(super) fn operations(served: &Served) -> Vec<Operation> {
     let counted = given(vec![("input_tokens", integer())]);
     vec![
-        Operation::post("/v1/messages", "Answer a conversation.", (body(model), message()))
+        Operation::post("/v1/messages", "Answer a conversation.", (body(served), message()))
             .works()
             .also(EVENT_STREAM)
             .fails(529, "The server is too busy."),
-        Operation::post("/v1/messages/count_tokens", "Count a prompt's tokens.", (counted_body(model), counted)),
+        Operation::post(
+            "/v1/messages/count_tokens",
+            "Count a prompt's tokens.",
+            (counted_body(&served.model()), counted),
+        ),
     ]
 }
 
@@ -50,16 +54,16 @@ fn counted_body(model: &Value) -> Value {
     sent(needed, others)
 }
 
-fn body(model: &Value) -> Value {
-    let (mut needed, mut others) = conversation(model);
+fn body(served: &Served) -> Value {
+    let (mut needed, mut others) = conversation(&served.model());
     needed.push(("max_tokens", said(at_least(1), "Most tokens of the answer.")));
     others.extend(sampling());
     others.extend([
         ("stream", said(boolean(), "As server-sent events.")),
         ("stop_sequences", stop()),
-        ("seed", count(i64::MIN, i64::MAX)),
-        ("timeout", said(json!({ "type": "number", "exclusiveMinimum": 0.001, "maximum": 60 }), "Seconds.")),
-        ("metadata", sent(vec![], vec![("user_id", bounded(LABEL_BYTES_MAX / 4))])),
+        ("seed", seed()),
+        ("timeout", served.timeout()),
+        ("metadata", sent(vec![], vec![("user_id", bounded(LABEL_CHARS_MAX))])),
     ]);
     sent(needed, others)
 }

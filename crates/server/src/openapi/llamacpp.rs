@@ -1,17 +1,17 @@
 //! The routes of llama.cpp's server.
 
 use super::openai::{messages, stop};
-use super::operation::Operation;
+use super::operation::{Operation, Served};
 use super::schema::{
-    Field, any, at_least, boolean, count, either, given, integer, list, one_of, only, said, sent, some, string, within,
+    Field, any, boolean, count, either, given, integer, list, number, one_of, only, said, sent, signed, some, string,
+    tokens_or_all, within,
 };
 use crate::stream::EVENT_STREAM;
 use ballast_tokens::{LOGPROBS_MAX, PENALTY_WINDOW_MAX, TEMPERATURE_MAX};
 use serde_json::{Value, json};
 
-pub(super) fn operations(model: &Value) -> Vec<Operation> {
-    let named =
-        || -> Vec<Field> { vec![("model", said(model.clone(), "Where there is one model, any name means it."))] };
+pub(super) fn operations(served: &Served) -> Vec<Operation> {
+    let named = || -> Vec<Field> { vec![("model", said(string(), "Where there is one model, any name means it."))] };
     let with = |fields: Vec<Field>| [fields, named()].concat();
     let tokenized = sent(
         vec![("content", string())],
@@ -19,7 +19,7 @@ pub(super) fn operations(model: &Value) -> Vec<Operation> {
     );
     let rendered = sent(vec![("messages", messages())], with(vec![("add_generation_prompt", boolean())]));
     let completion = |path| {
-        Operation::post(path, "Go on from a prompt.", (completion_body(named()), completion_answer()))
+        Operation::post(path, "Go on from a prompt.", (completion_body(served, named()), completion_answer()))
             .works()
             .also(EVENT_STREAM)
     };
@@ -30,7 +30,7 @@ pub(super) fn operations(model: &Value) -> Vec<Operation> {
         Operation::post(
             "/detokenize",
             "Tokens to text.",
-            (sent(vec![("tokens", list(count(0, 99)))], named()), given(vec![("content", string())])),
+            (sent(vec![("tokens", list(served.token()))], named()), given(vec![("content", string())])),
         ),
         Operation::post(
             "/apply-template",
@@ -43,30 +43,33 @@ pub(super) fn operations(model: &Value) -> Vec<Operation> {
     ]
 }
 
-fn completion_body(named: Vec<Field>) -> Value {
-    let pair = either(&[within(-100.0, 100.0), only(false)]);
-    let bias = json!({ "type": "array", "prefixItems": [count(0, 99), pair], "items": false, "minItems": 2 });
-    let prompt = either(&[string(), some(&count(0, 99), 1, 4096)]);
+fn completion_body(served: &Served, named: Vec<Field>) -> Value {
+    let pair = either(&[number(), only(false)]);
+    let bias = json!({ "type": "array", "prefixItems": [served.token(), pair], "items": false, "minItems": 2 });
+    let text = json!({ "type": "string", "minLength": 1 });
+    let either_one = either(&[text, some(&served.token(), 1, 4096)]);
+    let prompt = either(&[either_one.clone(), some(&either_one, 1, 1)]);
     let mut others = named;
     others.extend([
         ("stream", said(boolean(), "As server-sent events.")),
         ("return_tokens", boolean()),
         ("timings_per_token", boolean()),
         ("temperature", within(0.0, f64::from(TEMPERATURE_MAX))),
-        ("top_k", count(-1, i64::from(i32::MAX))),
+        ("top_k", signed()),
         ("top_p", within(0.0, 1.0)),
         ("min_p", within(0.0, 1.0)),
-        ("repeat_penalty", within(0.125, 10.0)),
-        ("repeat_last_n", count(-1, i64::try_from(PENALTY_WINDOW_MAX).unwrap_or(0))),
+        ("repeat_penalty", within(0.1, 10.0)),
+        ("repeat_last_n", count(i64::MIN, i64::try_from(PENALTY_WINDOW_MAX).unwrap_or(0))),
         ("frequency_penalty", within(-2.0, 2.0)),
         ("presence_penalty", within(-2.0, 2.0)),
-        ("seed", count(-1, i64::from(i32::MAX))),
+        ("seed", signed()),
         ("stop", stop()),
-        ("n_predict", at_least(1)),
+        ("n_predict", tokens_or_all()),
         ("n_probs", count(0, i64::try_from(LOGPROBS_MAX).unwrap_or(0))),
         ("logit_bias", list(bias)),
         ("ignore_eos", boolean()),
-        ("t_max_predict_ms", count(1, 60_000)),
+        ("t_max_predict_ms", signed()),
+        ("timeout", served.timeout()),
     ]);
     sent(vec![("prompt", prompt)], others)
 }

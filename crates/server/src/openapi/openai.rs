@@ -1,12 +1,12 @@
 //! The OpenAI wire.
 
-use super::operation::Operation;
+use super::operation::{Operation, Served};
 use super::schema::{
     Field, any, at_least, boolean, bounded, count, either, given, integer, list, null, number, one_of, only, or_null,
-    said, sent, some, string, within,
+    said, seed, sent, some, string, within,
 };
 use crate::openai::{
-    LABEL_BYTES_MAX, MESSAGES_MAX, METADATA_ENTRIES_MAX, METADATA_KEY_BYTES_MAX, METADATA_VALUE_BYTES_MAX, PARTS_MAX,
+    LABEL_CHARS_MAX, MESSAGES_MAX, METADATA_ENTRIES_MAX, METADATA_KEY_CHARS_MAX, METADATA_VALUE_CHARS_MAX, PARTS_MAX,
     PROMPTS_MAX,
 };
 use crate::params::CHOICES_MAX;
@@ -14,7 +14,8 @@ use crate::stream::EVENT_STREAM;
 use ballast_tokens::{LOGPROBS_MAX, STOP_STRING_BYTES_MAX, STOP_STRINGS_MAX, TEMPERATURE_MAX};
 use serde_json::{Value, json};
 
-pub(super) fn operations(model: &Value) -> Vec<Operation> {
+pub(super) fn operations(served: &Served) -> Vec<Operation> {
+    let model = served.model();
     let card = given(vec![
         ("id", string()),
         ("object", only("model")),
@@ -24,12 +25,16 @@ pub(super) fn operations(model: &Value) -> Vec<Operation> {
     ]);
     let cards = given(vec![("object", only("list")), ("data", list(card.clone()))]);
     vec![
-        Operation::post("/v1/chat/completions", "Answer a conversation.", (chat_body(model), chat_answer()))
+        Operation::post("/v1/chat/completions", "Answer a conversation.", (chat_body(&model, served), chat_answer()))
             .works()
             .also(EVENT_STREAM),
-        Operation::post("/v1/completions", "Go on from a prompt.", (completion_body(model), completion_answer()))
-            .works()
-            .also(EVENT_STREAM),
+        Operation::post(
+            "/v1/completions",
+            "Go on from a prompt.",
+            (completion_body(&model, served), completion_answer()),
+        )
+        .works()
+        .also(EVENT_STREAM),
         Operation::get("/v1/models", "The models that are served.", cards),
         Operation::get("/v1/models/{*id}", "One model.", card).fails(404, "There is no such model."),
         Operation::get("/openapi.json", "This document.", any()),
@@ -45,12 +50,12 @@ pub(super) fn error() -> Value {
 }
 
 /// What chat and text completions take alike.
-fn shared() -> Vec<Field> {
+fn shared(served: &Served) -> Vec<Field> {
     let metadata = json!({
         "type": "object",
         "maxProperties": METADATA_ENTRIES_MAX,
-        "propertyNames": { "maxLength": METADATA_KEY_BYTES_MAX / 4 },
-        "additionalProperties": bounded(METADATA_VALUE_BYTES_MAX / 4),
+        "propertyNames": { "maxLength": METADATA_KEY_CHARS_MAX },
+        "additionalProperties": bounded(METADATA_VALUE_CHARS_MAX),
     });
     let mut fields = vec![
         ("stream", said(boolean(), "As server-sent events.")),
@@ -58,17 +63,17 @@ fn shared() -> Vec<Field> {
         ("max_tokens", said(at_least(1), "Most tokens of an answer.")),
         ("stop", said(stop(), "Text that ends an answer.")),
         ("logit_bias", logit_bias()),
-        ("seed", said(count(i64::MIN, i64::MAX), "The same seed gives the same answer.")),
+        ("seed", said(seed(), "The same seed gives the same answer.")),
         ("frequency_penalty", within(-2.0, 2.0)),
         ("presence_penalty", within(-2.0, 2.0)),
         ("ignore_eos", said(boolean(), "Go on after the model's end token.")),
-        ("timeout", said(json!({ "type": "number", "exclusiveMinimum": 0.001, "maximum": 60 }), "Seconds.")),
+        ("timeout", served.timeout()),
         ("priority", priority()),
-        ("user", bounded(LABEL_BYTES_MAX / 4)),
+        ("user", bounded(LABEL_CHARS_MAX)),
         ("metadata", metadata),
     ];
     fields.extend(sampling());
-    fields.push(("repetition_penalty", within(0.125, 10.0)));
+    fields.push(("repetition_penalty", within(0.1, 10.0)));
     fields
 }
 
@@ -83,7 +88,7 @@ pub(super) fn sampling() -> Vec<Field> {
 }
 
 pub(super) fn stop() -> Value {
-    let text = json!({ "type": "string", "minLength": 1, "maxLength": STOP_STRING_BYTES_MAX / 4 });
+    let text = json!({ "type": "string", "minLength": 1, "maxLength": STOP_STRING_BYTES_MAX });
     either(&[text.clone(), some(&text, 0, STOP_STRINGS_MAX)])
 }
 
@@ -91,7 +96,7 @@ fn logit_bias() -> Value {
     json!({
         "type": "object",
         "description": "Numbers that are added to the logits of tokens, by their ids.",
-        "patternProperties": { "^[0-9]{1,2}$": within(-100.0, 100.0) },
+        "patternProperties": { "^[0-9]+$": or_null(within(-100.0, 100.0)) },
         "additionalProperties": false,
     })
 }
@@ -107,9 +112,9 @@ pub(super) fn messages() -> Value {
     some(&sent(vec![("role", role), ("content", content)], vec![]), 1, MESSAGES_MAX)
 }
 
-fn chat_body(model: &Value) -> Value {
+fn chat_body(model: &Value, served: &Served) -> Value {
     let needed = vec![("model", model.clone()), ("messages", messages())];
-    let mut others = shared();
+    let mut others = shared(served);
     let top_logprobs = count(0, i64::try_from(LOGPROBS_MAX).unwrap_or(0));
     others.extend([
         ("max_completion_tokens", said(at_least(1), "The newer name of max_tokens.")),
@@ -117,24 +122,34 @@ fn chat_body(model: &Value) -> Value {
         ("top_logprobs", said(top_logprobs, "Only with logprobs.")),
         ("stream_options", said(stream_options(), "Only with stream.")),
     ]);
-    sent(needed, others)
+    let mut body = streams(sent(needed, others));
+    body["not"] = json!({ "required": ["max_tokens", "max_completion_tokens"] });
+    body
+}
+
+/// Options of a stream only where there is one.
+fn streams(mut body: Value) -> Value {
+    body["if"] = json!({ "required": ["stream_options"], "properties": { "stream_options": { "type": "object" } } });
+    body["then"] = json!({ "required": ["stream"], "properties": { "stream": { "const": true } } });
+    body
 }
 
 fn stream_options() -> Value {
     sent(vec![], vec![("include_usage", boolean())])
 }
 
-fn completion_body(model: &Value) -> Value {
-    let tokens = some(&count(0, 99), 1, 4096);
-    let prompt = either(&[string(), tokens.clone(), some(&either(&[string(), tokens]), 1, PROMPTS_MAX)]);
-    let mut others = shared();
+fn completion_body(model: &Value, served: &Served) -> Value {
+    let tokens = some(&served.token(), 1, 4096);
+    let text = json!({ "type": "string", "minLength": 1 });
+    let prompt = either(&[text.clone(), tokens.clone(), some(&either(&[text, tokens]), 1, PROMPTS_MAX)]);
+    let mut others = shared(served);
     others.extend([
         ("logprobs", count(0, i64::try_from(LOGPROBS_MAX).unwrap_or(0))),
         ("echo", said(boolean(), "The prompt comes before its answer. Not with logprobs.")),
         ("parse_special", said(boolean(), "Names of control tokens in prompts stand for those tokens.")),
         ("stream_options", said(stream_options(), "Only with stream.")),
     ]);
-    sent(vec![("model", model.clone()), ("prompt", prompt)], others)
+    streams(sent(vec![("model", model.clone()), ("prompt", prompt)], others))
 }
 
 fn answer(object: &str, choice: &Value) -> Value {
