@@ -45,6 +45,7 @@ mod body;
 #[cfg(test)]
 mod broken;
 mod connection;
+mod constraint;
 mod error;
 mod fields;
 mod generation;
@@ -71,6 +72,7 @@ mod stream;
 mod wire;
 
 pub use connection::{ACCEPT_FAILURES_MAX, HEADER_BYTES_MAX, serve};
+pub use constraint::CHOICES_OF_TEXT_MAX;
 pub use error::{ApiKeyError, ServerError};
 pub use json::JSON_DEPTH_MAX;
 pub use keys::{ApiKeys, KEY_BYTES_MAX, KEY_BYTES_MIN, KEYS_MAX};

@@ -24,8 +24,8 @@ pub(crate) struct GenerationParams {
     pub(crate) ignore_eos: bool,
     /// What the answer must look like.
     pub(crate) constraint: Option<Constraint>,
-    /// The parameter that asks for `constraint`, for errors; empty where nothing does.
-    pub(crate) constrained_by: &'static str,
+    /// The parameter that asks for `constraint`.
+    pub(crate) constrained_by: Option<&'static str>,
     pub(crate) deadline: Duration,
     /// `None`: what the request's header says.
     pub(crate) priority: Option<Priority>,
@@ -69,7 +69,8 @@ impl GenerationParams {
         let choices = prompts.iter().flat_map(|prompt| (0..n_choices as u64).map(move |choice| (prompt, choice)));
         let constraint = self.constraint.as_ref().map(|constraint| model.runtime().compile(constraint));
         let constraint = constraint.transpose();
-        let constraint = constraint.map_err(|error| ApiError::Constraint { param: self.constrained_by, error })?;
+        let constraint = constraint
+            .map_err(|error| ApiError::Constraint { param: self.constrained_by.unwrap_or_default(), error })?;
         let submit = |(prompt, choice): (&Vec<TokenId>, u64)| {
             let mut request = self.request(prompt.clone(), (server.options.random)());
             request.constraint = constraint.clone();

@@ -85,7 +85,7 @@ fn generation(fields: &mut Fields, options: &ServerOptions) -> Result<Generation
         max_tokens: Some(max_tokens),
         ignore_eos: false,
         constraint: None,
-        constrained_by: "",
+        constrained_by: None,
         deadline: deadline(fields, options)?,
         priority: None,
     };

@@ -94,7 +94,7 @@ fn what_is_wrong_is_named() {
         (json!({"n": CHOICES_MAX + 1}), "n", "invalid_value"),
         (json!({"tools": []}), "tools", "unsupported_parameter"),
         (json!({"tool_choice": "auto"}), "tool_choice", "unsupported_parameter"),
-        (json!({"response_format": {"type": "json_object"}}), "response_format", "unsupported_parameter"),
+        (json!({"response_format": {"type": "xml"}}), "response_format.type", "invalid_value"),
         (json!({"mystery": 1}), "mystery", "unknown_parameter"),
         (json!({"model": null}), "model", "missing_parameter"),
         (json!({"messages": null}), "messages", "missing_parameter"),
