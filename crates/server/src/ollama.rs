@@ -8,7 +8,7 @@ mod words;
 pub(crate) use card::{list, running, show, version};
 
 use crate::api_error::{ApiError, Told};
-use crate::generation::{Take, Taken, begin};
+use crate::generation::{Submitted, Take, Taken, begin};
 use crate::incoming::Incoming;
 use crate::state::Server;
 use crate::stream::response;
@@ -56,7 +56,7 @@ fn take(server: &Server, incoming: &Incoming, kind: Kind) -> Result<Taken<(Words
     let deadline = ask.generation.deadline;
     if matches!(ask.prompt, Prompt::Nothing) {
         // Nothing to answer: the caller only wants the model loaded, which it is.
-        return Ok(Taken { streams: Vec::new(), deadline, wire: (words, Asked::Nothing) });
+        return Ok(Taken { streams: Submitted::default(), deadline, wire: (words, Asked::Nothing) });
     }
     let prompt = ask.prompt.tokens(server)?;
     let generation = ask.within_context(prompt.len(), server)?;

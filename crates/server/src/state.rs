@@ -1,6 +1,7 @@
 //! What every route shares.
 
 use crate::api_error::ApiError;
+use crate::bulkheads::Bulkheads;
 use crate::limits::Limits;
 use crate::{ServerError, ServerOptions};
 use ballast_backend::TokenId;
@@ -46,8 +47,8 @@ pub struct ModelFacts {
 pub(crate) struct Server {
     pub(crate) model: ServedModel,
     pub(crate) options: ServerOptions,
-    /// `None`: everybody may ask as often as they like.
-    pub(crate) limits: Option<Limits>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) bulkheads: Bulkheads,
     is_cut: watch::Sender<bool>,
 }
 
@@ -59,8 +60,8 @@ impl Server {
         if model.id.is_empty() {
             return Err(ServerError::Option { option: "id", expected: "a name of the model" });
         }
-        let limits = options.rate_limit.and_then(Limits::new);
-        Ok(Self { model, options, limits, is_cut: watch::Sender::new(false) })
+        let (limits, bulkheads) = (Arc::new(Limits::new()), Bulkheads::new(options.bulkheads));
+        Ok(Self { model, options, limits, bulkheads, is_cut: watch::Sender::new(false) })
     }
 
     /// # Errors
