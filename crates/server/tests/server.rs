@@ -16,8 +16,12 @@ mod connections;
 mod constrained;
 #[path = "server/house.rs"]
 mod house;
+#[path = "server/keys.rs"]
+mod keys;
 #[path = "server/leaving.rs"]
 mod leaving;
+#[path = "server/limits.rs"]
+mod limits;
 #[path = "server/llamacpp.rs"]
 mod llamacpp;
 #[path = "server/logs.rs"]
