@@ -4,6 +4,7 @@
 //!
 //! - [`ChatTemplate`] and [`PromptFormat`]: messages to the text, and the tokens, that the model was trained on.
 //! - [`Tokenizer`]: text to tokens. [`TokenizerDiagnostics`] says what was wrong with its file.
+//! - [`WordPiece`]: text to the tokens of an encoder.
 //! - [`Sampler`]: logits to the next token.
 //! - [`Constraint`]: what an answer must look like. [`GrammarCompiler`] makes a [`Grammar`] of it, whose
 //!   [`GrammarMatcher`] tells the sampler which tokens may come next.
@@ -51,4 +52,7 @@ pub use template::{
     ChatMessage, ChatTemplate, FUEL_BASE, FUEL_MAX, FUEL_PER_MESSAGE_PAIR, RECURSION_MAX, RenderOptions,
     TEMPLATE_OUTPUT_BYTES_MAX, TEMPLATE_SOURCE_BYTES_MAX, TemplateError,
 };
-pub use tokenizer::{EncodeOptions, ShowSpecial, Tokenizer, TokenizerError, TokenizerOptions, TokenizerSource};
+pub use tokenizer::{
+    EncodeOptions, FramedText, ShowSpecial, Tokenizer, TokenizerError, TokenizerOptions, TokenizerSource,
+    WORD_CHARS_MAX, WordPiece,
+};
