@@ -123,7 +123,7 @@ impl Conversation {
         let mut messages: Vec<ChatMessage> = Vec::new();
         if let Some(system) = fields.take("system") {
             let content = content::parse("system".to_owned(), Some(system))?;
-            messages.push(ChatMessage { role: "system".to_owned(), content });
+            messages.push(ChatMessage::text("system", content));
         }
         for (idx, message) in listed(fields.take("messages"))?.into_iter().enumerate() {
             let message = parse_message(idx, message)?;
@@ -171,7 +171,7 @@ fn parse_message(idx: usize, value: Value) -> Result<ChatMessage, ParamError> {
     }
     let content = content::parse(fields.name("content"), fields.take("content"))?;
     fields.finish()?;
-    Ok(ChatMessage { role, content })
+    Ok(ChatMessage::text(role, content))
 }
 
 #[cfg(test)]

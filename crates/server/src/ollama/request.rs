@@ -122,7 +122,7 @@ fn prompt(fields: &mut Fields) -> Result<Prompt, ParamError> {
             }
         };
     }
-    let message = |role: &str, content: String| ChatMessage { role: role.to_owned(), content };
+    let message = |role: &str, content: String| ChatMessage::text(role, content);
     let system = system.map(|system| message("system", system));
     Ok(Prompt::Conversation(system.into_iter().chain([message("user", text)]).collect()))
 }
@@ -161,7 +161,7 @@ fn parse_message(idx: usize, value: Value) -> Result<ChatMessage, ParamError> {
         }
     }
     fields.finish()?;
-    Ok(ChatMessage { role, content })
+    Ok(ChatMessage::text(role, content))
 }
 
 impl Prompt {

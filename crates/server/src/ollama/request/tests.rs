@@ -49,7 +49,7 @@ fn everything_supported_reaches_the_runtime() {
 
 #[test]
 fn prompts_are_conversations_text_or_nothing() {
-    let message = |role: &str, content: &str| ChatMessage { role: role.to_owned(), content: content.to_owned() };
+    let message = |role: &str, content: &str| ChatMessage::text(role, content);
     let of = |kind: Kind, extra: Value| parse(kind, extra).unwrap().prompt;
     assert_eq!(of(Kind::Generate, json!({})), Prompt::Conversation(vec![message("user", "hi")]));
     let with_system = vec![message("system", "s"), message("user", "hi")];

@@ -34,7 +34,7 @@ fn parse_message(idx: usize, value: Value) -> Result<ChatMessage, ParamError> {
         }
     }
     fields.finish()?;
-    Ok(ChatMessage { role, content })
+    Ok(ChatMessage::text(role, content))
 }
 
 /// `developer` is OpenAI's newer name for `system`; the templates of open models know only the older.
