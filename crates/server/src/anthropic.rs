@@ -41,11 +41,16 @@ async fn answer(server: Arc<Server>, request: Request) -> Result<Response, ApiEr
 
 fn take(server: &Server, incoming: &Incoming) -> Result<Taken<(Words, bool)>, ApiError> {
     let request = MessagesRequest::parse(&incoming.body, &server.options)?;
-    server.check_model(&request.model)?;
-    let prompt = request.conversation.prompt(server)?;
-    let words = Words::new(server, &request, prompt.len());
-    let streams = request.generation.submit((server, &incoming.asker), &[prompt], 1)?;
-    Ok(Taken { streams, deadline: request.generation.deadline, wire: (words, request.is_streamed) })
+    let model = server.generator(Some(&request.model))?;
+    let prompt = request.conversation.prompt(server, &model)?;
+    let words = Words::new(server, &model, &request, prompt.len());
+    let streams = request.generation.submit(&model, (server, &incoming.asker), &[prompt], 1)?;
+    Ok(Taken {
+        streams,
+        model: model.into_model(),
+        deadline: request.generation.deadline,
+        wire: (words, request.is_streamed),
+    })
 }
 
 /// `POST /v1/messages/count_tokens`: the length of a prompt, without answering it.
@@ -62,6 +67,6 @@ fn count(server: &Server, body: &[u8]) -> Result<usize, ApiError> {
     let conversation = Conversation::take(&mut fields)?;
     fields.refuse(request::UNSUPPORTED)?;
     fields.finish()?;
-    server.check_model(&model)?;
-    Ok(conversation.prompt(server)?.len())
+    let model = server.generator(Some(&model))?;
+    Ok(conversation.prompt(server, &model)?.len())
 }

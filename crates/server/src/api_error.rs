@@ -40,8 +40,12 @@ pub(crate) enum ApiError {
     Json(serde_json::Error),
     #[error(transparent)]
     Param(#[from] ParamError),
-    #[error("model: expected `{served}`, the model that is served, or look it up at /v1/models")]
+    /// No model of this name. `served` names some that there are.
+    #[error("model: expected one that is served: {served}; /v1/models lists all")]
     ModelUnknown { served: String },
+    /// The model does something else.
+    #[error("model: `{model}` does not {what}")]
+    ModelCannot { model: String, what: &'static str },
     #[error(transparent)]
     Prompt(#[from] PromptError),
     #[error(transparent)]
@@ -110,7 +114,8 @@ impl ApiError {
     pub(crate) fn kind(&self) -> ErrorKind {
         match self {
             Self::Refusal(Refusal::Key) => ErrorKind::Denied,
-            Self::Refusal(_) | Self::Json(_) | Self::Param(_) | Self::ModelUnknown { .. } => ErrorKind::Invalid,
+            Self::Refusal(_) | Self::Json(_) | Self::Param(_) => ErrorKind::Invalid,
+            Self::ModelUnknown { .. } | Self::ModelCannot { .. } => ErrorKind::Invalid,
             Self::Prompt(error) => error.kind(),
             Self::Runtime(error) => error.kind(),
             Self::Constraint { error, .. } => error.kind(),
@@ -136,6 +141,7 @@ impl ApiError {
             Self::Refusal(Refusal::BodyBroken)
             | Self::Json(_)
             | Self::Param(_)
+            | Self::ModelCannot { .. }
             | Self::Prompt(_)
             | Self::Runtime(_)
             | Self::Constraint { .. }
@@ -154,6 +160,7 @@ impl ApiError {
             | Self::Json(_)
             | Self::Param(_)
             | Self::ModelUnknown { .. }
+            | Self::ModelCannot { .. }
             | Self::Prompt(_)
             | Self::Constraint { .. }
             | Self::Panicked => None,
@@ -169,6 +176,7 @@ impl ApiError {
             | Self::Json(_)
             | Self::Param(_)
             | Self::ModelUnknown { .. }
+            | Self::ModelCannot { .. }
             | Self::Prompt(_)
             | Self::Constraint { .. }
             | Self::Ended { .. }
@@ -193,6 +201,7 @@ impl ApiError {
             Self::Json(_) => "invalid_json",
             Self::Param(error) => error.code(),
             Self::ModelUnknown { .. } => "model_not_found",
+            Self::ModelCannot { .. } => "model_not_suitable",
             Self::Prompt(PromptError::TemplateMissing) => "chat_template_missing",
             Self::Prompt(PromptError::Template(_)) => "chat_template_failed",
             Self::Runtime(_) => "invalid_value",
@@ -207,7 +216,7 @@ impl ApiError {
     pub(crate) fn param(&self) -> Option<String> {
         match self {
             Self::Param(error) => Some(error.param().to_owned()),
-            Self::ModelUnknown { .. } => Some("model".to_owned()),
+            Self::ModelUnknown { .. } | Self::ModelCannot { .. } => Some("model".to_owned()),
             Self::Prompt(_) => Some("messages".to_owned()),
             Self::Runtime(error) => runtime_param(error).map(str::to_owned),
             Self::Constraint { param, error } => Some(constraint_param(param, error)),

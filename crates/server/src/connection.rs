@@ -9,7 +9,7 @@
 use crate::routes;
 use crate::stall::StallGuard;
 use crate::state::Server;
-use crate::{ServedModel, ServerError, ServerOptions};
+use crate::{ServedModels, ServerError, ServerOptions};
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -32,20 +32,20 @@ pub const ACCEPT_FAILURES_MAX: u32 = 100;
 /// Pause after a failure to accept: the usual cause, too few file descriptors, needs a moment to pass.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves `model` on `listener` until `shutdown` is ready, then drains.
+/// Serves `models` on `listener` until `shutdown` is ready, then drains.
 ///
-/// Dropping the last handle of a runtime waits for the step in progress, and this function drops `model` at its end:
-/// keep a clone of the runtime where waiting does no harm.
+/// Dropping the last handle of a runtime waits for the step in progress, and this function drops `models` at its
+/// end: keep a clone of the runtime where waiting does no harm.
 ///
 /// # Errors
 /// Options that cannot work, a listener that fails for good, connections that had to be cut after draining.
 pub async fn serve(
     listener: TcpListener,
-    model: ServedModel,
+    models: ServedModels,
     options: ServerOptions,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServerError> {
-    let server = Arc::new(Server::new(model, options)?);
+    let server = Arc::new(Server::new(models, options)?);
     let mut connections = Connections::new(&server);
     let accepted = {
         let mut shutdown = pin!(shutdown);

@@ -3,6 +3,7 @@
 use crate::api_error::ApiError;
 use crate::body;
 use crate::incoming::{Asker, Incoming};
+use crate::models::ModelUse;
 use crate::state::Server;
 use axum::extract::Request;
 use ballast_runtime::{Event, FinishReason, Summary, TokenEvent, TokenStream};
@@ -17,6 +18,8 @@ use tokio::time::{Sleep, sleep};
 pub(crate) struct Taken<W> {
     /// One for each answer that was asked for.
     pub(crate) streams: Vec<TokenStream>,
+    /// Whose answers they are.
+    pub(crate) model: ModelUse,
     /// How long the answers may take.
     pub(crate) deadline: Duration,
     /// What its wire has to remember.
@@ -40,10 +43,11 @@ pub(crate) async fn begin<W: Send + 'static>(
     // A long prompt takes milliseconds to render and tokenize: not on a thread that serves sockets.
     let asked = Arc::clone(&server);
     let taken = tokio::task::spawn_blocking(move || take(&asked, &incoming)).await;
-    let Taken { streams, deadline, wire } = taken.map_err(|_| ApiError::Panicked)??;
+    let Taken { streams, model, deadline, wire } = taken.map_err(|_| ApiError::Panicked)??;
     let overdue = deadline.saturating_add(server.options.deadline_grace);
     let streams = streams.into_iter().map(Some).collect();
-    Ok((Tokens { streams, turn: 0, overdue: Box::pin(sleep(overdue)), cut: Box::pin(server.wait_cut()) }, wire))
+    let (overdue, cut) = (Box::pin(sleep(overdue)), Box::pin(server.wait_cut()));
+    Ok((Tokens { streams, turn: 0, overdue, cut, _model: model }, wire))
 }
 
 /// Answers in progress. Dropping them ends the work.
@@ -56,6 +60,8 @@ pub(crate) struct Tokens {
     overdue: Pin<Box<Sleep>>,
     /// When the server goes down.
     cut: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// The model stays as long as it answers. Dropped after the streams.
+    _model: ModelUse,
 }
 
 impl Tokens {

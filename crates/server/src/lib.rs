@@ -19,15 +19,22 @@
 //!
 //! ```no_run
 //! # async fn example(runtime: ballast_runtime::Runtime, format: ballast_tokens::PromptFormat) {
-//! use ballast_server::{ApiKeys, ModelFacts, ServedModel, ServerOptions, serve};
+//! use ballast_server::{ApiKeys, Generator, ModelFacts, ModelKind, ServedModel, ServedModels, ServerOptions, serve};
 //! use std::sync::Arc;
 //!
-//! let facts = ModelFacts::default();
-//! let model = ServedModel { id: "smollm2".into(), runtime, format, fingerprint: "generic".into(), created: 0, facts };
+//! let model = ServedModel {
+//!     id: "smollm2".into(),
+//!     aliases: vec!["default".into()],
+//!     kind: ModelKind::Generator(Generator { runtime, format }),
+//!     fingerprint: "generic".into(),
+//!     created: 0,
+//!     facts: ModelFacts::default(),
+//! };
+//! let models = ServedModels::new(vec![model]).expect("it has a name");
 //! let mut options = ServerOptions::new(Arc::new(|| 4), Arc::new(|| 1_700_000_000));
 //! options.keys = Some(ApiKeys::new(vec!["a-key-nobody-guesses".to_owned()]).expect("the key is good"));
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await.expect("the port is free");
-//! serve(listener, model, options, std::future::pending()).await.expect("the server ends without error");
+//! serve(listener, models, options, std::future::pending()).await.expect("the server ends without error");
 //! # }
 //! ```
 #![forbid(unsafe_code)]
@@ -48,6 +55,7 @@ mod keys;
 mod limits;
 mod llamacpp;
 mod metrics;
+mod models;
 mod ollama;
 mod openai;
 mod options;
@@ -66,6 +74,7 @@ pub use error::{ApiKeyError, ServerError};
 pub use json::JSON_DEPTH_MAX;
 pub use keys::{ApiKeys, KEY_BYTES_MAX, KEY_BYTES_MIN, KEYS_MAX};
 pub use limits::{CALLERS_MAX, RateLimit};
+pub use models::{Generator, MODELS_MAX, ModelFacts, ModelKind, ServedModel, ServedModels};
 pub use openai::{
     COMPLETION_TOKENS_DEFAULT, LABEL_BYTES_MAX, MESSAGES_MAX, METADATA_ENTRIES_MAX, METADATA_KEY_BYTES_MAX,
     METADATA_VALUE_BYTES_MAX, PARTS_MAX, PROMPTS_MAX,
@@ -75,4 +84,3 @@ pub use params::CHOICES_MAX;
 pub use request_id::REQUEST_ID_BYTES_MAX;
 pub use routes::{Route, RouteClass, RouteMethod, routes};
 pub use scope::{Scope, ScopeUnknown};
-pub use state::{ModelFacts, ServedModel};

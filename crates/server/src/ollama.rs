@@ -51,15 +51,15 @@ async fn answer(server: Arc<Server>, request: Request, take: Take<(Words, Asked)
 
 fn take(server: &Server, incoming: &Incoming, kind: Kind) -> Result<Taken<(Words, Asked)>, ApiError> {
     let ask = Ask::parse(&incoming.body, kind, &server.options)?;
-    server.check_model(&ask.model)?;
-    let words = Words::new(server, kind);
+    let model = server.generator(Some(&ask.model))?;
+    let words = Words::new(server, &model, kind);
     let deadline = ask.generation.deadline;
     if matches!(ask.prompt, Prompt::Nothing) {
         // Nothing to answer: the caller only wants the model loaded, which it is.
-        return Ok(Taken { streams: Vec::new(), deadline, wire: (words, Asked::Nothing) });
+        return Ok(Taken { streams: Vec::new(), model: model.into_model(), deadline, wire: (words, Asked::Nothing) });
     }
-    let prompt = ask.prompt.tokens(server)?;
-    let generation = ask.within_context(prompt.len(), server)?;
-    let streams = generation.submit((server, &incoming.asker), &[prompt], 1)?;
-    Ok(Taken { streams, deadline, wire: (words, ask.asked) })
+    let prompt = ask.prompt.tokens(server, &model)?;
+    let generation = ask.within_context(prompt.len(), &model)?;
+    let streams = generation.submit(&model, (server, &incoming.asker), &[prompt], 1)?;
+    Ok(Taken { streams, model: model.into_model(), deadline, wire: (words, ask.asked) })
 }

@@ -4,6 +4,7 @@ use crate::ServerOptions;
 use crate::api_error::ApiError;
 use crate::fields::{Fields, ParamError};
 use crate::incoming::Asker;
+use crate::models::GeneratorUse;
 use crate::state::Server;
 use ballast_backend::TokenId;
 use ballast_runtime::{Deadlines, Priority, Request, TokenStream};
@@ -52,19 +53,20 @@ impl GenerationParams {
         }
     }
 
-    /// Has the runtime take `n_choices` requests for each prompt, in order. Where a seed is given, each further choice
+    /// Has the model's runtime take `n_choices` requests for each prompt, in order. Where a seed is given, each further choice
     /// has the next one.
     ///
     /// # Errors
     /// If one is refused; those before it are cancelled.
     pub(crate) fn submit(
         &self,
+        model: &GeneratorUse,
         (server, asker): (&Server, &Asker),
         prompts: &[Vec<TokenId>],
         n_choices: usize,
     ) -> Result<Vec<TokenStream>, ApiError> {
         let choices = prompts.iter().flat_map(|prompt| (0..n_choices as u64).map(move |choice| (prompt, choice)));
-        let constraint = self.constraint.as_ref().map(|constraint| server.model.runtime.compile(constraint));
+        let constraint = self.constraint.as_ref().map(|constraint| model.runtime().compile(constraint));
         let constraint = constraint.transpose();
         let constraint = constraint.map_err(|error| ApiError::Constraint { param: self.constrained_by, error })?;
         let submit = |(prompt, choice): (&Vec<TokenId>, u64)| {
@@ -74,7 +76,7 @@ impl GenerationParams {
             request.correlation = asker.correlation.clone();
             request.tenant = asker.tenant.clone();
             request.sampling.seed = request.sampling.seed.map(|seed| seed.wrapping_add(choice));
-            Ok(server.model.runtime.submit(request)?)
+            Ok(model.runtime().submit(request)?)
         };
         choices.map(submit).collect()
     }

@@ -22,6 +22,8 @@ mod llamacpp;
 mod logs;
 #[path = "server/metrics.rs"]
 mod metrics;
+#[path = "server/models.rs"]
+mod models;
 #[path = "server/ollama.rs"]
 mod ollama;
 #[path = "server/routes.rs"]

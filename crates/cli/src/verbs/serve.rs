@@ -1,18 +1,20 @@
-//! `ballast serve`: a model behind HTTP.
+//! `ballast serve`: models behind HTTP.
 
 mod bounds;
 pub(crate) mod key;
+mod models;
 mod rate;
 
 use crate::configuration::SourceArgs;
 use crate::failure::{Exit, Failure};
-use crate::options::{LoadArgs, ModelArg};
+use crate::options::LoadArgs;
 use crate::output;
 use ballast::Engine;
-use ballast_server::{ApiKeys, ModelFacts, ServedModel, ServerOptions, serve};
+use ballast_server::{ApiKeys, Generator, ModelFacts, ModelKind, ServedModel, ServedModels, ServerOptions, serve};
 use bounds::BoundArgs;
 use clap::Args as ClapArgs;
 use key::KeyArgs;
+use models::{ModelsArgs, NamedModel};
 use rate::RateArgs;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -22,16 +24,13 @@ use tokio::net::TcpListener;
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
     #[command(flatten)]
-    model: ModelArg,
+    models: ModelsArgs,
     /// Address to listen on.
     #[arg(long, default_value = "127.0.0.1", value_name = "IP")]
     host: IpAddr,
     /// Port to listen on, 0 for any free one.
     #[arg(long, default_value_t = 8080, value_name = "PORT")]
     port: u16,
-    /// The model's name for clients [default: the name given].
-    #[arg(long, value_name = "NAME")]
-    alias: Option<String>,
     /// End every request after this many seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     request_timeout: u64,
@@ -51,19 +50,24 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self) -> Result<(), Failure> {
         let keys = self.keys.resolve(self.host)?;
-        let engine = self.load.load(&self.model.model)?;
-        let id = self.alias.clone().unwrap_or_else(|| self.model.model.clone());
+        let named = self.models.named();
+        let load = |named: &NamedModel| Ok((self.load.load(&named.model)?, named.id.clone()));
+        // Kept to the end of this function: an engine's last handle is not to be dropped where sockets are served.
+        let engines = named.iter().map(load).collect::<Result<Vec<_>, Failure>>()?;
+        let models = engines.iter().map(|(engine, id)| served(engine, id.clone())).collect();
+        let models = ServedModels::new(models).map_err(server_failure)?;
+        let ids: Vec<&str> = named.iter().map(|named| named.id.as_str()).collect();
         let runtime = tokio_runtime()?;
         runtime.block_on(async {
             let listener = listen(SocketAddr::new(self.host, self.port)).await?;
-            output::note(&format!("serving {id} at http://{}/v1", listener.local_addr()?));
+            output::note(&format!("serving {} at http://{}/v1", ids.join(", "), listener.local_addr()?));
             keys.tell();
             let keyed = keys.api_keys.is_some();
             let mut options = server_options(keys.api_keys);
             options.rate_limit = self.rate.limit(keyed);
             self.bounds.set(&mut options);
             options.request_deadline = Duration::from_secs(self.request_timeout);
-            serve(listener, served(&engine, id), options, asked_to_stop()).await.map_err(server_failure)
+            serve(listener, models, options, asked_to_stop()).await.map_err(server_failure)
         })
     }
 }
@@ -93,7 +97,14 @@ pub(crate) fn served(engine: &Engine, id: String) -> ServedModel {
         file_bytes: report.file_bytes,
         sha256: String::new(),
     };
-    ServedModel { id, runtime, format, fingerprint, created: ballast::unix_seconds(), facts }
+    ServedModel {
+        id,
+        aliases: Vec::new(),
+        kind: ModelKind::Generator(Generator { runtime, format }),
+        fingerprint,
+        created: ballast::unix_seconds(),
+        facts,
+    }
 }
 
 /// The server's options, with the system's randomness and time.

@@ -152,6 +152,21 @@ fn without_a_key_only_this_machine_may_ask() {
 }
 
 #[test]
+fn several_models_are_served_by_name() {
+    let home = Home::new();
+    let second = format!("second={}", home.model());
+    let server = Server::start(&home, &[&second, "--alias", "tiny", "--no-auth"]);
+    for (model, status) in [("tiny", 200), ("second", 200), ("third", 404)] {
+        let mut body = question("hi");
+        body["model"] = model.into();
+        assert_eq!(post(server.address, CHAT, None, &body).status, status, "{model}");
+    }
+    assert_eq!(server.end("-TERM").code, Some(0));
+    let twice = home.ballast(&["serve", home.model(), home.model()]);
+    twice.fails(1, "another name for each model");
+}
+
+#[test]
 fn an_address_in_use_is_told() {
     let home = Home::new();
     let server = Server::start(&home, &["--no-auth"]);

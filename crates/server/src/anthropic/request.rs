@@ -4,6 +4,7 @@ use super::content;
 use crate::ServerOptions;
 use crate::api_error::ApiError;
 use crate::fields::{Fields, ParamError, Refused, is_empty, never};
+use crate::models::GeneratorUse;
 use crate::openai::MESSAGES_MAX;
 use crate::params::{GenerationParams, deadline};
 use crate::state::Server;
@@ -144,11 +145,11 @@ impl Conversation {
     ///
     /// # Errors
     /// If the model has no chat template or the template refuses the conversation.
-    pub(super) fn prompt(&self, server: &Server) -> Result<Vec<TokenId>, ApiError> {
-        let mut prompt = server.chat_prompt(&self.messages)?;
+    pub(super) fn prompt(&self, server: &Server, model: &GeneratorUse) -> Result<Vec<TokenId>, ApiError> {
+        let mut prompt = server.chat_prompt(model, &self.messages)?;
         if let Some(prefill) = &self.prefill {
             let as_text = EncodeOptions { add_special: false, parse_special: false };
-            prompt.extend(server.model.format.tokenizer().encode(prefill, as_text));
+            prompt.extend(model.format().tokenizer().encode(prefill, as_text));
         }
         Ok(prompt)
     }

@@ -1,6 +1,7 @@
 //! The objects that answers are made of.
 
 use super::request::MessagesRequest;
+use crate::ServedModel;
 use crate::generation::Whole;
 use crate::state::Server;
 use ballast_runtime::{FinishReason, Summary};
@@ -16,10 +17,10 @@ pub(super) struct Words {
 }
 
 impl Words {
-    pub(super) fn new(server: &Server, request: &MessagesRequest, n_prompt: usize) -> Self {
+    pub(super) fn new(server: &Server, model: &ServedModel, request: &MessagesRequest, n_prompt: usize) -> Self {
         Self {
             id: format!("msg_{:016x}", (server.options.random)()),
-            model: server.model.id.clone(),
+            model: model.id.clone(),
             stop: request.generation.stop.clone(),
             n_prompt,
         }

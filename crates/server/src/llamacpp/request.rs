@@ -38,6 +38,8 @@ const UNSUPPORTED: &[Refused] = &[
 /// A request for a completion.
 #[derive(Debug)]
 pub(super) struct CompletionRequest {
+    /// `None`: the first.
+    pub(super) model: Option<String>,
     pub(super) is_streamed: bool,
     /// Tokens come with the text.
     pub(super) returns_tokens: bool,
@@ -58,11 +60,10 @@ impl CompletionRequest {
         let request = Self {
             prompt,
             is_streamed: fields.bool("stream")?.unwrap_or(false),
+            model: fields.string("model")?,
             returns_tokens: fields.bool("return_tokens")?.unwrap_or(false),
             generation: generation(&mut fields, options)?,
         };
-        // The model is the one that is served; clients of llama.cpp's server name any.
-        fields.string("model")?;
         fields.bool("timings_per_token")?;
         fields.refuse(UNSUPPORTED)?;
         fields.finish()?;

@@ -5,6 +5,7 @@ use super::words::Kind;
 use crate::ServerOptions;
 use crate::api_error::ApiError;
 use crate::fields::{Fields, ParamError, Refused, is_empty};
+use crate::models::GeneratorUse;
 use crate::openai::MESSAGES_MAX;
 use crate::params::GenerationParams;
 use crate::state::Server;
@@ -88,10 +89,10 @@ impl Ask {
     ///
     /// # Errors
     /// If the server's context is smaller than that, or the prompt does not fit.
-    pub(super) fn within_context(&self, n_prompt: usize, server: &Server) -> Result<GenerationParams, ApiError> {
+    pub(super) fn within_context(&self, n_prompt: usize, model: &GeneratorUse) -> Result<GenerationParams, ApiError> {
         let mut generation = self.generation.clone();
         let Some(asked) = self.context_len else { return Ok(generation) };
-        let context_len = server.model.runtime.shape().context_len;
+        let context_len = model.runtime().shape().context_len;
         if asked == 0 || asked > context_len {
             let expected = format!("1 to {context_len}, the context that the server was started with");
             return Err(ParamError::wrong("options.num_ctx".to_owned(), expected, &asked.into()).into());
@@ -169,18 +170,15 @@ impl Prompt {
     ///
     /// # Errors
     /// If the model has no chat template or the template refuses the conversation.
-    pub(super) fn tokens(&self, server: &Server) -> Result<Vec<TokenId>, ApiError> {
+    pub(super) fn tokens(&self, server: &Server, model: &GeneratorUse) -> Result<Vec<TokenId>, ApiError> {
         match self {
             Self::Nothing => Ok(Vec::new()),
             Self::Raw(text) => {
                 // Who sends a raw prompt writes all of it, the model's control tokens included.
-                Ok(server
-                    .model
-                    .format
-                    .tokenizer()
-                    .encode(text, EncodeOptions { add_special: true, parse_special: true }))
+                let options = EncodeOptions { add_special: true, parse_special: true };
+                Ok(model.format().tokenizer().encode(text, options))
             }
-            Self::Conversation(messages) => server.chat_prompt(messages),
+            Self::Conversation(messages) => server.chat_prompt(model, messages),
         }
     }
 }

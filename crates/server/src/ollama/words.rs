@@ -2,11 +2,11 @@
 
 use super::card::timestamp;
 use super::error_body;
-use crate::UnixTime;
 use crate::api_error::ApiError;
 use crate::generation::Whole;
 use crate::state::Server;
 use crate::stream::{Frames, LINES};
+use crate::{ServedModel, UnixTime};
 use ballast_runtime::{FinishReason, Summary, TokenEvent};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -26,8 +26,8 @@ pub(super) struct Words {
 }
 
 impl Words {
-    pub(super) fn new(server: &Server, kind: Kind) -> Self {
-        Self { kind, model: server.model.id.clone(), unix_time: UnixTime::clone(&server.options.unix_time) }
+    pub(super) fn new(server: &Server, model: &ServedModel, kind: Kind) -> Self {
+        Self { kind, model: model.id.clone(), unix_time: UnixTime::clone(&server.options.unix_time) }
     }
 
     /// An answer in one piece.

@@ -2,6 +2,7 @@
 
 use super::request::ChatRequest;
 use crate::generation::Whole;
+use crate::models::GeneratorUse;
 use crate::openai::objects::{Answer, TokenWords, finish_reason, timings, usage};
 use crate::state::Server;
 use ballast_runtime::{Summary, TokenEvent};
@@ -17,10 +18,10 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    pub(super) fn new(server: &Server, request: &ChatRequest, created: i64) -> Self {
+    pub(super) fn new(server: &Server, model: &GeneratorUse, request: &ChatRequest, created: i64) -> Self {
         Self {
-            answer: Answer::new(server, "chatcmpl", created),
-            words: TokenWords::new(server, &request.generation),
+            answer: Answer::new(server, model, "chatcmpl", created),
+            words: TokenWords::new(model, &request.generation),
             n_choices: request.n_choices,
             wants_logprobs: request.generation.sampling.n_logprobs.is_some(),
         }
