@@ -53,6 +53,9 @@ pub(crate) enum ApiError {
     /// What the answer must look like cannot be enforced.
     #[error("{param}: {error}")]
     Constraint { param: &'static str, error: ConstraintError },
+    /// The arguments of a tool cannot be kept to its schema.
+    #[error("{param}: {error}")]
+    ToolSchema { param: String, error: ConstraintError },
     /// The caller asks more often than it may.
     #[error("too many requests: wait before the next")]
     RateLimited { retry_after: Duration },
@@ -118,7 +121,7 @@ impl ApiError {
             Self::ModelUnknown { .. } | Self::ModelCannot { .. } => ErrorKind::Invalid,
             Self::Prompt(error) => error.kind(),
             Self::Runtime(error) => error.kind(),
-            Self::Constraint { error, .. } => error.kind(),
+            Self::Constraint { error, .. } | Self::ToolSchema { error, .. } => error.kind(),
             Self::RateLimited { .. } => ErrorKind::Overloaded,
             Self::Ended { reason: Some(ReasonCode::ConstraintTooComplex | ReasonCode::ConstraintFailed), .. } => {
                 ErrorKind::Invalid
@@ -145,6 +148,7 @@ impl ApiError {
             | Self::Prompt(_)
             | Self::Runtime(_)
             | Self::Constraint { .. }
+            | Self::ToolSchema { .. }
             | Self::RateLimited { .. }
             | Self::Ended { .. }
             | Self::Panicked => status_of(self.kind()),
@@ -163,6 +167,7 @@ impl ApiError {
             | Self::ModelCannot { .. }
             | Self::Prompt(_)
             | Self::Constraint { .. }
+            | Self::ToolSchema { .. }
             | Self::Panicked => None,
         }
     }
@@ -179,6 +184,7 @@ impl ApiError {
             | Self::ModelCannot { .. }
             | Self::Prompt(_)
             | Self::Constraint { .. }
+            | Self::ToolSchema { .. }
             | Self::Ended { .. }
             | Self::Panicked => None,
         };
@@ -205,7 +211,7 @@ impl ApiError {
             Self::Prompt(PromptError::TemplateMissing) => "chat_template_missing",
             Self::Prompt(PromptError::Template(_)) => "chat_template_failed",
             Self::Runtime(_) => "invalid_value",
-            Self::Constraint { error, .. } => constraint_code(error),
+            Self::Constraint { error, .. } | Self::ToolSchema { error, .. } => constraint_code(error),
             Self::RateLimited { .. } => "rate_limited",
             Self::Ended { .. } | Self::Panicked => "server_error",
         };
@@ -220,6 +226,7 @@ impl ApiError {
             Self::Prompt(_) => Some("messages".to_owned()),
             Self::Runtime(error) => runtime_param(error).map(str::to_owned),
             Self::Constraint { param, error } => Some(constraint_param(param, error)),
+            Self::ToolSchema { param, error } => Some(constraint_param(param, error)),
             Self::Refusal(_) | Self::Json(_) | Self::RateLimited { .. } | Self::Ended { .. } | Self::Panicked => None,
         }
     }

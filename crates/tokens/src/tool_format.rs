@@ -84,6 +84,14 @@ impl ToolFormat {
         self.start.is_empty() && self.before_name.first_char().is_none_or(|c| c == '{' || c == '[')
     }
 
+    /// Whether calls are written with this text.
+    #[must_use]
+    pub fn mentions(&self, text: &str) -> bool {
+        let separator = self.separator.iter();
+        let literals = [&self.start, &self.before_name, &self.before_arguments, &self.after_arguments, &self.end];
+        literals.into_iter().chain(separator).any(|literal| literal.mentions(text))
+    }
+
     /// Calls as the model writes them: names and arguments in JSON.
     #[must_use]
     pub fn write(&self, calls: &[(&str, &str)]) -> String {

@@ -49,6 +49,7 @@ pub(super) fn take(
         ignore_eos: false,
         constraint: None,
         constrained_by: "",
+        show_special: false,
         deadline,
         priority: None,
     };

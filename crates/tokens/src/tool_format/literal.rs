@@ -46,6 +46,10 @@ impl Literal {
         }
     }
 
+    pub(crate) fn mentions(&self, text: &str) -> bool {
+        self.0.iter().any(|part| matches!(part, Part::Text(part) if part.contains(text)))
+    }
+
     /// One after the other.
     pub(crate) fn then(&self, next: &Self) -> Self {
         let mut parts = self.0.clone();
