@@ -7,6 +7,7 @@ mod stream;
 mod tools;
 mod words;
 
+pub(crate) use content::BLOCKS_MAX;
 pub(crate) use error::{error_body, error_status};
 
 use crate::api_error::ApiError;

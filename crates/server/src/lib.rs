@@ -45,6 +45,7 @@ mod body;
 #[cfg(test)]
 mod broken;
 mod connection;
+mod constraint;
 mod error;
 mod fields;
 mod generation;
@@ -58,6 +59,7 @@ mod metrics;
 mod models;
 mod ollama;
 mod openai;
+mod openapi;
 mod options;
 mod params;
 mod request_id;
@@ -71,15 +73,17 @@ mod tools;
 mod wire;
 
 pub use connection::{ACCEPT_FAILURES_MAX, HEADER_BYTES_MAX, serve};
+pub use constraint::CHOICES_OF_TEXT_MAX;
 pub use error::{ApiKeyError, ServerError};
 pub use json::JSON_DEPTH_MAX;
 pub use keys::{ApiKeys, KEY_BYTES_MAX, KEY_BYTES_MIN, KEYS_MAX};
 pub use limits::{CALLERS_MAX, RateLimit};
 pub use models::{Generator, MODELS_MAX, ModelFacts, ModelKind, ServedModel, ServedModels};
 pub use openai::{
-    COMPLETION_TOKENS_DEFAULT, LABEL_BYTES_MAX, MESSAGES_MAX, METADATA_ENTRIES_MAX, METADATA_KEY_BYTES_MAX,
-    METADATA_VALUE_BYTES_MAX, PARTS_MAX, PROMPTS_MAX,
+    COMPLETION_TOKENS_DEFAULT, LABEL_CHARS_MAX, MESSAGES_MAX, METADATA_ENTRIES_MAX, METADATA_KEY_CHARS_MAX,
+    METADATA_VALUE_CHARS_MAX, PARTS_MAX, PROMPTS_MAX,
 };
+pub use openapi::openapi;
 pub use options::{RandomSource, ServerOptions, UnixTime};
 pub use params::CHOICES_MAX;
 pub use request_id::REQUEST_ID_BYTES_MAX;

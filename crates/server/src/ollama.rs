@@ -59,6 +59,7 @@ fn take(server: &Server, incoming: &Incoming, kind: Kind) -> Result<Taken<(Words
     let words = Words::new(server, &model, kind, said);
     let deadline = ask.generation.deadline;
     if matches!(ask.prompt, Prompt::Nothing) {
+        ask.within_context(0, &model)?;
         // Nothing to answer: the caller only wants the model loaded, which it is.
         return Ok(Taken { streams: Vec::new(), model: model.into_model(), deadline, wire: (words, Asked::Nothing) });
     }

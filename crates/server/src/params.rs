@@ -8,7 +8,7 @@ use crate::models::GeneratorUse;
 use crate::state::Server;
 use ballast_backend::TokenId;
 use ballast_runtime::{Deadlines, Priority, Request, TokenStream};
-use ballast_tokens::{Constraint, SamplingParams};
+use ballast_tokens::{Constraint, SamplingParams, StopMatcher};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -24,8 +24,8 @@ pub(crate) struct GenerationParams {
     pub(crate) ignore_eos: bool,
     /// What the answer must look like.
     pub(crate) constraint: Option<Constraint>,
-    /// The parameter that asks for `constraint`, for errors; empty where nothing does.
-    pub(crate) constrained_by: &'static str,
+    /// The parameter that asks for `constraint`.
+    pub(crate) constrained_by: Option<&'static str>,
     /// Control tokens come as text.
     pub(crate) show_special: bool,
     pub(crate) deadline: Duration,
@@ -35,9 +35,10 @@ pub(crate) struct GenerationParams {
 
 impl GenerationParams {
     /// # Errors
-    /// If a sampling parameter is out of its range.
+    /// If a sampling parameter is out of its range, or a stop string cannot be one.
     pub(crate) fn checked(self) -> Result<Self, ApiError> {
         self.sampling.validate().map_err(|error| ApiError::Runtime(error.into()))?;
+        StopMatcher::check(&self.stop).map_err(|error| ApiError::Runtime(error.into()))?;
         Ok(self)
     }
 
@@ -71,7 +72,8 @@ impl GenerationParams {
         let choices = prompts.iter().flat_map(|prompt| (0..n_choices as u64).map(move |choice| (prompt, choice)));
         let constraint = self.constraint.as_ref().map(|constraint| model.runtime().compile(constraint));
         let constraint = constraint.transpose();
-        let constraint = constraint.map_err(|error| ApiError::Constraint { param: self.constrained_by, error })?;
+        let constraint = constraint
+            .map_err(|error| ApiError::Constraint { param: self.constrained_by.unwrap_or_default(), error })?;
         let submit = |(prompt, choice): (&Vec<TokenId>, u64)| {
             let mut request = self.request(prompt.clone(), (server.options.random)());
             request.constraint = constraint.clone();

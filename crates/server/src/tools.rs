@@ -103,7 +103,7 @@ impl Tools {
             return Ok(None);
         }
         if generation.constraint.is_some() {
-            let param = generation.constrained_by.to_owned();
+            let param = generation.constrained_by.unwrap_or("tools").to_owned();
             return Err(ParamError::Unsupported { param, supported: "not together with `tools`" }.into());
         }
         let format = model.format().tool_format()?;
@@ -124,7 +124,7 @@ impl Tools {
             return Err(blamed.unwrap_or(ApiError::ToolSchema { param: "tools".to_owned(), error }));
         }
         generation.constraint = Some(constraint);
-        generation.constrained_by = "tools";
+        generation.constrained_by = Some("tools");
         generation.show_special = !control_tokens.is_empty();
         Ok(Some(ToolParser::new(format, names)))
     }

@@ -12,6 +12,8 @@ mod client;
 mod completions;
 #[path = "server/connections.rs"]
 mod connections;
+#[path = "server/constrained.rs"]
+mod constrained;
 #[path = "server/house.rs"]
 mod house;
 #[path = "server/leaving.rs"]

@@ -6,7 +6,7 @@ use ballast_tokens::{ChatMessage, ToolCall};
 use serde_json::Value;
 
 /// Most blocks of one message.
-pub(super) const BLOCKS_MAX: usize = 256;
+pub(crate) const BLOCKS_MAX: usize = 256;
 
 const TEXT_ONLY: &str = "content is text";
 
