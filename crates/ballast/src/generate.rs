@@ -75,7 +75,7 @@ impl Generate {
 
     /// Answers one message of a user.
     pub fn chat(message: impl Into<String>) -> Self {
-        Self::messages(vec![ChatMessage { role: "user".to_owned(), content: message.into() }])
+        Self::messages(vec![ChatMessage::text("user", message)])
     }
 
     /// Answers a conversation.

@@ -99,6 +99,9 @@ pub(crate) enum ApiError {
     /// What the answer must look like cannot be enforced.
     #[error("{param}: {error}")]
     Constraint { param: &'static str, error: ConstraintError },
+    /// The arguments of a tool cannot be kept to its schema.
+    #[error("{param}: {error}")]
+    ToolSchema { param: String, error: ConstraintError },
     #[error(transparent)]
     Limited(#[from] Limited),
     /// The request ended without an answer.
@@ -165,7 +168,7 @@ impl ApiError {
             Self::ModelUnknown { .. } | Self::ModelCannot { .. } => ErrorKind::Invalid,
             Self::Prompt(error) => error.kind(),
             Self::Runtime(error) => error.kind(),
-            Self::Constraint { error, .. } => error.kind(),
+            Self::Constraint { error, .. } | Self::ToolSchema { error, .. } => error.kind(),
             Self::Limited(_) => ErrorKind::Overloaded,
             Self::Ended { reason: Some(ReasonCode::ConstraintTooComplex | ReasonCode::ConstraintFailed), .. } => {
                 ErrorKind::Invalid
@@ -193,6 +196,7 @@ impl ApiError {
             | Self::Prompt(_)
             | Self::Runtime(_)
             | Self::Constraint { .. }
+            | Self::ToolSchema { .. }
             | Self::Limited(_)
             | Self::Ended { .. }
             | Self::Panicked => status_of(self.kind()),
@@ -211,6 +215,7 @@ impl ApiError {
             | Self::ModelCannot { .. }
             | Self::Prompt(_)
             | Self::Constraint { .. }
+            | Self::ToolSchema { .. }
             | Self::Panicked => None,
         }
     }
@@ -227,6 +232,7 @@ impl ApiError {
             | Self::ModelCannot { .. }
             | Self::Prompt(_)
             | Self::Constraint { .. }
+            | Self::ToolSchema { .. }
             | Self::Ended { .. }
             | Self::Panicked => Some(RETRY_AFTER),
         }
@@ -256,7 +262,7 @@ impl ApiError {
             Self::Prompt(PromptError::TemplateMissing) => "chat_template_missing",
             Self::Prompt(PromptError::Template(_)) => "chat_template_failed",
             Self::Runtime(_) => "invalid_value",
-            Self::Constraint { error, .. } => constraint_code(error),
+            Self::Constraint { error, .. } | Self::ToolSchema { error, .. } => constraint_code(error),
             Self::Limited(_) => "rate_limited",
             Self::Ended { .. } | Self::Panicked => "server_error",
         };
@@ -273,6 +279,7 @@ impl ApiError {
             Self::Prompt(_) => Some("messages".to_owned()),
             Self::Runtime(error) => runtime_param(error).map(str::to_owned),
             Self::Constraint { param, error } => Some(constraint_param(param, error)),
+            Self::ToolSchema { param, error } => Some(constraint_param(param, error)),
             Self::Refusal(_) | Self::Json(_) | Self::Limited(_) | Self::Ended { .. } | Self::Panicked => None,
         }
     }

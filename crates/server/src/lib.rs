@@ -73,6 +73,7 @@ mod security_headers;
 mod stall;
 mod state;
 mod stream;
+mod tools;
 mod wire;
 
 pub use bulkheads::BulkheadOptions;
@@ -97,3 +98,4 @@ pub use params::CHOICES_MAX;
 pub use request_id::REQUEST_ID_BYTES_MAX;
 pub use routes::{Route, RouteClass, RouteMethod, routes};
 pub use scope::{Scope, ScopeUnknown};
+pub use tools::{TOOL_SCHEMAS_BYTES_MAX, TOOLS_MAX};

@@ -57,7 +57,7 @@ impl Args {
         if self.raw {
             return Prompt::Text(text);
         }
-        let message = |role: &str, content| ChatMessage { role: role.to_owned(), content };
+        let message = |role: &str, content| ChatMessage::text(role, content);
         let system = self.system.iter().map(|text| message("system", text.clone()));
         Prompt::Chat(system.chain([message("user", text)]).collect())
     }
