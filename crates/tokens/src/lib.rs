@@ -40,9 +40,9 @@ mod tool_parser;
 
 pub use chat_message::{ArgumentsAs, ChatMessage, ToolCall, ToolSpec};
 pub use constraint::{
-    CONSTRAINT_BYTES_MAX, Constraint, ConstraintError, GRAMMARS_KEPT_MAX, Grammar, GrammarCompiler, GrammarMatcher,
-    LARK_BRACKETS_MAX, MatchError, SCHEMA_DEPTH_MAX, SCHEMA_ITEMS_MAX, SCHEMA_LENGTH_MAX, SCHEMA_LEVELS_MAX,
-    SCHEMA_NODES_MAX,
+    CONSTRAINT_BYTES_MAX, Constraint, ConstraintError, GBNF_DEPTH_MAX, GBNF_PARTS_MAX, GBNF_TIMES_MAX,
+    GRAMMARS_KEPT_MAX, Grammar, GrammarCompiler, GrammarMatcher, LARK_BRACKETS_MAX, MatchError, SCHEMA_DEPTH_MAX,
+    SCHEMA_ITEMS_MAX, SCHEMA_LENGTH_MAX, SCHEMA_LEVELS_MAX, SCHEMA_NODES_MAX,
 };
 pub use detokenizer::Detokenizer;
 pub use diagnostics::{Finding, TokenizerDiagnostics, TokenizerMode};
