@@ -30,3 +30,5 @@ mod metrics;
 mod ollama;
 #[path = "server/routes.rs"]
 mod routes;
+#[path = "server/tls.rs"]
+mod tls;

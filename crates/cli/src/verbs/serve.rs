@@ -2,6 +2,7 @@
 
 pub(crate) mod key;
 mod rate;
+mod tls;
 
 use crate::failure::{Exit, Failure};
 use crate::options::{LoadArgs, ModelArg};
@@ -14,6 +15,7 @@ use rate::RateArgs;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
+use tls::TlsArgs;
 use tokio::net::TcpListener;
 
 #[derive(Debug, ClapArgs)]
@@ -37,22 +39,28 @@ pub(crate) struct Args {
     #[command(flatten)]
     rate: RateArgs,
     #[command(flatten)]
+    tls: TlsArgs,
+    #[command(flatten)]
     load: LoadArgs,
 }
 
 impl Args {
     pub(crate) fn run(self) -> Result<(), Failure> {
         let keys = self.keys.resolve(self.host)?;
+        let tls = self.tls.resolve()?;
         let engine = self.load.load(&self.model.model)?;
         let id = self.alias.clone().unwrap_or_else(|| self.model.model.clone());
         let runtime = tokio_runtime()?;
         runtime.block_on(async {
             let listener = listen(SocketAddr::new(self.host, self.port)).await?;
-            output::note(&format!("serving {id} at http://{}/v1", listener.local_addr()?));
+            let scheme = if tls.is_some() { "https" } else { "http" };
+            output::note(&format!("serving {id} at {scheme}://{}/v1", listener.local_addr()?));
             keys.tell();
-            let keyed = keys.api_keys.is_some();
+            let keyed = keys.is_asked_for();
             let mut options = server_options(keys.api_keys);
-            options.rate_limit = self.rate.limit(keyed);
+            options.key_store = keys.store;
+            options.tls = tls;
+            self.rate.apply(keyed, &mut options);
             options.request_deadline = Duration::from_secs(self.request_timeout);
             serve(listener, served(&engine, id), options, asked_to_stop()).await.map_err(server_failure)
         })
