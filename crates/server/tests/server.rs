@@ -34,3 +34,5 @@ mod models;
 mod ollama;
 #[path = "server/routes.rs"]
 mod routes;
+#[path = "server/tls.rs"]
+mod tls;
