@@ -18,6 +18,8 @@ mod http;
 mod inspect;
 #[path = "command/key.rs"]
 mod key;
+#[path = "command/load.rs"]
+mod load;
 #[path = "command/parity.rs"]
 mod parity;
 #[path = "command/places.rs"]
