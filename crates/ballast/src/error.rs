@@ -166,6 +166,7 @@ impl Error {
             | Self::CompileCache(_)
             | Self::Tokenizer(_)
             | Self::Prompt(_)
+            | Self::Constraint(_)
             | Self::Engine(_)
             | Self::Worker(_)
             | Self::Routing(_)
