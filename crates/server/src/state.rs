@@ -1,11 +1,13 @@
 //! What every route shares.
 
 use crate::api_error::ApiError;
+use crate::bulkheads::Bulkheads;
 use crate::limits::Limits;
 use crate::models::{GeneratorUse, ModelUse};
 use crate::{ServedModels, ServerError, ServerOptions};
 use ballast_backend::TokenId;
 use ballast_tokens::{ChatMessage, RenderOptions};
+use serde_json::Value;
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -14,8 +16,8 @@ use tokio::sync::watch;
 pub(crate) struct Server {
     pub(crate) models: ServedModels,
     pub(crate) options: ServerOptions,
-    /// `None`: everybody may ask as often as they like.
-    pub(crate) limits: Option<Limits>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) bulkheads: Bulkheads,
     is_cut: watch::Sender<bool>,
 }
 
@@ -24,8 +26,8 @@ impl Server {
     /// If the options cannot work.
     pub(crate) fn new(models: ServedModels, options: ServerOptions) -> Result<Self, ServerError> {
         options.check()?;
-        let limits = options.rate_limit.and_then(Limits::new);
-        Ok(Self { models, options, limits, is_cut: watch::Sender::new(false) })
+        let (limits, bulkheads) = (Arc::new(Limits::new()), Bulkheads::new(options.bulkheads));
+        Ok(Self { models, options, limits, bulkheads, is_cut: watch::Sender::new(false) })
     }
 
     /// The model of this name.
@@ -59,12 +61,17 @@ impl Server {
         RenderOptions { add_generation_prompt, now, ..RenderOptions::default() }
     }
 
-    /// The tokens that a model answers a conversation after.
+    /// The tokens that a model answers a conversation after, told of these tools.
     ///
     /// # Errors
     /// If the model has no chat template, or the template refuses the conversation.
-    pub(crate) fn chat_prompt(&self, model: &GeneratorUse, messages: &[ChatMessage]) -> Result<Vec<TokenId>, ApiError> {
-        Ok(model.format().chat(messages, &self.rendering(true))?)
+    pub(crate) fn chat_prompt(
+        &self,
+        model: &GeneratorUse,
+        messages: &[ChatMessage],
+        tools: Option<Value>,
+    ) -> Result<Vec<TokenId>, ApiError> {
+        Ok(model.format().chat(messages, &RenderOptions { tools, ..self.rendering(true) })?)
     }
 
     /// Ends every answer in progress.
