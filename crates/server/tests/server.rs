@@ -30,3 +30,5 @@ mod models;
 mod ollama;
 #[path = "server/routes.rs"]
 mod routes;
+#[path = "server/tools.rs"]
+mod tools;
