@@ -44,14 +44,18 @@ mod api_error;
 mod body;
 #[cfg(test)]
 mod broken;
+mod bulkheads;
+mod caller;
 mod connection;
 mod constraint;
 mod error;
 mod fields;
 mod generation;
+mod guard;
 mod health;
 mod incoming;
 mod json;
+mod key_store;
 mod keys;
 mod limits;
 mod llamacpp;
@@ -62,6 +66,7 @@ mod openai;
 mod openapi;
 mod options;
 mod params;
+mod reload;
 mod request_id;
 mod routes;
 mod scope;
@@ -69,15 +74,21 @@ mod security_headers;
 mod stall;
 mod state;
 mod stream;
+mod tls;
 mod tools;
 mod wire;
 
+pub use bulkheads::BulkheadOptions;
 pub use connection::{ACCEPT_FAILURES_MAX, HEADER_BYTES_MAX, serve};
 pub use constraint::CHOICES_OF_TEXT_MAX;
 pub use error::{ApiKeyError, ServerError};
 pub use json::JSON_DEPTH_MAX;
+pub use key_store::{
+    KEY_FILE_BYTES_MAX, KEY_ID_BYTES, KEY_NAME_BYTES_MAX, KEY_RECORDS_MAX, KEY_SECRET_BYTES, KeyFile, KeyFileError,
+    KeyRecord, KeyStore, KeyTerms, MODELS_PER_KEY_MAX, NewKey,
+};
 pub use keys::{ApiKeys, KEY_BYTES_MAX, KEY_BYTES_MIN, KEYS_MAX};
-pub use limits::{CALLERS_MAX, RateLimit};
+pub use limits::{CALLERS_MAX, CallerLimits, RateLimit};
 pub use models::{Generator, MODELS_MAX, ModelFacts, ModelKind, ServedModel, ServedModels};
 pub use openai::{
     COMPLETION_TOKENS_DEFAULT, LABEL_CHARS_MAX, MESSAGES_MAX, METADATA_ENTRIES_MAX, METADATA_KEY_CHARS_MAX,
@@ -89,4 +100,5 @@ pub use params::CHOICES_MAX;
 pub use request_id::REQUEST_ID_BYTES_MAX;
 pub use routes::{Route, RouteClass, RouteMethod, routes};
 pub use scope::{Scope, ScopeUnknown};
+pub use tls::{PEM_BYTES_MAX, TlsError, TlsFile, TlsFiles, TlsStore};
 pub use tools::{TOOL_SCHEMAS_BYTES_MAX, TOOLS_MAX};

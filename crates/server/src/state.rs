@@ -1,6 +1,7 @@
 //! What every route shares.
 
 use crate::api_error::ApiError;
+use crate::bulkheads::Bulkheads;
 use crate::limits::Limits;
 use crate::models::{GeneratorUse, ModelUse};
 use crate::{ServedModels, ServerError, ServerOptions};
@@ -15,8 +16,8 @@ use tokio::sync::watch;
 pub(crate) struct Server {
     pub(crate) models: ServedModels,
     pub(crate) options: ServerOptions,
-    /// `None`: everybody may ask as often as they like.
-    pub(crate) limits: Option<Limits>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) bulkheads: Bulkheads,
     is_cut: watch::Sender<bool>,
 }
 
@@ -25,8 +26,8 @@ impl Server {
     /// If the options cannot work.
     pub(crate) fn new(models: ServedModels, options: ServerOptions) -> Result<Self, ServerError> {
         options.check()?;
-        let limits = options.rate_limit.and_then(Limits::new);
-        Ok(Self { models, options, limits, is_cut: watch::Sender::new(false) })
+        let (limits, bulkheads) = (Arc::new(Limits::new()), Bulkheads::new(options.bulkheads));
+        Ok(Self { models, options, limits, bulkheads, is_cut: watch::Sender::new(false) })
     }
 
     /// The model of this name.

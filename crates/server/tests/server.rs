@@ -16,8 +16,12 @@ mod connections;
 mod constrained;
 #[path = "server/house.rs"]
 mod house;
+#[path = "server/keys.rs"]
+mod keys;
 #[path = "server/leaving.rs"]
 mod leaving;
+#[path = "server/limits.rs"]
+mod limits;
 #[path = "server/llamacpp.rs"]
 mod llamacpp;
 #[path = "server/logs.rs"]
@@ -30,5 +34,7 @@ mod models;
 mod ollama;
 #[path = "server/routes.rs"]
 mod routes;
+#[path = "server/tls.rs"]
+mod tls;
 #[path = "server/tools.rs"]
 mod tools;

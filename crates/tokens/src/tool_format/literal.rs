@@ -84,11 +84,11 @@ impl Literal {
                 Part::Id => match run(rest, ID_BYTES_MAX, |byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
                 {
                     Match::Whole(n) => at += n,
-                    other => return other,
+                    other @ (Match::Partial | Match::Not) => return other,
                 },
                 Part::Index(_) => match run(rest, INDEX_BYTES_MAX, |byte| byte.is_ascii_digit()) {
                     Match::Whole(n) => at += n,
-                    other => return other,
+                    other @ (Match::Partial | Match::Not) => return other,
                 },
             }
         }
