@@ -36,3 +36,5 @@ mod ollama;
 mod routes;
 #[path = "server/tls.rs"]
 mod tls;
+#[path = "server/tools.rs"]
+mod tools;
