@@ -53,6 +53,12 @@ pub(crate) enum ApiError {
     /// What the answer must look like cannot be enforced.
     #[error("{param}: {error}")]
     Constraint { param: &'static str, error: ConstraintError },
+    /// No response of this name is kept for the caller.
+    #[error("there is no such response, or it is kept no longer")]
+    ResponseUnknown,
+    /// As many responses are in work in the background as may be.
+    #[error("{background_max} responses are in work in the background; ask later, or without `background`")]
+    BackgroundFull { background_max: usize },
     /// The caller asks more often than it may.
     #[error("too many requests: wait before the next")]
     RateLimited { retry_after: Duration },
@@ -119,7 +125,8 @@ impl ApiError {
             Self::Prompt(error) => error.kind(),
             Self::Runtime(error) => error.kind(),
             Self::Constraint { error, .. } => error.kind(),
-            Self::RateLimited { .. } => ErrorKind::Overloaded,
+            Self::ResponseUnknown => ErrorKind::Invalid,
+            Self::BackgroundFull { .. } | Self::RateLimited { .. } => ErrorKind::Overloaded,
             Self::Ended { reason: Some(ReasonCode::ConstraintTooComplex | ReasonCode::ConstraintFailed), .. } => {
                 ErrorKind::Invalid
             }
@@ -133,7 +140,7 @@ impl ApiError {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::Refusal(Refusal::Key) => StatusCode::UNAUTHORIZED,
-            Self::Refusal(Refusal::Route) | Self::ModelUnknown { .. } => StatusCode::NOT_FOUND,
+            Self::Refusal(Refusal::Route) | Self::ModelUnknown { .. } | Self::ResponseUnknown => StatusCode::NOT_FOUND,
             Self::Refusal(Refusal::Method) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Refusal(Refusal::ContentType) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Refusal(Refusal::BodyTimeout) => StatusCode::REQUEST_TIMEOUT,
@@ -145,6 +152,7 @@ impl ApiError {
             | Self::Prompt(_)
             | Self::Runtime(_)
             | Self::Constraint { .. }
+            | Self::BackgroundFull { .. }
             | Self::RateLimited { .. }
             | Self::Ended { .. }
             | Self::Panicked => status_of(self.kind()),
@@ -156,9 +164,11 @@ impl ApiError {
             Self::Runtime(error) => error.reason(),
             Self::Ended { reason, .. } => *reason,
             Self::RateLimited { .. } => Some(ReasonCode::RateLimited),
+            Self::BackgroundFull { .. } => Some(ReasonCode::BackpressureQueueFull),
             Self::Refusal(_)
             | Self::Json(_)
             | Self::Param(_)
+            | Self::ResponseUnknown
             | Self::ModelUnknown { .. }
             | Self::ModelCannot { .. }
             | Self::Prompt(_)
@@ -175,6 +185,8 @@ impl ApiError {
             Self::Refusal(_)
             | Self::Json(_)
             | Self::Param(_)
+            | Self::ResponseUnknown
+            | Self::BackgroundFull { .. }
             | Self::ModelUnknown { .. }
             | Self::ModelCannot { .. }
             | Self::Prompt(_)
@@ -206,6 +218,8 @@ impl ApiError {
             Self::Prompt(PromptError::Template(_)) => "chat_template_failed",
             Self::Runtime(_) => "invalid_value",
             Self::Constraint { error, .. } => constraint_code(error),
+            Self::ResponseUnknown => "response_not_found",
+            Self::BackgroundFull { .. } => "background_full",
             Self::RateLimited { .. } => "rate_limited",
             Self::Ended { .. } | Self::Panicked => "server_error",
         };
@@ -220,6 +234,8 @@ impl ApiError {
             Self::Prompt(_) => Some("messages".to_owned()),
             Self::Runtime(error) => runtime_param(error).map(str::to_owned),
             Self::Constraint { param, error } => Some(constraint_param(param, error)),
+            Self::ResponseUnknown => Some("response_id".to_owned()),
+            Self::BackgroundFull { .. } => Some("background".to_owned()),
             Self::Refusal(_) | Self::Json(_) | Self::RateLimited { .. } | Self::Ended { .. } | Self::Panicked => None,
         }
     }

@@ -3,6 +3,7 @@
 use crate::api_error::ApiError;
 use crate::limits::Limits;
 use crate::models::{GeneratorUse, ModelUse};
+use crate::openai::{Background, ResponseStore};
 use crate::{ServedModels, ServerError, ServerOptions};
 use ballast_backend::TokenId;
 use ballast_tokens::{ChatMessage, RenderOptions};
@@ -16,6 +17,10 @@ pub(crate) struct Server {
     pub(crate) options: ServerOptions,
     /// `None`: everybody may ask as often as they like.
     pub(crate) limits: Option<Limits>,
+    /// Answers that are kept.
+    pub(crate) responses: ResponseStore,
+    /// Answers that are made though nobody waits.
+    pub(crate) background: Background,
     is_cut: watch::Sender<bool>,
 }
 
@@ -25,7 +30,8 @@ impl Server {
     pub(crate) fn new(models: ServedModels, options: ServerOptions) -> Result<Self, ServerError> {
         options.check()?;
         let limits = options.rate_limit.and_then(Limits::new);
-        Ok(Self { models, options, limits, is_cut: watch::Sender::new(false) })
+        let (responses, background) = (ResponseStore::new(options.responses), Background::default());
+        Ok(Self { models, options, limits, responses, background, is_cut: watch::Sender::new(false) })
     }
 
     /// The model of this name.

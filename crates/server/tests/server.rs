@@ -26,5 +26,7 @@ mod metrics;
 mod models;
 #[path = "server/ollama.rs"]
 mod ollama;
+#[path = "server/responses.rs"]
+mod responses;
 #[path = "server/routes.rs"]
 mod routes;
