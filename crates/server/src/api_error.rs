@@ -1,6 +1,8 @@
 //! What a caller is told when there is no answer: status, code, headers and text. The wire formats give it its shape.
 
 use crate::fields::ParamError;
+use crate::routes::RouteClass;
+use crate::scope::Scope;
 use axum::http::StatusCode;
 use ballast_backend::{ErrorKind, ReasonCode};
 use ballast_runtime::{FinishReason, RuntimeError};
@@ -17,6 +19,14 @@ const MESSAGE_CHARS_MAX: usize = 1000;
 pub(crate) enum Refusal {
     #[error("a valid API key is needed: send it as `Authorization: Bearer KEY` or `x-api-key: KEY`")]
     Key,
+    #[error("the API key has expired: ask whoever runs this server for a new one")]
+    KeyExpired,
+    #[error("the API key was revoked: ask whoever runs this server for a new one")]
+    KeyRevoked,
+    #[error("the API key is not allowed this: it needs the scope `{needed}`")]
+    Scope { needed: Scope },
+    #[error("model: the API key is not allowed this model")]
+    Model,
     #[error("there is no such route")]
     Route,
     #[error("the route does not take this method")]
@@ -29,6 +39,45 @@ pub(crate) enum Refusal {
     BodyBroken,
     #[error("the request's body: expected at most {max} bytes")]
     BodyTooLong { max: usize },
+}
+
+/// Why a caller is to wait, or to ask for less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Limited {
+    #[error("too many requests: wait before the next")]
+    Requests { retry_after: Duration },
+    #[error("too many tokens: wait before the next request, or ask for a shorter answer")]
+    Tokens { retry_after: Duration },
+    #[error("the prompt: expected at most the {limit} tokens that a minute has, got {got}")]
+    TokensNever { limit: u64, got: u64 },
+    #[error("too many requests at a time: expected at most {limit}")]
+    AtOnce { limit: u32 },
+    /// A class of routes is full.
+    #[error("the server has no place for another request of this kind now")]
+    Places { class: RouteClass },
+    /// As many responses are in work in the background as may be.
+    #[error("background: expected at most {background_max} responses in work; ask later, or wait for the answer")]
+    Background { background_max: usize },
+}
+
+impl Limited {
+    fn reason(self) -> ReasonCode {
+        match self {
+            Self::Places { .. } | Self::Background { .. } => ReasonCode::BackpressureQueueFull,
+            Self::Requests { .. } | Self::Tokens { .. } | Self::TokensNever { .. } | Self::AtOnce { .. } => {
+                ReasonCode::RateLimited
+            }
+        }
+    }
+
+    /// `None`: never.
+    fn retry_after(self) -> Option<Duration> {
+        match self {
+            Self::Requests { retry_after } | Self::Tokens { retry_after } => Some(retry_after),
+            Self::AtOnce { .. } | Self::Places { .. } | Self::Background { .. } => Some(RETRY_AFTER),
+            Self::TokensNever { .. } => None,
+        }
+    }
 }
 
 /// Why there is no answer.
@@ -56,12 +105,8 @@ pub(crate) enum ApiError {
     /// No response of this name is kept for the caller.
     #[error("there is no such response, or it is kept no longer")]
     ResponseUnknown,
-    /// As many responses are in work in the background as may be.
-    #[error("{background_max} responses are in work in the background; ask later, or without `background`")]
-    BackgroundFull { background_max: usize },
-    /// The caller asks more often than it may.
-    #[error("too many requests: wait before the next")]
-    RateLimited { retry_after: Duration },
+    #[error(transparent)]
+    Limited(#[from] Limited),
     /// The request ended without an answer.
     #[error("{}", ended_text(*.finish_reason, *.reason))]
     Ended { finish_reason: FinishReason, reason: Option<ReasonCode> },
@@ -119,14 +164,16 @@ impl ApiError {
 
     pub(crate) fn kind(&self) -> ErrorKind {
         match self {
-            Self::Refusal(Refusal::Key) => ErrorKind::Denied,
+            Self::Refusal(
+                Refusal::Key | Refusal::KeyExpired | Refusal::KeyRevoked | Refusal::Scope { .. } | Refusal::Model,
+            ) => ErrorKind::Denied,
             Self::Refusal(_) | Self::Json(_) | Self::Param(_) => ErrorKind::Invalid,
             Self::ModelUnknown { .. } | Self::ModelCannot { .. } => ErrorKind::Invalid,
             Self::Prompt(error) => error.kind(),
             Self::Runtime(error) => error.kind(),
             Self::Constraint { error, .. } => error.kind(),
             Self::ResponseUnknown => ErrorKind::Invalid,
-            Self::BackgroundFull { .. } | Self::RateLimited { .. } => ErrorKind::Overloaded,
+            Self::Limited(_) => ErrorKind::Overloaded,
             Self::Ended { reason: Some(ReasonCode::ConstraintTooComplex | ReasonCode::ConstraintFailed), .. } => {
                 ErrorKind::Invalid
             }
@@ -139,7 +186,8 @@ impl ApiError {
     /// The status. Where HTTP has a word of its own for the refusal it is that one, else the kind decides.
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::Refusal(Refusal::Key) => StatusCode::UNAUTHORIZED,
+            Self::Refusal(Refusal::Key | Refusal::KeyExpired | Refusal::KeyRevoked) => StatusCode::UNAUTHORIZED,
+            Self::Refusal(Refusal::Scope { .. } | Refusal::Model) => StatusCode::FORBIDDEN,
             Self::Refusal(Refusal::Route) | Self::ModelUnknown { .. } | Self::ResponseUnknown => StatusCode::NOT_FOUND,
             Self::Refusal(Refusal::Method) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Refusal(Refusal::ContentType) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -152,8 +200,7 @@ impl ApiError {
             | Self::Prompt(_)
             | Self::Runtime(_)
             | Self::Constraint { .. }
-            | Self::BackgroundFull { .. }
-            | Self::RateLimited { .. }
+            | Self::Limited(_)
             | Self::Ended { .. }
             | Self::Panicked => status_of(self.kind()),
         }
@@ -163,8 +210,7 @@ impl ApiError {
         match self {
             Self::Runtime(error) => error.reason(),
             Self::Ended { reason, .. } => *reason,
-            Self::RateLimited { .. } => Some(ReasonCode::RateLimited),
-            Self::BackgroundFull { .. } => Some(ReasonCode::BackpressureQueueFull),
+            Self::Limited(limited) => Some(limited.reason()),
             Self::Refusal(_)
             | Self::Json(_)
             | Self::Param(_)
@@ -177,24 +223,22 @@ impl ApiError {
         }
     }
 
-    /// When the same request may succeed.
-    pub(crate) fn retry_after(&self) -> Duration {
-        let known = match self {
-            Self::Runtime(error) => error.retry_after(),
-            Self::RateLimited { retry_after } => Some(*retry_after),
+    /// When the same request may succeed; `None`: never.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Runtime(error) => error.retry_after().or(Some(RETRY_AFTER)),
+            Self::Limited(limited) => limited.retry_after(),
             Self::Refusal(_)
             | Self::Json(_)
             | Self::Param(_)
             | Self::ResponseUnknown
-            | Self::BackgroundFull { .. }
             | Self::ModelUnknown { .. }
             | Self::ModelCannot { .. }
             | Self::Prompt(_)
             | Self::Constraint { .. }
             | Self::Ended { .. }
-            | Self::Panicked => None,
-        };
-        known.unwrap_or(RETRY_AFTER)
+            | Self::Panicked => Some(RETRY_AFTER),
+        }
     }
 
     /// The stable code: the reason in lower case where there is one.
@@ -204,6 +248,10 @@ impl ApiError {
         }
         let code = match self {
             Self::Refusal(Refusal::Key) => "invalid_api_key",
+            Self::Refusal(Refusal::KeyExpired) => "api_key_expired",
+            Self::Refusal(Refusal::KeyRevoked) => "api_key_revoked",
+            Self::Refusal(Refusal::Scope { .. }) => "scope_missing",
+            Self::Refusal(Refusal::Model) => "model_not_allowed",
             Self::Refusal(Refusal::Route) => "route_not_found",
             Self::Refusal(Refusal::Method) => "method_not_allowed",
             Self::Refusal(Refusal::ContentType) => "content_type_not_json",
@@ -219,8 +267,7 @@ impl ApiError {
             Self::Runtime(_) => "invalid_value",
             Self::Constraint { error, .. } => constraint_code(error),
             Self::ResponseUnknown => "response_not_found",
-            Self::BackgroundFull { .. } => "background_full",
-            Self::RateLimited { .. } => "rate_limited",
+            Self::Limited(_) => "rate_limited",
             Self::Ended { .. } | Self::Panicked => "server_error",
         };
         code.to_owned()
@@ -230,13 +277,14 @@ impl ApiError {
     pub(crate) fn param(&self) -> Option<String> {
         match self {
             Self::Param(error) => Some(error.param().to_owned()),
-            Self::ModelUnknown { .. } | Self::ModelCannot { .. } => Some("model".to_owned()),
+            Self::Refusal(Refusal::Model) | Self::ModelUnknown { .. } | Self::ModelCannot { .. } => {
+                Some("model".to_owned())
+            }
             Self::Prompt(_) => Some("messages".to_owned()),
             Self::Runtime(error) => runtime_param(error).map(str::to_owned),
             Self::Constraint { param, error } => Some(constraint_param(param, error)),
             Self::ResponseUnknown => Some("response_id".to_owned()),
-            Self::BackgroundFull { .. } => Some("background".to_owned()),
-            Self::Refusal(_) | Self::Json(_) | Self::RateLimited { .. } | Self::Ended { .. } | Self::Panicked => None,
+            Self::Refusal(_) | Self::Json(_) | Self::Limited(_) | Self::Ended { .. } | Self::Panicked => None,
         }
     }
 

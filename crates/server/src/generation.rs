@@ -3,6 +3,7 @@
 use crate::api_error::ApiError;
 use crate::body;
 use crate::incoming::{Asker, Incoming};
+use crate::limits::Reservation;
 use crate::models::ModelUse;
 use crate::state::Server;
 use axum::extract::Request;
@@ -17,13 +18,21 @@ use tokio::time::{Sleep, sleep};
 /// A request that was parsed and taken.
 pub(crate) struct Taken<W> {
     /// One for each answer that was asked for.
-    pub(crate) streams: Vec<TokenStream>,
+    pub(crate) streams: Submitted,
     /// Whose answers they are.
     pub(crate) model: ModelUse,
     /// How long the answers may take.
     pub(crate) deadline: Duration,
     /// What its wire has to remember.
     pub(crate) wire: W,
+}
+
+/// Answers that the runtime works on, and the tokens that were set aside for them.
+#[derive(Default)]
+pub(crate) struct Submitted {
+    pub(crate) streams: Vec<TokenStream>,
+    /// `None` where nobody guards.
+    pub(crate) reserved: Option<Reservation>,
 }
 
 /// Parses a body and has the runtime take what it asks for.
@@ -45,9 +54,10 @@ pub(crate) async fn begin<W: Send + 'static>(
     let taken = tokio::task::spawn_blocking(move || take(&asked, &incoming)).await;
     let Taken { streams, model, deadline, wire } = taken.map_err(|_| ApiError::Panicked)??;
     let overdue = deadline.saturating_add(server.options.deadline_grace);
+    let Submitted { streams, reserved } = streams;
     let streams = streams.into_iter().map(Some).collect();
     let (overdue, cut) = (Box::pin(sleep(overdue)), Box::pin(server.wait_cut()));
-    Ok((Tokens { streams, turn: 0, overdue, cut, _model: model }, wire))
+    Ok((Tokens { streams, turn: 0, overdue, cut, reserved, _model: model }, wire))
 }
 
 /// Answers in progress. Dropping them ends the work.
@@ -60,6 +70,7 @@ pub(crate) struct Tokens {
     overdue: Pin<Box<Sleep>>,
     /// When the server goes down.
     cut: Pin<Box<dyn Future<Output = ()> + Send>>,
+    reserved: Option<Reservation>,
     /// The model stays as long as it answers. Dropped after the streams.
     _model: ModelUse,
 }
@@ -90,8 +101,9 @@ impl Tokens {
             let Some(stream) = place else { continue };
             let Poll::Ready(event) = stream.poll_recv(context) else { continue };
             let Some(event) = event else { return Poll::Ready(Err(ApiError::Panicked)) };
-            if matches!(event, Event::Done(_)) {
-                *place = None;
+            match &event {
+                Event::Token(_) => self.reserved.iter_mut().for_each(|reserved| reserved.note(1)),
+                Event::Done(_) => *place = None,
             }
             self.turn = (idx + 1) % n;
             return Poll::Ready(Ok(Some((idx, event))));

@@ -44,13 +44,18 @@ mod api_error;
 mod body;
 #[cfg(test)]
 mod broken;
+mod bulkheads;
+mod caller;
 mod connection;
+mod constraint;
 mod error;
 mod fields;
 mod generation;
+mod guard;
 mod health;
 mod incoming;
 mod json;
+mod key_store;
 mod keys;
 mod limits;
 mod llamacpp;
@@ -58,6 +63,7 @@ mod metrics;
 mod models;
 mod ollama;
 mod openai;
+mod openapi;
 mod options;
 mod params;
 mod request_id;
@@ -69,17 +75,24 @@ mod state;
 mod stream;
 mod wire;
 
+pub use bulkheads::BulkheadOptions;
 pub use connection::{ACCEPT_FAILURES_MAX, HEADER_BYTES_MAX, serve};
+pub use constraint::CHOICES_OF_TEXT_MAX;
 pub use error::{ApiKeyError, ServerError};
 pub use json::JSON_DEPTH_MAX;
+pub use key_store::{
+    KEY_FILE_BYTES_MAX, KEY_ID_BYTES, KEY_NAME_BYTES_MAX, KEY_RECORDS_MAX, KEY_SECRET_BYTES, KeyFile, KeyFileError,
+    KeyRecord, KeyStore, KeyTerms, MODELS_PER_KEY_MAX, NewKey,
+};
 pub use keys::{ApiKeys, KEY_BYTES_MAX, KEY_BYTES_MIN, KEYS_MAX};
-pub use limits::{CALLERS_MAX, RateLimit};
+pub use limits::{CALLERS_MAX, CallerLimits, RateLimit};
 pub use models::{Generator, MODELS_MAX, ModelFacts, ModelKind, ServedModel, ServedModels};
 pub use openai::{
-    BACKGROUND_MAX, COMPLETION_TOKENS_DEFAULT, LABEL_BYTES_MAX, MESSAGES_MAX, METADATA_ENTRIES_MAX,
-    METADATA_KEY_BYTES_MAX, METADATA_VALUE_BYTES_MAX, PARTS_MAX, PROMPTS_MAX, RESPONSE_EVENTS_BYTES_MAX,
+    BACKGROUND_MAX, COMPLETION_TOKENS_DEFAULT, LABEL_CHARS_MAX, MESSAGES_MAX, METADATA_ENTRIES_MAX,
+    METADATA_KEY_CHARS_MAX, METADATA_VALUE_CHARS_MAX, PARTS_MAX, PROMPTS_MAX, RESPONSE_EVENTS_BYTES_MAX,
     ResponseStoreOptions,
 };
+pub use openapi::openapi;
 pub use options::{RandomSource, ServerOptions, UnixTime};
 pub use params::CHOICES_MAX;
 pub use request_id::REQUEST_ID_BYTES_MAX;

@@ -8,7 +8,7 @@ mod words;
 pub(crate) use card::{list, running, show, version};
 
 use crate::api_error::{ApiError, Told};
-use crate::generation::{Take, Taken, begin};
+use crate::generation::{Submitted, Take, Taken, begin};
 use crate::incoming::Incoming;
 use crate::state::Server;
 use crate::stream::response;
@@ -55,8 +55,10 @@ fn take(server: &Server, incoming: &Incoming, kind: Kind) -> Result<Taken<(Words
     let words = Words::new(server, &model, kind);
     let deadline = ask.generation.deadline;
     if matches!(ask.prompt, Prompt::Nothing) {
+        ask.within_context(0, &model)?;
         // Nothing to answer: the caller only wants the model loaded, which it is.
-        return Ok(Taken { streams: Vec::new(), model: model.into_model(), deadline, wire: (words, Asked::Nothing) });
+        let (streams, model) = (Submitted::default(), model.into_model());
+        return Ok(Taken { streams, model, deadline, wire: (words, Asked::Nothing) });
     }
     let prompt = ask.prompt.tokens(server, &model)?;
     let generation = ask.within_context(prompt.len(), &model)?;

@@ -18,9 +18,9 @@ pub(crate) use error::error_body;
 pub(crate) use event::{PING, event};
 pub(crate) use models::{list_models, show_model};
 pub(crate) use objects::finite;
-pub use params::{LABEL_BYTES_MAX, METADATA_ENTRIES_MAX, METADATA_KEY_BYTES_MAX, METADATA_VALUE_BYTES_MAX};
+pub use params::{LABEL_CHARS_MAX, METADATA_ENTRIES_MAX, METADATA_KEY_CHARS_MAX, METADATA_VALUE_CHARS_MAX};
 pub use responses::{BACKGROUND_MAX, RESPONSE_EVENTS_BYTES_MAX, ResponseStoreOptions};
 pub(crate) use responses::{
-    Background, ResponseStore, cancel as cancel_response, create as create_response, delete as delete_response,
-    input_items, retrieve as retrieve_response,
+    Background, INCLUDABLE, ResponseStore, cancel as cancel_response, create as create_response,
+    delete as delete_response, input_items, retrieve as retrieve_response,
 };

@@ -1,7 +1,8 @@
 //! Everything that can be set, and every bound.
 
-use crate::{ApiKeys, RateLimit, ResponseStoreOptions, ServerError};
+use crate::{ApiKeys, BulkheadOptions, CallerLimits, KeyStore, RateLimit, ResponseStoreOptions, ServerError};
 use std::fmt;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,8 +17,16 @@ pub struct ServerOptions {
     /// Keys that open every route but liveness; `None`: every route is open. Only the caller can know whether that is
     /// safe.
     pub keys: Option<ApiKeys>,
+    /// Keys of a file, each with what it may do; they open routes next to [`Self::keys`].
+    pub key_store: Option<Arc<KeyStore>>,
     /// How often a key, or an address where no key is asked for, may ask; `None`: as often as it likes.
     pub rate_limit: Option<RateLimit>,
+    /// Tokens a minute that a key, or an address, may use; `None`: any number.
+    pub tokens_per_minute: Option<NonZeroU64>,
+    /// Requests that a key, or an address, may have at work; `None`: any number.
+    pub concurrency: Option<NonZeroU32>,
+    /// Requests of each class of routes at a time.
+    pub bulkheads: BulkheadOptions,
     /// Longest request body.
     pub body_bytes_max: usize,
     /// Most connections at a time; further ones wait in the system's backlog.
@@ -56,7 +65,11 @@ impl ServerOptions {
     pub fn new(random: RandomSource, unix_time: UnixTime) -> Self {
         Self {
             keys: None,
+            key_store: None,
             rate_limit: None,
+            tokens_per_minute: None,
+            concurrency: None,
+            bulkheads: BulkheadOptions::default(),
             body_bytes_max: 1 << 20,
             connections_max: 256,
             header_timeout: Duration::from_secs(15),
@@ -75,12 +88,25 @@ impl ServerOptions {
         }
     }
 
+    /// What a caller may use up that has no limits of its own.
+    pub(crate) fn caller_limits(&self) -> CallerLimits {
+        CallerLimits {
+            requests: self.rate_limit,
+            tokens_per_minute: self.tokens_per_minute,
+            concurrency: self.concurrency,
+        }
+    }
+
     /// Checks what no request could be served with.
     pub(crate) fn check(&self) -> Result<(), ServerError> {
         let counts = [
             ("connections_max", self.connections_max),
             ("body_bytes_max", self.body_bytes_max),
             ("max_tokens_default", self.max_tokens_default.unwrap_or(1)),
+            ("bulkheads.generation_max", self.bulkheads.generation_max),
+            ("bulkheads.embeddings_max", self.bulkheads.embeddings_max),
+            ("bulkheads.reading_max", self.bulkheads.reading_max),
+            ("bulkheads.admin_max", self.bulkheads.admin_max),
         ];
         if let Some((option, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
             return Err(ServerError::Option { option, expected: "at least 1" });
@@ -107,6 +133,7 @@ impl fmt::Debug for ServerOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerOptions")
             .field("keys", &self.keys)
+            .field("key_store", &self.key_store)
             .field("body_bytes_max", &self.body_bytes_max)
             .field("connections_max", &self.connections_max)
             .field("request_deadline", &self.request_deadline)
@@ -132,6 +159,7 @@ mod tests {
     fn options_that_cannot_work_are_refused_by_name() {
         assert_eq!(check(|_| {}), None);
         assert_eq!(check(|o| o.connections_max = 0), Some("connections_max"));
+        assert_eq!(check(|o| o.bulkheads.admin_max = 0), Some("bulkheads.admin_max"));
         assert_eq!(check(|o| o.max_tokens_default = Some(0)), Some("max_tokens_default"));
         assert_eq!(check(|o| o.keep_alive = Duration::ZERO), Some("keep_alive"));
         assert_eq!(check(|o| o.request_deadline_max = Duration::from_secs(1)), Some("request_deadline"));

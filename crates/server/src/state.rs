@@ -1,6 +1,7 @@
 //! What every route shares.
 
 use crate::api_error::ApiError;
+use crate::bulkheads::Bulkheads;
 use crate::limits::Limits;
 use crate::models::{GeneratorUse, ModelUse};
 use crate::openai::{Background, ResponseStore};
@@ -15,8 +16,8 @@ use tokio::sync::watch;
 pub(crate) struct Server {
     pub(crate) models: ServedModels,
     pub(crate) options: ServerOptions,
-    /// `None`: everybody may ask as often as they like.
-    pub(crate) limits: Option<Limits>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) bulkheads: Bulkheads,
     /// Answers that are kept.
     pub(crate) responses: ResponseStore,
     /// Answers that are made though nobody waits.
@@ -29,9 +30,9 @@ impl Server {
     /// If the options cannot work.
     pub(crate) fn new(models: ServedModels, options: ServerOptions) -> Result<Self, ServerError> {
         options.check()?;
-        let limits = options.rate_limit.and_then(Limits::new);
+        let (limits, bulkheads) = (Arc::new(Limits::new()), Bulkheads::new(options.bulkheads));
         let (responses, background) = (ResponseStore::new(options.responses), Background::default());
-        Ok(Self { models, options, limits, responses, background, is_cut: watch::Sender::new(false) })
+        Ok(Self { models, options, limits, bulkheads, responses, background, is_cut: watch::Sender::new(false) })
     }
 
     /// The model of this name.

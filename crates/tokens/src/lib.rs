@@ -35,7 +35,8 @@ mod tokenizer;
 
 pub use constraint::{
     CONSTRAINT_BYTES_MAX, Constraint, ConstraintError, GRAMMARS_KEPT_MAX, Grammar, GrammarCompiler, GrammarMatcher,
-    MatchError,
+    LARK_BRACKETS_MAX, MatchError, SCHEMA_DEPTH_MAX, SCHEMA_ITEMS_MAX, SCHEMA_LENGTH_MAX, SCHEMA_LEVELS_MAX,
+    SCHEMA_NODES_MAX,
 };
 pub use detokenizer::Detokenizer;
 pub use diagnostics::{Finding, TokenizerDiagnostics, TokenizerMode};

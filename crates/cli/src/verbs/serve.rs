@@ -42,6 +42,9 @@ pub(crate) struct Args {
     bounds: BoundArgs,
     #[command(flatten)]
     load: LoadArgs,
+    /// Print the OpenAPI document of the server and serve nothing.
+    #[arg(long)]
+    print_openapi: bool,
     /// Read before the others, to complete them.
     #[command(flatten)]
     _sources: SourceArgs,
@@ -49,8 +52,11 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(self) -> Result<(), Failure> {
+        if self.print_openapi {
+            return output::line(&serde_json::to_string_pretty(&ballast_server::openapi())?);
+        }
         let keys = self.keys.resolve(self.host)?;
-        let named = self.models.named();
+        let named = self.models.named()?;
         let load = |named: &NamedModel| Ok((self.load.load(&named.model)?, named.id.clone()));
         // Kept to the end of this function: an engine's last handle is not to be dropped where sockets are served.
         let engines = named.iter().map(load).collect::<Result<Vec<_>, Failure>>()?;

@@ -20,7 +20,6 @@ const ROLES: &str = "one of system, user, assistant";
 
 const UNSUPPORTED: &[Refused] = &[
     ("context", is_empty, "send the conversation to /api/chat"),
-    ("format", |value| value == "", "answers are plain text"),
     ("images", is_empty, TEXT_ONLY),
     ("keep_alive", is_kept, "the model stays loaded while the server runs"),
     ("suffix", |value| value == "", "text goes on from the prompt only"),

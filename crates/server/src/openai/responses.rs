@@ -16,6 +16,7 @@ mod writing;
 pub use background::BACKGROUND_MAX;
 pub(crate) use background::Background;
 pub use log::RESPONSE_EVENTS_BYTES_MAX;
+pub(crate) use request::INCLUDABLE;
 pub use shelf::ResponseStoreOptions;
 pub(crate) use store::ResponseStore;
 pub(crate) use stored::{cancel, delete, input_items, retrieve};

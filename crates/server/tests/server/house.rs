@@ -97,6 +97,11 @@ impl Plan {
 
 impl House {
     pub(crate) async fn open(plan: Plan) -> Self {
+        Self::open_with(plan, |_| {}).await
+    }
+
+    /// As [`Self::open`], with options that are made at the time.
+    pub(crate) async fn open_with(plan: Plan, change: impl FnOnce(&mut ServerOptions)) -> Self {
         let clock = VirtualClock::new();
         let (model, control) = plan.model(MODEL, plan.answer, &clock);
         let mut models = vec![model];
@@ -109,6 +114,7 @@ impl House {
         let mut options = ServerOptions::new(random, Arc::new(|| 1_700_000_000));
         options.keys = Some(ApiKeys::new(vec![KEY.to_owned()]).unwrap());
         (plan.options)(&mut options);
+        change(&mut options);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();

@@ -429,7 +429,8 @@ async fn places_in_the_background_are_bounded() {
         made(&house, json!({"background": true})).await;
     }
     let refused = respond(&house, json!({"background": true})).await;
-    assert_eq!((refused.status, refused.error("param").as_str()), (429, "background"));
+    assert_eq!((refused.status, refused.error("code").as_str()), (429, "backpressure_queue_full"));
+    assert!(refused.error("message").contains("background"));
     assert!(refused.header("retry-after").is_some());
     house.control.release();
     made(&house, json!({})).await;

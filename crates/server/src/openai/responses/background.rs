@@ -3,7 +3,7 @@
 use super::log::{Log, Read};
 use super::store::Place;
 use super::writing::Writing;
-use crate::api_error::ApiError;
+use crate::api_error::{ApiError, Limited};
 use crate::generation::{Tokens, complete};
 use crate::openai::event::PING;
 use crate::stream::{EVENT_STREAM, streamed};
@@ -35,7 +35,7 @@ impl Background {
     /// If all places are taken.
     pub(super) fn take_place(&self) -> Result<OwnedSemaphorePermit, ApiError> {
         let place = Arc::clone(&self.0).try_acquire_owned();
-        place.map_err(|_| ApiError::BackgroundFull { background_max: BACKGROUND_MAX })
+        place.map_err(|_| Limited::Background { background_max: BACKGROUND_MAX }.into())
     }
 
     /// Waits until nothing is in work.

@@ -3,7 +3,7 @@
 use super::item::{Content, Item, Role};
 use crate::fields::{Fields, ParamError};
 use crate::openai::chat::{MESSAGES_MAX, PARTS_MAX};
-use crate::openai::params::LABEL_BYTES_MAX;
+use crate::openai::params::LABEL_CHARS_MAX;
 use serde_json::Value;
 
 const ROLES: &str = "one of system, developer, user, assistant";
@@ -46,8 +46,8 @@ fn parse_item(idx: usize, value: Value, name: &dyn Fn(&str) -> String) -> Result
 fn label(fields: &mut Fields, field: &str) -> Result<Option<String>, ParamError> {
     let label = fields.string(field)?;
     match label {
-        Some(label) if label.len() > LABEL_BYTES_MAX || label.is_empty() => {
-            Err(ParamError::wrong(fields.name(field), format!("1 to {LABEL_BYTES_MAX} bytes"), &label.into()))
+        Some(label) if label.is_empty() || label.chars().count() > LABEL_CHARS_MAX => {
+            Err(ParamError::wrong(fields.name(field), format!("1 to {LABEL_CHARS_MAX} characters"), &label.into()))
         }
         label => Ok(label),
     }
@@ -151,7 +151,7 @@ mod tests {
             (json!([{"role": "tool", "content": "x"}]), "input[0].role"),
             (json!([{"role": "user", "content": "x", "name": "n"}]), "input[0].name"),
             (json!([{"role": "user", "content": "x", "status": "odd"}]), "input[0].status"),
-            (json!([{"role": "user", "content": "x", "id": "i".repeat(LABEL_BYTES_MAX + 1)}]), "input[0].id"),
+            (json!([{"role": "user", "content": "x", "id": "i".repeat(LABEL_CHARS_MAX + 1)}]), "input[0].id"),
             (json!([{"type": "item_reference", "id": "x"}]), "input[0].type"),
             (json!([{"role": "user", "content": []}]), "input[0].content"),
             (json!([{"role": "user", "content": [{"text": "x"}]}]), "input[0].content[0].type"),

@@ -13,7 +13,7 @@ use crate::params::{GenerationParams, deadline, strings};
 use serde_json::{Value, json};
 
 /// What `include` may name. Of most there is nothing to include, since no answer here has such items.
-const INCLUDABLE: [&str; 8] = [
+pub(crate) const INCLUDABLE: [&str; 8] = [
     LOGPROBS,
     "code_interpreter_call.outputs",
     "computer_call_output.output.image_url",
@@ -152,8 +152,8 @@ fn generation(fields: &mut Fields, text: Text, options: &ServerOptions) -> Resul
         stop: strings(fields, "stop")?,
         max_tokens: max_output_tokens(fields)?.or(options.max_tokens_default),
         ignore_eos: fields.bool("ignore_eos")?.unwrap_or(false),
+        constrained_by: text.constraint.is_some().then_some(format::PARAM),
         constraint: text.constraint,
-        constrained_by: format::PARAM,
         deadline: deadline(fields, options)?,
         priority: params::priority(fields)?,
     };

@@ -6,6 +6,7 @@ use super::log::Read;
 use super::request::include;
 use super::store::Stored;
 use crate::api_error::ApiError;
+use crate::caller::Visit;
 use crate::fields::{Fields, ParamError};
 use crate::state::Server;
 use axum::extract::{Path, Query, State};
@@ -19,15 +20,15 @@ use std::sync::Arc;
 const PAGE_ITEMS_MAX: usize = 100;
 const PAGE_ITEMS: usize = 20;
 
-/// Whose response is meant, where keys tell.
-type Tenant = Option<Extension<TenantId>>;
+/// Whose response is meant, where somebody guards.
+type Asker = Option<Extension<Arc<Visit>>>;
 type Pairs = Query<Vec<(String, String)>>;
 
 /// A response, as it stands; or with `stream=true` its events, of one that was begun in the background as a stream.
 pub(crate) async fn retrieve(
     State(server): State<Arc<Server>>,
     Path(id): Path<String>,
-    tenant: Tenant,
+    asker: Asker,
     Query(pairs): Pairs,
 ) -> Result<Response, ApiError> {
     let mut fields = fields(pairs)?;
@@ -36,7 +37,7 @@ pub(crate) async fn retrieve(
     let after = fields.count("starting_after")?;
     fields.refuse(&[("include_obfuscation", |value| *value == false, "events are sent as they are")])?;
     fields.finish()?;
-    let stored = find(&server, tenant, &id)?;
+    let stored = find(&server, asker, &id)?;
     if !is_streamed {
         return match after {
             None => Ok(Json(&*stored.response).into_response()),
@@ -59,10 +60,10 @@ pub(crate) async fn retrieve(
 pub(crate) async fn delete(
     State(server): State<Arc<Server>>,
     Path(id): Path<String>,
-    tenant: Tenant,
+    asker: Asker,
 ) -> Result<Json<Value>, ApiError> {
     let now = (server.options.unix_time)();
-    let stored = server.responses.remove(&of(tenant), &id, now).ok_or(ApiError::ResponseUnknown)?;
+    let stored = server.responses.remove(&of(asker), &id, now).ok_or(ApiError::ResponseUnknown)?;
     if let Some(work) = &stored.work {
         work.cancel();
     }
@@ -73,16 +74,16 @@ pub(crate) async fn delete(
 pub(crate) async fn cancel(
     State(server): State<Arc<Server>>,
     Path(id): Path<String>,
-    tenant: Tenant,
+    asker: Asker,
 ) -> Result<Response, ApiError> {
-    let stored = find(&server, tenant.clone(), &id)?;
+    let stored = find(&server, asker.clone(), &id)?;
     let Some(work) = stored.work else {
         let supported = "only a response in the background can be cancelled; leave the others";
         return Err(ParamError::Unsupported { param: "response_id".to_owned(), supported }.into());
     };
     work.cancel();
     work.wait_ended().await;
-    let stored = find(&server, tenant, &id)?;
+    let stored = find(&server, asker, &id)?;
     Ok(Json(&*stored.response).into_response())
 }
 
@@ -90,14 +91,14 @@ pub(crate) async fn cancel(
 pub(crate) async fn input_items(
     State(server): State<Arc<Server>>,
     Path(id): Path<String>,
-    tenant: Tenant,
+    asker: Asker,
     Query(pairs): Pairs,
 ) -> Result<Json<Value>, ApiError> {
     let mut fields = fields(pairs)?;
     include(&mut fields)?;
     let page = Page::parse(&mut fields)?;
     fields.finish()?;
-    let stored = find(&server, tenant, &id)?;
+    let stored = find(&server, asker, &id)?;
     Ok(Json(page.of(&stored)?))
 }
 
@@ -148,13 +149,13 @@ impl Page {
     }
 }
 
-fn of(tenant: Tenant) -> TenantId {
-    tenant.map(|Extension(tenant)| tenant).unwrap_or_default()
+fn of(asker: Asker) -> TenantId {
+    asker.map(|Extension(visit)| visit.caller.tenant.clone()).unwrap_or_default()
 }
 
-fn find(server: &Server, tenant: Tenant, id: &str) -> Result<Stored, ApiError> {
+fn find(server: &Server, asker: Asker, id: &str) -> Result<Stored, ApiError> {
     let now = (server.options.unix_time)();
-    server.responses.find(&of(tenant), id, now).ok_or(ApiError::ResponseUnknown)
+    server.responses.find(&of(asker), id, now).ok_or(ApiError::ResponseUnknown)
 }
 
 /// A query's pairs as the fields they would be in a body. A name that is there several times, or with `[]`, is a list.

@@ -82,7 +82,7 @@ fn what_cannot_be_obeyed_is_refused_by_name() {
         (json!({"max_tool_calls": 1}), "max_tool_calls"),
         (json!({"metadata": {"a": 1}}), "metadata"),
         (json!({"prompt": {"id": "p"}}), "prompt"),
-        (json!({"prompt_cache_key": "k".repeat(params::LABEL_BYTES_MAX + 1)}), "prompt_cache_key"),
+        (json!({"prompt_cache_key": "k".repeat(params::LABEL_CHARS_MAX + 1)}), "prompt_cache_key"),
         (json!({"reasoning": {"effort": "high"}}), "reasoning"),
         (json!({"service_tier": "flex"}), "service_tier"),
         (json!({"stream_options": {"include_obfuscation": false}}), "stream_options"),
