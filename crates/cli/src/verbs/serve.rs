@@ -4,6 +4,7 @@ mod bounds;
 pub(crate) mod key;
 mod models;
 mod rate;
+mod stored;
 
 use crate::configuration::SourceArgs;
 use crate::failure::{Exit, Failure};
@@ -19,6 +20,7 @@ use rate::RateArgs;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
+use stored::StoredArgs;
 use tokio::net::TcpListener;
 
 #[derive(Debug, ClapArgs)]
@@ -40,6 +42,8 @@ pub(crate) struct Args {
     rate: RateArgs,
     #[command(flatten)]
     bounds: BoundArgs,
+    #[command(flatten)]
+    stored: StoredArgs,
     #[command(flatten)]
     load: LoadArgs,
     /// Print the OpenAPI document of the server and serve nothing.
@@ -72,6 +76,7 @@ impl Args {
             let mut options = server_options(keys.api_keys);
             options.rate_limit = self.rate.limit(keyed);
             self.bounds.set(&mut options);
+            self.stored.set(&mut options);
             options.request_deadline = Duration::from_secs(self.request_timeout);
             serve(listener, models, options, asked_to_stop()).await.map_err(server_failure)
         })
