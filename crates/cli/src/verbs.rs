@@ -11,6 +11,7 @@ mod detokenize;
 mod facts;
 mod gguf;
 mod info;
+mod key;
 mod list;
 mod logits;
 mod parity;
@@ -35,6 +36,8 @@ pub(crate) enum Verb {
     Demo(demo::Args),
     /// Serve a model over HTTP, for OpenAI's clients.
     Serve(serve::Args),
+    /// Make, list and revoke keys that open a server.
+    Key(key::Args),
     /// Talk with a model.
     Chat(chat::Args),
     /// Download a model.
@@ -81,6 +84,7 @@ impl Verb {
             Self::Run(args) => args.run(),
             Self::Demo(args) => args.run(),
             Self::Serve(args) => args.run(),
+            Self::Key(args) => args.run(),
             Self::Chat(args) => args.run(),
             Self::Pull(args) => args.run(),
             Self::List(args) => args.run(),

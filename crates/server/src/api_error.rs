@@ -105,6 +105,9 @@ pub(crate) enum ApiError {
     /// No response of this name is kept for the caller.
     #[error("there is no such response, or it is kept no longer")]
     ResponseUnknown,
+    /// The arguments of a tool cannot be kept to its schema.
+    #[error("{param}: {error}")]
+    ToolSchema { param: String, error: ConstraintError },
     #[error(transparent)]
     Limited(#[from] Limited),
     /// The request ended without an answer.
@@ -171,7 +174,7 @@ impl ApiError {
             Self::ModelUnknown { .. } | Self::ModelCannot { .. } => ErrorKind::Invalid,
             Self::Prompt(error) => error.kind(),
             Self::Runtime(error) => error.kind(),
-            Self::Constraint { error, .. } => error.kind(),
+            Self::Constraint { error, .. } | Self::ToolSchema { error, .. } => error.kind(),
             Self::ResponseUnknown => ErrorKind::Invalid,
             Self::Limited(_) => ErrorKind::Overloaded,
             Self::Ended { reason: Some(ReasonCode::ConstraintTooComplex | ReasonCode::ConstraintFailed), .. } => {
@@ -200,6 +203,7 @@ impl ApiError {
             | Self::Prompt(_)
             | Self::Runtime(_)
             | Self::Constraint { .. }
+            | Self::ToolSchema { .. }
             | Self::Limited(_)
             | Self::Ended { .. }
             | Self::Panicked => status_of(self.kind()),
@@ -219,6 +223,7 @@ impl ApiError {
             | Self::ModelCannot { .. }
             | Self::Prompt(_)
             | Self::Constraint { .. }
+            | Self::ToolSchema { .. }
             | Self::Panicked => None,
         }
     }
@@ -236,6 +241,7 @@ impl ApiError {
             | Self::ModelCannot { .. }
             | Self::Prompt(_)
             | Self::Constraint { .. }
+            | Self::ToolSchema { .. }
             | Self::Ended { .. }
             | Self::Panicked => Some(RETRY_AFTER),
         }
@@ -265,7 +271,7 @@ impl ApiError {
             Self::Prompt(PromptError::TemplateMissing) => "chat_template_missing",
             Self::Prompt(PromptError::Template(_)) => "chat_template_failed",
             Self::Runtime(_) => "invalid_value",
-            Self::Constraint { error, .. } => constraint_code(error),
+            Self::Constraint { error, .. } | Self::ToolSchema { error, .. } => constraint_code(error),
             Self::ResponseUnknown => "response_not_found",
             Self::Limited(_) => "rate_limited",
             Self::Ended { .. } | Self::Panicked => "server_error",
@@ -284,6 +290,7 @@ impl ApiError {
             Self::Runtime(error) => runtime_param(error).map(str::to_owned),
             Self::Constraint { param, error } => Some(constraint_param(param, error)),
             Self::ResponseUnknown => Some("response_id".to_owned()),
+            Self::ToolSchema { param, error } => Some(constraint_param(param, error)),
             Self::Refusal(_) | Self::Json(_) | Self::Limited(_) | Self::Ended { .. } | Self::Panicked => None,
         }
     }

@@ -6,9 +6,11 @@
 //! draining  => cut        drain_timeout: answers in progress end with DRAINING, connections left after that are dropped
 //! ```
 
+use crate::reload::Watched;
 use crate::routes;
 use crate::stall::StallGuard;
 use crate::state::Server;
+use crate::tls::Socket;
 use crate::{ServedModels, ServerError, ServerOptions};
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
@@ -46,6 +48,8 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServerError> {
     let server = Arc::new(Server::new(models, options)?);
+    let mut background = JoinSet::new();
+    background.spawn(Watched::of(&server.options).watch());
     let mut connections = Connections::new(&server);
     let accepted = {
         let mut shutdown = pin!(shutdown);
@@ -111,6 +115,7 @@ impl Connections {
             return;
         }
         let options = &self.server.options;
+        let socket = Socket::new(socket, options.tls.as_deref(), options.handshake_timeout);
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(options.header_timeout)

@@ -7,6 +7,7 @@ use crate::limits::Reservation;
 use crate::models::ModelUse;
 use crate::state::Server;
 use axum::extract::Request;
+use ballast_backend::TokenId;
 use ballast_runtime::{Event, FinishReason, Summary, TokenEvent, TokenStream};
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -118,10 +119,12 @@ impl Tokens {
     pub(crate) async fn whole(mut self, mut each: impl FnMut(usize, &TokenEvent)) -> Result<Vec<Whole>, ApiError> {
         let mut texts = vec![String::new(); self.streams.len()];
         let mut summaries: Vec<Option<Summary>> = vec![None; self.streams.len()];
+        let mut last = vec![None; self.streams.len()];
         while let Some((idx, event)) = self.next().await? {
             match event {
                 Event::Token(event) => {
                     texts[idx] += &event.text;
+                    last[idx] = Some(event.token);
                     each(idx, &event);
                 }
                 Event::Done(summary) => {
@@ -131,8 +134,8 @@ impl Tokens {
                 }
             }
         }
-        let answers = texts.into_iter().zip(summaries);
-        Ok(answers.filter_map(|(text, summary)| Some(Whole { text, summary: summary? })).collect())
+        let answers = texts.into_iter().zip(last).zip(summaries);
+        Ok(answers.filter_map(|((text, last), summary)| Some(Whole { text, last, summary: summary? })).collect())
     }
 }
 
@@ -140,6 +143,8 @@ impl Tokens {
 #[derive(Debug)]
 pub(crate) struct Whole {
     pub(crate) text: String,
+    /// Its last token.
+    pub(crate) last: Option<TokenId>,
     pub(crate) summary: Summary,
 }
 

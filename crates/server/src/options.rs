@@ -1,6 +1,6 @@
 //! Everything that can be set, and every bound.
 
-use crate::{ApiKeys, BulkheadOptions, CallerLimits, KeyStore, RateLimit, ResponseStoreOptions, ServerError};
+use crate::{ApiKeys, BulkheadOptions, CallerLimits, KeyStore, RateLimit, ResponseStoreOptions, ServerError, TlsStore};
 use std::fmt;
 use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
@@ -19,6 +19,12 @@ pub struct ServerOptions {
     pub keys: Option<ApiKeys>,
     /// Keys of a file, each with what it may do; they open routes next to [`Self::keys`].
     pub key_store: Option<Arc<KeyStore>>,
+    /// Certificates; `None`: connections are not encrypted.
+    pub tls: Option<Arc<TlsStore>>,
+    /// Longest handshake of TLS.
+    pub handshake_timeout: Duration,
+    /// Time from one look for changed files to the next: a key that is revoked opens nothing after it.
+    pub reload_interval: Duration,
     /// How often a key, or an address where no key is asked for, may ask; `None`: as often as it likes.
     pub rate_limit: Option<RateLimit>,
     /// Tokens a minute that a key, or an address, may use; `None`: any number.
@@ -66,6 +72,9 @@ impl ServerOptions {
         Self {
             keys: None,
             key_store: None,
+            tls: None,
+            handshake_timeout: Duration::from_secs(10),
+            reload_interval: Duration::from_secs(5),
             rate_limit: None,
             tokens_per_minute: None,
             concurrency: None,
@@ -113,6 +122,8 @@ impl ServerOptions {
         }
         let times = [
             ("rate_limit", self.rate_limit.map_or(Duration::MAX, |limit| limit.interval)),
+            ("reload_interval", self.reload_interval),
+            ("handshake_timeout", self.handshake_timeout),
             ("header_timeout", self.header_timeout),
             ("body_timeout", self.body_timeout),
             ("stall_timeout", self.stall_timeout),

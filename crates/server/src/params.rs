@@ -29,6 +29,8 @@ pub(crate) struct GenerationParams {
     pub(crate) constraint: Option<Constraint>,
     /// The parameter that asks for `constraint`.
     pub(crate) constrained_by: Option<&'static str>,
+    /// Control tokens come as text.
+    pub(crate) show_special: bool,
     pub(crate) deadline: Duration,
     /// `None`: what the request's header says.
     pub(crate) priority: Option<Priority>,
@@ -52,6 +54,7 @@ impl GenerationParams {
             stop: self.stop.clone(),
             max_tokens: self.max_tokens,
             ignore_eos: self.ignore_eos,
+            show_special: self.show_special,
             deadlines: Deadlines::total(self.deadline),
             ..Request::new(Vec::new())
         }

@@ -8,6 +8,7 @@ use crate::openai::{Background, ResponseStore};
 use crate::{ServedModels, ServerError, ServerOptions};
 use ballast_backend::TokenId;
 use ballast_tokens::{ChatMessage, RenderOptions};
+use serde_json::Value;
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -66,12 +67,17 @@ impl Server {
         RenderOptions { add_generation_prompt, now, ..RenderOptions::default() }
     }
 
-    /// The tokens that a model answers a conversation after.
+    /// The tokens that a model answers a conversation after, told of these tools.
     ///
     /// # Errors
     /// If the model has no chat template, or the template refuses the conversation.
-    pub(crate) fn chat_prompt(&self, model: &GeneratorUse, messages: &[ChatMessage]) -> Result<Vec<TokenId>, ApiError> {
-        Ok(model.format().chat(messages, &self.rendering(true))?)
+    pub(crate) fn chat_prompt(
+        &self,
+        model: &GeneratorUse,
+        messages: &[ChatMessage],
+        tools: Option<Value>,
+    ) -> Result<Vec<TokenId>, ApiError> {
+        Ok(model.format().chat(messages, &RenderOptions { tools, ..self.rendering(true) })?)
     }
 
     /// Ends every answer in progress.

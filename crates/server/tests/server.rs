@@ -36,3 +36,5 @@ mod ollama;
 mod responses;
 #[path = "server/routes.rs"]
 mod routes;
+#[path = "server/tls.rs"]
+mod tls;

@@ -5,6 +5,7 @@ pub(crate) mod key;
 mod models;
 mod rate;
 mod stored;
+mod tls;
 
 use crate::configuration::SourceArgs;
 use crate::failure::{Exit, Failure};
@@ -21,6 +22,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use stored::StoredArgs;
+use tls::TlsArgs;
 use tokio::net::TcpListener;
 
 #[derive(Debug, ClapArgs)]
@@ -41,6 +43,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     rate: RateArgs,
     #[command(flatten)]
+    tls: TlsArgs,
+    #[command(flatten)]
     bounds: BoundArgs,
     #[command(flatten)]
     stored: StoredArgs,
@@ -60,6 +64,7 @@ impl Args {
             return output::line(&serde_json::to_string_pretty(&ballast_server::openapi())?);
         }
         let keys = self.keys.resolve(self.host)?;
+        let tls = self.tls.resolve()?;
         let named = self.models.named()?;
         let load = |named: &NamedModel| Ok((self.load.load(&named.model)?, named.id.clone()));
         // Kept to the end of this function: an engine's last handle is not to be dropped where sockets are served.
@@ -70,11 +75,14 @@ impl Args {
         let runtime = tokio_runtime()?;
         runtime.block_on(async {
             let listener = listen(SocketAddr::new(self.host, self.port)).await?;
-            output::note(&format!("serving {} at http://{}/v1", ids.join(", "), listener.local_addr()?));
+            let scheme = if tls.is_some() { "https" } else { "http" };
+            output::note(&format!("serving {} at {scheme}://{}/v1", ids.join(", "), listener.local_addr()?));
             keys.tell();
-            let keyed = keys.api_keys.is_some();
+            let keyed = keys.is_asked_for();
             let mut options = server_options(keys.api_keys);
-            options.rate_limit = self.rate.limit(keyed);
+            options.key_store = keys.store;
+            options.tls = tls;
+            self.rate.apply(keyed, &mut options);
             self.bounds.set(&mut options);
             self.stored.set(&mut options);
             options.request_deadline = Duration::from_secs(self.request_timeout);

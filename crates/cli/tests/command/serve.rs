@@ -140,6 +140,18 @@ fn keys_come_from_a_file_or_the_environment() {
 }
 
 #[test]
+fn a_key_of_the_file_opens_what_it_may() {
+    let home = Home::new();
+    let file = home.file("keys.json", "{\"version\": 1, \"keys\": []}");
+    let made = home.ballast(&["key", "create", "reader", "--key-file", &file, "--scope", "read"]);
+    let server = Server::start(&home, &["--key-file", &file, "--alias", "tiny"]);
+    let key = Some(made.stdout.trim());
+    assert_eq!(get(server.address, "/v1/models", key).status, 200);
+    assert_eq!(get(server.address, "/v1/models", Some(KEY)).status, 401);
+    assert_eq!(post(server.address, CHAT, key, &question("hello")).status, 403);
+}
+
+#[test]
 fn without_a_key_only_this_machine_may_ask() {
     let home = Home::new();
     let server = Server::start(&home, &["--no-auth"]);

@@ -104,7 +104,7 @@ fn take(server: &Server, incoming: &Incoming) -> Result<Taken<Begun>, ApiError> 
     }
     let items = past.iter().flat_map(|turn| turn.input.iter().chain(&turn.output)).chain(&request.input);
     let messages = item::messages(request.instructions.as_deref(), items);
-    let prompt = server.chat_prompt(&model, &messages)?;
+    let prompt = server.chat_prompt(&model, &messages, None)?;
     let permit = match request.mode {
         Mode::Whole | Mode::Streamed => None,
         Mode::Background { .. } => Some(server.background.take_place()?),

@@ -89,7 +89,7 @@ pub(super) fn messages<'a>(instructions: Option<&str>, items: impl IntoIterator<
 }
 
 fn message(role: &str, content: String) -> ChatMessage {
-    ChatMessage { role: role.to_owned(), content }
+    ChatMessage::text(role, content)
 }
 
 #[cfg(test)]

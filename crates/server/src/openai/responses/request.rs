@@ -154,6 +154,7 @@ fn generation(fields: &mut Fields, text: Text, options: &ServerOptions) -> Resul
         ignore_eos: fields.bool("ignore_eos")?.unwrap_or(false),
         constrained_by: text.constraint.is_some().then_some(format::PARAM),
         constraint: text.constraint,
+        show_special: false,
         deadline: deadline(fields, options)?,
         priority: params::priority(fields)?,
     };
