@@ -55,12 +55,15 @@ pub(crate) enum Limited {
     /// A class of routes is full.
     #[error("the server has no place for another request of this kind now")]
     Places { class: RouteClass },
+    /// As many responses are in work in the background as may be.
+    #[error("background: expected at most {background_max} responses in work; ask later, or wait for the answer")]
+    Background { background_max: usize },
 }
 
 impl Limited {
     fn reason(self) -> ReasonCode {
         match self {
-            Self::Places { .. } => ReasonCode::BackpressureQueueFull,
+            Self::Places { .. } | Self::Background { .. } => ReasonCode::BackpressureQueueFull,
             Self::Requests { .. } | Self::Tokens { .. } | Self::TokensNever { .. } | Self::AtOnce { .. } => {
                 ReasonCode::RateLimited
             }
@@ -71,7 +74,7 @@ impl Limited {
     fn retry_after(self) -> Option<Duration> {
         match self {
             Self::Requests { retry_after } | Self::Tokens { retry_after } => Some(retry_after),
-            Self::AtOnce { .. } | Self::Places { .. } => Some(RETRY_AFTER),
+            Self::AtOnce { .. } | Self::Places { .. } | Self::Background { .. } => Some(RETRY_AFTER),
             Self::TokensNever { .. } => None,
         }
     }
@@ -99,6 +102,9 @@ pub(crate) enum ApiError {
     /// What the answer must look like cannot be enforced.
     #[error("{param}: {error}")]
     Constraint { param: &'static str, error: ConstraintError },
+    /// No response of this name is kept for the caller.
+    #[error("there is no such response, or it is kept no longer")]
+    ResponseUnknown,
     /// The arguments of a tool cannot be kept to its schema.
     #[error("{param}: {error}")]
     ToolSchema { param: String, error: ConstraintError },
@@ -169,6 +175,7 @@ impl ApiError {
             Self::Prompt(error) => error.kind(),
             Self::Runtime(error) => error.kind(),
             Self::Constraint { error, .. } | Self::ToolSchema { error, .. } => error.kind(),
+            Self::ResponseUnknown => ErrorKind::Invalid,
             Self::Limited(_) => ErrorKind::Overloaded,
             Self::Ended { reason: Some(ReasonCode::ConstraintTooComplex | ReasonCode::ConstraintFailed), .. } => {
                 ErrorKind::Invalid
@@ -184,7 +191,7 @@ impl ApiError {
         match self {
             Self::Refusal(Refusal::Key | Refusal::KeyExpired | Refusal::KeyRevoked) => StatusCode::UNAUTHORIZED,
             Self::Refusal(Refusal::Scope { .. } | Refusal::Model) => StatusCode::FORBIDDEN,
-            Self::Refusal(Refusal::Route) | Self::ModelUnknown { .. } => StatusCode::NOT_FOUND,
+            Self::Refusal(Refusal::Route) | Self::ModelUnknown { .. } | Self::ResponseUnknown => StatusCode::NOT_FOUND,
             Self::Refusal(Refusal::Method) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Refusal(Refusal::ContentType) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Refusal(Refusal::BodyTimeout) => StatusCode::REQUEST_TIMEOUT,
@@ -211,6 +218,7 @@ impl ApiError {
             Self::Refusal(_)
             | Self::Json(_)
             | Self::Param(_)
+            | Self::ResponseUnknown
             | Self::ModelUnknown { .. }
             | Self::ModelCannot { .. }
             | Self::Prompt(_)
@@ -228,6 +236,7 @@ impl ApiError {
             Self::Refusal(_)
             | Self::Json(_)
             | Self::Param(_)
+            | Self::ResponseUnknown
             | Self::ModelUnknown { .. }
             | Self::ModelCannot { .. }
             | Self::Prompt(_)
@@ -263,6 +272,7 @@ impl ApiError {
             Self::Prompt(PromptError::Template(_)) => "chat_template_failed",
             Self::Runtime(_) => "invalid_value",
             Self::Constraint { error, .. } | Self::ToolSchema { error, .. } => constraint_code(error),
+            Self::ResponseUnknown => "response_not_found",
             Self::Limited(_) => "rate_limited",
             Self::Ended { .. } | Self::Panicked => "server_error",
         };
@@ -279,6 +289,7 @@ impl ApiError {
             Self::Prompt(_) => Some("messages".to_owned()),
             Self::Runtime(error) => runtime_param(error).map(str::to_owned),
             Self::Constraint { param, error } => Some(constraint_param(param, error)),
+            Self::ResponseUnknown => Some("response_id".to_owned()),
             Self::ToolSchema { param, error } => Some(constraint_param(param, error)),
             Self::Refusal(_) | Self::Json(_) | Self::Limited(_) | Self::Ended { .. } | Self::Panicked => None,
         }

@@ -91,8 +91,9 @@ pub use keys::{ApiKeys, KEY_BYTES_MAX, KEY_BYTES_MIN, KEYS_MAX};
 pub use limits::{CALLERS_MAX, CallerLimits, RateLimit};
 pub use models::{Generator, MODELS_MAX, ModelFacts, ModelKind, ServedModel, ServedModels};
 pub use openai::{
-    COMPLETION_TOKENS_DEFAULT, LABEL_CHARS_MAX, MESSAGES_MAX, METADATA_ENTRIES_MAX, METADATA_KEY_CHARS_MAX,
-    METADATA_VALUE_CHARS_MAX, PARTS_MAX, PROMPTS_MAX,
+    BACKGROUND_MAX, COMPLETION_TOKENS_DEFAULT, LABEL_CHARS_MAX, MESSAGES_MAX, METADATA_ENTRIES_MAX,
+    METADATA_KEY_CHARS_MAX, METADATA_VALUE_CHARS_MAX, PARTS_MAX, PROMPTS_MAX, RESPONSE_EVENTS_BYTES_MAX,
+    ResponseStoreOptions,
 };
 pub use openapi::openapi;
 pub use options::{RandomSource, ServerOptions, UnixTime};

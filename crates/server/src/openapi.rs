@@ -9,6 +9,7 @@ mod llamacpp;
 mod ollama;
 mod openai;
 mod operation;
+mod responses;
 mod schema;
 
 use crate::ServedModel;

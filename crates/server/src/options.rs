@@ -1,6 +1,6 @@
 //! Everything that can be set, and every bound.
 
-use crate::{ApiKeys, BulkheadOptions, CallerLimits, KeyStore, RateLimit, ServerError, TlsStore};
+use crate::{ApiKeys, BulkheadOptions, CallerLimits, KeyStore, RateLimit, ResponseStoreOptions, ServerError, TlsStore};
 use std::fmt;
 use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
@@ -57,6 +57,8 @@ pub struct ServerOptions {
     pub drain_timeout: Duration,
     /// Time that answers cut at the end of draining have to say so.
     pub cut_timeout: Duration,
+    /// How many responses are kept, how long, and in how much memory.
+    pub responses: ResponseStoreOptions,
     /// Where random numbers come from.
     pub random: RandomSource,
     /// Where the date comes from.
@@ -89,6 +91,7 @@ impl ServerOptions {
             keep_alive: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(30),
             cut_timeout: Duration::from_secs(2),
+            responses: ResponseStoreOptions::default(),
             random,
             unix_time,
         }

@@ -4,6 +4,7 @@ use crate::api_error::ApiError;
 use crate::bulkheads::Bulkheads;
 use crate::limits::Limits;
 use crate::models::{GeneratorUse, ModelUse};
+use crate::openai::{Background, ResponseStore};
 use crate::{ServedModels, ServerError, ServerOptions};
 use ballast_backend::TokenId;
 use ballast_tokens::{ChatMessage, RenderOptions};
@@ -18,6 +19,10 @@ pub(crate) struct Server {
     pub(crate) options: ServerOptions,
     pub(crate) limits: Arc<Limits>,
     pub(crate) bulkheads: Bulkheads,
+    /// Answers that are kept.
+    pub(crate) responses: ResponseStore,
+    /// Answers that are made though nobody waits.
+    pub(crate) background: Background,
     is_cut: watch::Sender<bool>,
 }
 
@@ -27,7 +32,8 @@ impl Server {
     pub(crate) fn new(models: ServedModels, options: ServerOptions) -> Result<Self, ServerError> {
         options.check()?;
         let (limits, bulkheads) = (Arc::new(Limits::new()), Bulkheads::new(options.bulkheads));
-        Ok(Self { models, options, limits, bulkheads, is_cut: watch::Sender::new(false) })
+        let (responses, background) = (ResponseStore::new(options.responses), Background::default());
+        Ok(Self { models, options, limits, bulkheads, responses, background, is_cut: watch::Sender::new(false) })
     }
 
     /// The model of this name.

@@ -32,6 +32,8 @@ mod metrics;
 mod models;
 #[path = "server/ollama.rs"]
 mod ollama;
+#[path = "server/responses.rs"]
+mod responses;
 #[path = "server/routes.rs"]
 mod routes;
 #[path = "server/tls.rs"]

@@ -4,6 +4,7 @@ mod bounds;
 pub(crate) mod key;
 mod models;
 mod rate;
+mod stored;
 mod tls;
 
 use crate::configuration::SourceArgs;
@@ -20,6 +21,7 @@ use rate::RateArgs;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
+use stored::StoredArgs;
 use tls::TlsArgs;
 use tokio::net::TcpListener;
 
@@ -44,6 +46,8 @@ pub(crate) struct Args {
     tls: TlsArgs,
     #[command(flatten)]
     bounds: BoundArgs,
+    #[command(flatten)]
+    stored: StoredArgs,
     #[command(flatten)]
     load: LoadArgs,
     /// Print the OpenAPI document of the server and serve nothing.
@@ -80,6 +84,7 @@ impl Args {
             options.tls = tls;
             self.rate.apply(keyed, &mut options);
             self.bounds.set(&mut options);
+            self.stored.set(&mut options);
             options.request_deadline = Duration::from_secs(self.request_timeout);
             serve(listener, models, options, asked_to_stop()).await.map_err(server_failure)
         })

@@ -6,7 +6,7 @@
 use crate::scope::Scope;
 use crate::state::Server;
 use crate::{anthropic, health, llamacpp, metrics, ollama, openai, openapi};
-use RouteMethod::{Get, Post};
+use RouteMethod::{Delete, Get, Post};
 use axum::http::Method;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use std::fmt;
@@ -111,6 +111,11 @@ const fn reading(method: RouteMethod, path: &'static str, to: To) -> Route {
     Route { method, path, scope: Some(Scope::Read), class: RouteClass::Reading, to }
 }
 
+/// What was generated before: nothing runs on a model, and nobody may see it who may not have it generated.
+const fn kept(method: RouteMethod, path: &'static str, to: To) -> Route {
+    Route { method, path, scope: Some(Scope::Generate), class: RouteClass::Reading, to }
+}
+
 const fn counting(method: RouteMethod, path: &'static str, to: To) -> Route {
     Route { method, path, scope: Some(Scope::Metrics), class: RouteClass::Admin, to }
 }
@@ -122,6 +127,11 @@ const fn liveness(path: &'static str, to: To) -> Route {
 static ROUTES: &[Route] = &[
     generation(Post, "/v1/chat/completions", |m| on(m, openai::chat_completions)),
     generation(Post, "/v1/completions", |m| on(m, openai::completions)),
+    generation(Post, "/v1/responses", |m| on(m, openai::create_response)),
+    kept(Get, "/v1/responses/{id}", |m| on(m, openai::retrieve_response)),
+    kept(Delete, "/v1/responses/{id}", |m| on(m, openai::delete_response)),
+    kept(Post, "/v1/responses/{id}/cancel", |m| on(m, openai::cancel_response)),
+    kept(Get, "/v1/responses/{id}/input_items", |m| on(m, openai::input_items)),
     reading(Get, "/v1/models", |m| on(m, openai::list_models)),
     reading(Get, "/v1/models/{*id}", |m| on(m, openai::show_model)),
     reading(Get, "/openapi.json", |m| on(m, openapi::serve)),
