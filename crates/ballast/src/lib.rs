@@ -19,6 +19,11 @@
 //! be shared between threads.
 #![forbid(unsafe_code)]
 
+/// The examples of the library's page, run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/LIBRARY.md")]
+struct LibraryPage;
+
 mod answer;
 mod budget;
 mod chat;

@@ -24,7 +24,7 @@ pub use faulty::{Fault, FaultControl, FaultPlan, FaultRates, FaultyGenerator, Fa
 pub use random::SplitMix;
 pub use scripted::{Next, PATIENCE, RecordedShare, Script, ScriptControl, ScriptedGenerator};
 pub use tiny_bert::TinyBert;
-pub use tiny_llama::{TinyLlama, TinyLlamaError};
+pub use tiny_llama::{TinyLlama, TinyLlamaError, with_tiny_model};
 pub use tiny_tokenizer::{
     ASSISTANT_TURN, CHATML, IM_END, IM_START, tiny_metadata, tiny_prompt_format, tiny_template, tiny_tokenizer,
     tokens_of,
