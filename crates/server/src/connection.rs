@@ -115,7 +115,7 @@ impl Connections {
             return;
         }
         let options = &self.server.options;
-        let socket = Socket::new(socket, options.tls.as_deref(), options.handshake_timeout);
+        let socket = Socket::new(socket, options.tls.clone(), options.handshake_timeout);
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(options.header_timeout)

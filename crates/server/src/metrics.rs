@@ -54,7 +54,12 @@ pub(crate) async fn metrics(State(server): State<Arc<Server>>) -> Response {
         figures: metrics.snapshot(),
         times: TIMES.iter().map(|(timing, ..)| metrics.timing(*timing)).collect(),
     });
-    let scrape = Scrape { model: server.model.id.clone(), health: runtime.health(), counted };
+    let guarded = Guarded {
+        security: server.security.all().map(|(event, n)| (event.as_str(), n)).collect(),
+        tls_failed: server.options.tls.as_ref().map(|tls| tls.n_failed()),
+        audit_lost: server.options.audit.as_ref().map(|audit| audit.n_lost()),
+    };
+    let scrape = Scrape { model: server.model.id.clone(), health: runtime.health(), counted, guarded };
     let mut registry = Registry::default();
     registry.register_collector(Box::new(scrape));
     let mut text = String::new();
@@ -70,6 +75,35 @@ struct Scrape {
     health: Health,
     /// `None` where nobody counts.
     counted: Option<Counted>,
+    guarded: Guarded,
+}
+
+/// What the server itself has counted.
+#[derive(Debug)]
+struct Guarded {
+    security: Vec<(&'static str, u64)>,
+    /// `None` without TLS.
+    tls_failed: Option<u64>,
+    /// `None` without an audit log.
+    audit_lost: Option<u64>,
+}
+
+impl Guarded {
+    fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Refusals that guards look for, by event";
+        let mut metric = encoder.encode_descriptor("ballast_security_events", help, None, MetricType::Counter)?;
+        let tls = self.tls_failed.map(|n| ("tls_failed", n));
+        for (event, n) in self.security.iter().copied().chain(tls) {
+            let labels: Labels<'_> = vec![("event", event)];
+            metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&n, None)?;
+        }
+        if let Some(n) = self.audit_lost {
+            let help = "Lines that are missing in the audit log";
+            let mut metric = encoder.encode_descriptor("ballast_audit_lines_lost", help, None, MetricType::Counter)?;
+            metric.encode_counter::<NoLabelSet, _, u64>(&n, None)?;
+        }
+        Ok(())
+    }
 }
 
 #[derive(Debug)]
@@ -85,6 +119,7 @@ type Labels<'a> = Vec<(&'static str, &'a str)>;
 impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.encode_now(&mut encoder)?;
+        self.guarded.encode(&mut encoder)?;
         let Some(Counted { figures, times }) = &self.counted else { return Ok(()) };
         self.encode_requests(&mut encoder, figures)?;
         encode_engines(&mut encoder, figures)?;

@@ -3,6 +3,7 @@
 use crate::api_error::ApiError;
 use crate::bulkheads::Bulkheads;
 use crate::limits::Limits;
+use crate::security::SecurityCounts;
 use crate::{ServerError, ServerOptions};
 use ballast_backend::TokenId;
 use ballast_runtime::Runtime;
@@ -49,6 +50,7 @@ pub(crate) struct Server {
     pub(crate) options: ServerOptions,
     pub(crate) limits: Arc<Limits>,
     pub(crate) bulkheads: Bulkheads,
+    pub(crate) security: SecurityCounts,
     is_cut: watch::Sender<bool>,
 }
 
@@ -61,7 +63,8 @@ impl Server {
             return Err(ServerError::Option { option: "id", expected: "a name of the model" });
         }
         let (limits, bulkheads) = (Arc::new(Limits::new()), Bulkheads::new(options.bulkheads));
-        Ok(Self { model, options, limits, bulkheads, is_cut: watch::Sender::new(false) })
+        let (security, is_cut) = (SecurityCounts::new(), watch::Sender::new(false));
+        Ok(Self { model, options, limits, bulkheads, security, is_cut })
     }
 
     /// # Errors

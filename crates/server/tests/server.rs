@@ -12,6 +12,8 @@ mod client;
 mod completions;
 #[path = "server/connections.rs"]
 mod connections;
+#[path = "server/guards.rs"]
+mod guards;
 #[path = "server/house.rs"]
 mod house;
 #[path = "server/keys.rs"]
