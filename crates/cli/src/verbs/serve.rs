@@ -1,5 +1,6 @@
 //! `ballast serve`: a model behind HTTP.
 
+mod guards;
 pub(crate) mod key;
 mod rate;
 mod tls;
@@ -10,6 +11,7 @@ use crate::output;
 use ballast::Engine;
 use ballast_server::{ApiKeys, ModelFacts, ServedModel, ServerOptions, serve};
 use clap::Args as ClapArgs;
+use guards::{GuardArgs, JwtArgs};
 use key::KeyArgs;
 use rate::RateArgs;
 use std::net::{IpAddr, SocketAddr};
@@ -41,13 +43,17 @@ pub(crate) struct Args {
     #[command(flatten)]
     tls: TlsArgs,
     #[command(flatten)]
+    jwt: JwtArgs,
+    #[command(flatten)]
+    guards: GuardArgs,
+    #[command(flatten)]
     load: LoadArgs,
 }
 
 impl Args {
     pub(crate) fn run(self) -> Result<(), Failure> {
         let keys = self.keys.resolve(self.host)?;
-        let tls = self.tls.resolve()?;
+        let (tls, jwt) = (self.tls.resolve()?, self.jwt.resolve()?);
         let engine = self.load.load(&self.model.model)?;
         let id = self.alias.clone().unwrap_or_else(|| self.model.model.clone());
         let runtime = tokio_runtime()?;
@@ -59,7 +65,8 @@ impl Args {
             let keyed = keys.is_asked_for();
             let mut options = server_options(keys.api_keys);
             options.key_store = keys.store;
-            options.tls = tls;
+            (options.tls, options.jwt) = (tls, jwt);
+            self.guards.apply(&mut options)?;
             self.rate.apply(keyed, &mut options);
             options.request_deadline = Duration::from_secs(self.request_timeout);
             serve(listener, served(&engine, id), options, asked_to_stop()).await.map_err(server_failure)
