@@ -7,7 +7,7 @@ use ballast_llm::LlmError;
 use ballast_runtime::RuntimeError;
 use ballast_runtime::lifecycle::LifecycleError;
 use ballast_runtime::routing::RoutingError;
-use ballast_tokens::{PromptError, TokenizerError};
+use ballast_tokens::{ConstraintError, PromptError, TokenizerError};
 use ballast_worker::WorkerError;
 use std::time::Duration;
 
@@ -29,6 +29,9 @@ pub enum Error {
     /// The model's chat template, or a conversation it refuses.
     #[error(transparent)]
     Prompt(#[from] PromptError),
+    /// What an answer must look like cannot be enforced.
+    #[error(transparent)]
+    Constraint(#[from] ConstraintError),
     /// A request that is not admitted.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
@@ -110,6 +113,7 @@ impl Error {
             Self::Llm(error) => error.kind(),
             Self::CompileCache(error) => error.kind(),
             Self::Prompt(error) => error.kind(),
+            Self::Constraint(error) => error.kind(),
             Self::Runtime(error) => error.kind(),
             Self::Engine(error) => error.kind(),
             Self::Worker(error) => error.kind(),
@@ -142,6 +146,7 @@ impl Error {
             Self::Gguf(_)
             | Self::Llm(_)
             | Self::Prompt(_)
+            | Self::Constraint(_)
             | Self::NameTaken { .. }
             | Self::NamesFull { .. }
             | Self::KernelsUnavailable { .. }
@@ -150,6 +155,7 @@ impl Error {
             | Self::TextTooShort { .. } => None,
         }
     }
+
     /// When asking again may help, where that is known.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
@@ -161,6 +167,7 @@ impl Error {
             | Self::CompileCache(_)
             | Self::Tokenizer(_)
             | Self::Prompt(_)
+            | Self::Constraint(_)
             | Self::Engine(_)
             | Self::Worker(_)
             | Self::Routing(_)

@@ -8,6 +8,8 @@ mod bench;
 mod chat;
 #[path = "command/compile.rs"]
 mod compile;
+#[path = "command/config.rs"]
+mod config;
 #[path = "command/exits.rs"]
 mod exits;
 #[path = "command/http.rs"]
@@ -16,6 +18,8 @@ mod http;
 mod inspect;
 #[path = "command/key.rs"]
 mod key;
+#[path = "command/load.rs"]
+mod load;
 #[path = "command/parity.rs"]
 mod parity;
 #[path = "command/places.rs"]

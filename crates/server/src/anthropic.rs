@@ -4,8 +4,10 @@ mod content;
 mod error;
 mod request;
 mod stream;
+mod tools;
 mod words;
 
+pub(crate) use content::BLOCKS_MAX;
 pub(crate) use error::{error_body, error_status};
 
 use crate::api_error::ApiError;
@@ -15,6 +17,7 @@ use crate::generation::{Taken, begin};
 use crate::incoming::Incoming;
 use crate::state::Server;
 use crate::stream::response;
+use crate::tools::Said;
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
@@ -40,12 +43,19 @@ async fn answer(server: Arc<Server>, request: Request) -> Result<Response, ApiEr
 }
 
 fn take(server: &Server, incoming: &Incoming) -> Result<Taken<(Words, bool)>, ApiError> {
-    let request = MessagesRequest::parse(&incoming.body, &server.options)?;
-    server.check_model(&request.model)?;
-    let prompt = request.conversation.prompt(server)?;
-    let words = Words::new(server, &request, prompt.len());
-    let streams = request.generation.submit((server, &incoming.asker), &[prompt], 1)?;
-    Ok(Taken { streams, deadline: request.generation.deadline, wire: (words, request.is_streamed) })
+    let mut request = MessagesRequest::parse(&incoming.body, &server.options)?;
+    let model = server.generator(Some(&request.model))?;
+    let calls = request.conversation.tools.constrain(&model, &mut request.generation)?;
+    let prompt = request.conversation.prompt(server, &model)?;
+    let said = Said::new(calls, Arc::clone(model.runtime().tokenizer()));
+    let words = Words::new(server, &model, &request, (prompt.len(), said));
+    let streams = request.generation.submit(&model, (server, &incoming.asker), &[prompt], 1)?;
+    Ok(Taken {
+        streams,
+        model: model.into_model(),
+        deadline: request.generation.deadline,
+        wire: (words, request.is_streamed),
+    })
 }
 
 /// `POST /v1/messages/count_tokens`: the length of a prompt, without answering it.
@@ -62,6 +72,6 @@ fn count(server: &Server, body: &[u8]) -> Result<usize, ApiError> {
     let conversation = Conversation::take(&mut fields)?;
     fields.refuse(request::UNSUPPORTED)?;
     fields.finish()?;
-    server.check_model(&model)?;
-    Ok(conversation.prompt(server)?.len())
+    let model = server.generator(Some(&model))?;
+    Ok(conversation.prompt(server, &model)?.len())
 }

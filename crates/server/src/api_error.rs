@@ -7,7 +7,7 @@ use crate::security::SecurityEvent;
 use axum::http::StatusCode;
 use ballast_backend::{ErrorKind, ReasonCode};
 use ballast_runtime::{FinishReason, RuntimeError};
-use ballast_tokens::{PromptError, SamplingError};
+use ballast_tokens::{ConstraintError, PromptError, SamplingError};
 use std::time::Duration;
 
 /// When a caller who is refused is told to come back, where the runtime cannot say.
@@ -89,12 +89,22 @@ pub(crate) enum ApiError {
     Json(serde_json::Error),
     #[error(transparent)]
     Param(#[from] ParamError),
-    #[error("model: expected `{served}`, the model that is served, or look it up at /v1/models")]
+    /// No model of this name. `served` names some that there are.
+    #[error("model: expected one that is served: {served}; /v1/models lists all")]
     ModelUnknown { served: String },
+    /// The model does something else.
+    #[error("model: `{model}` does not {what}")]
+    ModelCannot { model: String, what: &'static str },
     #[error(transparent)]
     Prompt(#[from] PromptError),
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
+    /// What the answer must look like cannot be enforced.
+    #[error("{param}: {error}")]
+    Constraint { param: &'static str, error: ConstraintError },
+    /// The arguments of a tool cannot be kept to its schema.
+    #[error("{param}: {error}")]
+    ToolSchema { param: String, error: ConstraintError },
     #[error(transparent)]
     Limited(#[from] Limited),
     /// The request ended without an answer.
@@ -110,6 +120,12 @@ fn ended_text(finish_reason: FinishReason, reason: Option<ReasonCode>) -> &'stat
             "the request's time was over before the answer was complete; ask for fewer tokens or give it more with `timeout`"
         }
         Some(ReasonCode::Draining) => "the server is shutting down; ask again elsewhere or later",
+        Some(ReasonCode::ConstraintTooComplex) => {
+            "what the answer must look like takes too much work to keep to; ask for something simpler"
+        }
+        Some(ReasonCode::ConstraintFailed) => {
+            "what the answer must look like left no token that may come next; ask for something that can be said"
+        }
         _ if finish_reason == FinishReason::Cancelled => "the request was cancelled",
         _ => "the engine failed while it worked on this request",
     }
@@ -154,10 +170,15 @@ impl ApiError {
             Self::Refusal(
                 Refusal::Key | Refusal::KeyExpired | Refusal::KeyRevoked | Refusal::Scope { .. } | Refusal::Model,
             ) => ErrorKind::Denied,
-            Self::Refusal(_) | Self::Json(_) | Self::Param(_) | Self::ModelUnknown { .. } => ErrorKind::Invalid,
+            Self::Refusal(_) | Self::Json(_) | Self::Param(_) => ErrorKind::Invalid,
+            Self::ModelUnknown { .. } | Self::ModelCannot { .. } => ErrorKind::Invalid,
             Self::Prompt(error) => error.kind(),
             Self::Runtime(error) => error.kind(),
+            Self::Constraint { error, .. } | Self::ToolSchema { error, .. } => error.kind(),
             Self::Limited(_) => ErrorKind::Overloaded,
+            Self::Ended { reason: Some(ReasonCode::ConstraintTooComplex | ReasonCode::ConstraintFailed), .. } => {
+                ErrorKind::Invalid
+            }
             Self::Ended { reason: Some(ReasonCode::Draining), .. } => ErrorKind::Unavailable,
             Self::Ended { finish_reason: FinishReason::Cancelled, .. } => ErrorKind::Cancelled,
             Self::Ended { .. } | Self::Panicked => ErrorKind::Internal,
@@ -179,8 +200,11 @@ impl ApiError {
             Self::Refusal(Refusal::BodyBroken)
             | Self::Json(_)
             | Self::Param(_)
+            | Self::ModelCannot { .. }
             | Self::Prompt(_)
             | Self::Runtime(_)
+            | Self::Constraint { .. }
+            | Self::ToolSchema { .. }
             | Self::Limited(_)
             | Self::Ended { .. }
             | Self::Panicked => status_of(self.kind()),
@@ -196,7 +220,10 @@ impl ApiError {
             | Self::Json(_)
             | Self::Param(_)
             | Self::ModelUnknown { .. }
+            | Self::ModelCannot { .. }
             | Self::Prompt(_)
+            | Self::Constraint { .. }
+            | Self::ToolSchema { .. }
             | Self::Panicked => None,
         }
     }
@@ -210,7 +237,10 @@ impl ApiError {
             | Self::Json(_)
             | Self::Param(_)
             | Self::ModelUnknown { .. }
+            | Self::ModelCannot { .. }
             | Self::Prompt(_)
+            | Self::Constraint { .. }
+            | Self::ToolSchema { .. }
             | Self::Ended { .. }
             | Self::Panicked => Some(RETRY_AFTER),
         }
@@ -237,9 +267,11 @@ impl ApiError {
             Self::Json(_) => "invalid_json",
             Self::Param(error) => error.code(),
             Self::ModelUnknown { .. } => "model_not_found",
+            Self::ModelCannot { .. } => "model_not_suitable",
             Self::Prompt(PromptError::TemplateMissing) => "chat_template_missing",
             Self::Prompt(PromptError::Template(_)) => "chat_template_failed",
             Self::Runtime(_) => "invalid_value",
+            Self::Constraint { error, .. } | Self::ToolSchema { error, .. } => constraint_code(error),
             Self::Limited(_) => "rate_limited",
             Self::Ended { .. } | Self::Panicked => "server_error",
         };
@@ -250,9 +282,13 @@ impl ApiError {
     pub(crate) fn param(&self) -> Option<String> {
         match self {
             Self::Param(error) => Some(error.param().to_owned()),
-            Self::Refusal(Refusal::Model) | Self::ModelUnknown { .. } => Some("model".to_owned()),
+            Self::Refusal(Refusal::Model) | Self::ModelUnknown { .. } | Self::ModelCannot { .. } => {
+                Some("model".to_owned())
+            }
             Self::Prompt(_) => Some("messages".to_owned()),
             Self::Runtime(error) => runtime_param(error).map(str::to_owned),
+            Self::Constraint { param, error } => Some(constraint_param(param, error)),
+            Self::ToolSchema { param, error } => Some(constraint_param(param, error)),
             Self::Refusal(_) | Self::Json(_) | Self::Limited(_) | Self::Ended { .. } | Self::Panicked => None,
         }
     }
@@ -292,6 +328,22 @@ fn runtime_param(error: &RuntimeError) -> Option<&'static str> {
         | RuntimeError::NoEngine
         | RuntimeError::Engine(_)
         | RuntimeError::Stopped => None,
+    }
+}
+
+/// The parameter, down to the keyword of the schema where one is to blame.
+fn constraint_param(param: &str, error: &ConstraintError) -> String {
+    let pointer = error.pointer().unwrap_or_default();
+    let path = param.to_owned() + &pointer.replace('/', ".");
+    path.chars().take(MESSAGE_CHARS_MAX).collect()
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "what is not named, and what is to come, is a value that is wrong")]
+fn constraint_code(error: &ConstraintError) -> &'static str {
+    match error {
+        ConstraintError::Keyword { .. } | ConstraintError::Unsupported { .. } => "unsupported_parameter",
+        ConstraintError::Vocabulary { .. } => "server_error",
+        _ => "invalid_value",
     }
 }
 

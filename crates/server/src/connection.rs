@@ -11,7 +11,7 @@ use crate::routes;
 use crate::stall::StallGuard;
 use crate::state::Server;
 use crate::tls::Socket;
-use crate::{ServedModel, ServerError, ServerOptions};
+use crate::{ServedModels, ServerError, ServerOptions};
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -29,25 +29,27 @@ use tokio::time::timeout;
 
 /// Longest request head, and the size of a connection's buffer.
 pub const HEADER_BYTES_MAX: usize = 32 * 1024;
+/// Most header lines of a request: hyper's own bound, which is not changed, so that they need no allocation.
+pub const HEADERS_MAX: usize = 100;
 /// Failures to accept in a row before the listener is given up.
 pub const ACCEPT_FAILURES_MAX: u32 = 100;
 /// Pause after a failure to accept: the usual cause, too few file descriptors, needs a moment to pass.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves `model` on `listener` until `shutdown` is ready, then drains.
+/// Serves `models` on `listener` until `shutdown` is ready, then drains.
 ///
-/// Dropping the last handle of a runtime waits for the step in progress, and this function drops `model` at its end:
-/// keep a clone of the runtime where waiting does no harm.
+/// Dropping the last handle of a runtime waits for the step in progress, and this function drops `models` at its
+/// end: keep a clone of the runtime where waiting does no harm.
 ///
 /// # Errors
 /// Options that cannot work, a listener that fails for good, connections that had to be cut after draining.
 pub async fn serve(
     listener: TcpListener,
-    model: ServedModel,
+    models: ServedModels,
     options: ServerOptions,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServerError> {
-    let server = Arc::new(Server::new(model, options)?);
+    let server = Arc::new(Server::new(models, options)?);
     let mut background = JoinSet::new();
     background.spawn(Watched::of(&server.options).watch());
     let mut connections = Connections::new(&server);

@@ -4,8 +4,10 @@ use crate::api_error::ApiError;
 use crate::body;
 use crate::caller::Work;
 use crate::incoming::{Asker, Incoming};
+use crate::models::ModelUse;
 use crate::state::Server;
 use axum::extract::Request;
+use ballast_backend::TokenId;
 use ballast_runtime::{Event, FinishReason, Summary, TokenEvent, TokenStream};
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -18,6 +20,8 @@ use tokio::time::{Sleep, sleep};
 pub(crate) struct Taken<W> {
     /// One for each answer that was asked for.
     pub(crate) streams: Submitted,
+    /// Whose answers they are.
+    pub(crate) model: ModelUse,
     /// How long the answers may take.
     pub(crate) deadline: Duration,
     /// What its wire has to remember.
@@ -49,12 +53,12 @@ pub(crate) async fn begin<W: Send + 'static>(
     // A long prompt takes milliseconds to render and tokenize: not on a thread that serves sockets.
     let asked = Arc::clone(&server);
     let taken = tokio::task::spawn_blocking(move || take(&asked, &incoming)).await;
-    let Taken { streams, deadline, wire } = taken.map_err(|_| ApiError::Panicked)??;
+    let Taken { streams, model, deadline, wire } = taken.map_err(|_| ApiError::Panicked)??;
     let overdue = deadline.saturating_add(server.options.deadline_grace);
     let Submitted { streams, work } = streams;
     let streams = streams.into_iter().map(Some).collect();
     let (overdue, cut) = (Box::pin(sleep(overdue)), Box::pin(server.wait_cut()));
-    Ok((Tokens { streams, turn: 0, overdue, cut, work }, wire))
+    Ok((Tokens { streams, turn: 0, overdue, cut, work, _model: model }, wire))
 }
 
 /// Answers in progress. Dropping them ends the work.
@@ -68,6 +72,8 @@ pub(crate) struct Tokens {
     /// When the server goes down.
     cut: Pin<Box<dyn Future<Output = ()> + Send>>,
     work: Option<Work>,
+    /// The model stays as long as it answers. Dropped after the streams.
+    _model: ModelUse,
 }
 
 impl Tokens {
@@ -115,10 +121,12 @@ impl Tokens {
     pub(crate) async fn whole(mut self, mut each: impl FnMut(usize, &TokenEvent)) -> Result<Vec<Whole>, ApiError> {
         let mut texts = vec![String::new(); self.streams.len()];
         let mut summaries: Vec<Option<Summary>> = vec![None; self.streams.len()];
+        let mut last = vec![None; self.streams.len()];
         while let Some((idx, event)) = self.next().await? {
             match event {
                 Event::Token(event) => {
                     texts[idx] += &event.text;
+                    last[idx] = Some(event.token);
                     each(idx, &event);
                 }
                 Event::Done(summary) => {
@@ -128,8 +136,8 @@ impl Tokens {
                 }
             }
         }
-        let answers = texts.into_iter().zip(summaries);
-        Ok(answers.filter_map(|(text, summary)| Some(Whole { text, summary: summary? })).collect())
+        let answers = texts.into_iter().zip(last).zip(summaries);
+        Ok(answers.filter_map(|((text, last), summary)| Some(Whole { text, last, summary: summary? })).collect())
     }
 }
 
@@ -137,6 +145,8 @@ impl Tokens {
 #[derive(Debug)]
 pub(crate) struct Whole {
     pub(crate) text: String,
+    /// Its last token.
+    pub(crate) last: Option<TokenId>,
     pub(crate) summary: Summary,
 }
 

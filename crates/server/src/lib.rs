@@ -19,15 +19,22 @@
 //!
 //! ```no_run
 //! # async fn example(runtime: ballast_runtime::Runtime, format: ballast_tokens::PromptFormat) {
-//! use ballast_server::{ApiKeys, ModelFacts, ServedModel, ServerOptions, serve};
+//! use ballast_server::{ApiKeys, Generator, ModelFacts, ModelKind, ServedModel, ServedModels, ServerOptions, serve};
 //! use std::sync::Arc;
 //!
-//! let facts = ModelFacts::default();
-//! let model = ServedModel { id: "smollm2".into(), runtime, format, fingerprint: "generic".into(), created: 0, facts };
+//! let model = ServedModel {
+//!     id: "smollm2".into(),
+//!     aliases: vec!["default".into()],
+//!     kind: ModelKind::Generator(Generator { runtime, format }),
+//!     fingerprint: "generic".into(),
+//!     created: 0,
+//!     facts: ModelFacts::default(),
+//! };
+//! let models = ServedModels::new(vec![model]).expect("it has a name");
 //! let mut options = ServerOptions::new(Arc::new(|| 4), Arc::new(|| 1_700_000_000));
 //! options.keys = Some(ApiKeys::new(vec!["a-key-nobody-guesses".to_owned()]).expect("the key is good"));
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await.expect("the port is free");
-//! serve(listener, model, options, std::future::pending()).await.expect("the server ends without error");
+//! serve(listener, models, options, std::future::pending()).await.expect("the server ends without error");
 //! # }
 //! ```
 #![forbid(unsafe_code)]
@@ -41,6 +48,7 @@ mod broken;
 mod bulkheads;
 mod caller;
 mod connection;
+mod constraint;
 mod cors;
 mod error;
 mod fields;
@@ -55,8 +63,10 @@ mod keys;
 mod limits;
 mod llamacpp;
 mod metrics;
+mod models;
 mod ollama;
 mod openai;
+mod openapi;
 mod options;
 mod params;
 mod reload;
@@ -69,13 +79,15 @@ mod stall;
 mod state;
 mod stream;
 mod tls;
+mod tools;
 mod trace_context;
 mod trail;
 mod wire;
 
 pub use audit::{AUDIT_QUEUE_MAX, AuditLog};
 pub use bulkheads::BulkheadOptions;
-pub use connection::{ACCEPT_FAILURES_MAX, HEADER_BYTES_MAX, serve};
+pub use connection::{ACCEPT_FAILURES_MAX, HEADER_BYTES_MAX, HEADERS_MAX, serve};
+pub use constraint::CHOICES_OF_TEXT_MAX;
 pub use cors::{CORS_ORIGINS_MAX, CorsOrigin, CorsOriginError};
 pub use error::{ApiKeyError, ServerError};
 pub use json::JSON_DEPTH_MAX;
@@ -89,14 +101,16 @@ pub use key_store::{
 };
 pub use keys::{ApiKeys, KEY_BYTES_MAX, KEY_BYTES_MIN, KEYS_MAX};
 pub use limits::{CALLERS_MAX, CallerLimits, RateLimit};
+pub use models::{Generator, MODELS_MAX, ModelFacts, ModelKind, ServedModel, ServedModels};
 pub use openai::{
-    COMPLETION_TOKENS_DEFAULT, LABEL_BYTES_MAX, MESSAGES_MAX, METADATA_ENTRIES_MAX, METADATA_KEY_BYTES_MAX,
-    METADATA_VALUE_BYTES_MAX, PARTS_MAX, PROMPTS_MAX,
+    COMPLETION_TOKENS_DEFAULT, LABEL_CHARS_MAX, MESSAGES_MAX, METADATA_ENTRIES_MAX, METADATA_KEY_CHARS_MAX,
+    METADATA_VALUE_CHARS_MAX, PARTS_MAX, PROMPTS_MAX,
 };
+pub use openapi::openapi;
 pub use options::{RandomSource, ServerOptions, UnixTime};
 pub use params::CHOICES_MAX;
 pub use request_id::REQUEST_ID_BYTES_MAX;
 pub use routes::{Route, RouteClass, RouteMethod, routes};
 pub use scope::{Scope, ScopeUnknown};
-pub use state::{ModelFacts, ServedModel};
 pub use tls::{PEM_BYTES_MAX, TlsError, TlsFile, TlsFiles, TlsStore};
+pub use tools::{TOOL_SCHEMAS_BYTES_MAX, TOOLS_MAX};

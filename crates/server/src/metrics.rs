@@ -1,14 +1,17 @@
-//! `GET /metrics`: what the runtime is doing and has counted, in OpenMetrics' text.
+//! `GET /metrics`: what the runtimes are doing and have counted, in OpenMetrics' text.
 //!
 //! What vLLM has a name for has vLLM's: gateways, autoscalers and dashboards read those. Everything else begins with
 //! `ballast_`. Labels are names of models and engines, and words of fixed lists; nothing that a caller sends is one.
+
+mod guarded;
 
 use crate::state::Server;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use ballast_runtime::telemetry::{HistogramSnapshot, MetricsSnapshot, Timing};
-use ballast_runtime::{EngineState, Health};
+use ballast_runtime::{EngineState, Health, Runtime};
+use guarded::Guarded;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
@@ -49,61 +52,23 @@ const TIMES: &[Times] = &[
 ];
 
 pub(crate) async fn metrics(State(server): State<Arc<Server>>) -> Response {
-    let runtime = &server.model.runtime;
-    let counted = runtime.telemetry().metrics.as_ref().map(|metrics| Counted {
-        figures: metrics.snapshot(),
-        times: TIMES.iter().map(|(timing, ..)| metrics.timing(*timing)).collect(),
-    });
-    let guarded = Guarded {
-        security: server.security.all().map(|(event, n)| (event.as_str(), n)).collect(),
-        tls_failed: server.options.tls.as_ref().map(|tls| tls.n_failed()),
-        audit_lost: server.options.audit.as_ref().map(|audit| audit.n_lost()),
-    };
-    let scrape = Scrape { model: server.model.id.clone(), health: runtime.health(), counted, guarded };
+    let scrapes = server.models.iter().filter_map(|model| Some(Scrape::take(&model.id, &model.generator()?.runtime)));
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(scrape));
+    registry.register_collector(Box::new(Scrapes(scrapes.collect())));
+    registry.register_collector(Box::new(Guarded::take(&server)));
     let mut text = String::new();
     // Writing to a string does not fail, and the collector has no failure of its own.
     encode(&mut text, &registry).expect("a string takes any text");
     ([(CONTENT_TYPE, OPEN_METRICS)], text).into_response()
 }
 
-/// Everything that is told at one time.
+/// Everything that is told of one model at one time.
 #[derive(Debug)]
 struct Scrape {
     model: String,
     health: Health,
     /// `None` where nobody counts.
     counted: Option<Counted>,
-    guarded: Guarded,
-}
-
-/// What the server itself has counted.
-#[derive(Debug)]
-struct Guarded {
-    security: Vec<(&'static str, u64)>,
-    /// `None` without TLS.
-    tls_failed: Option<u64>,
-    /// `None` without an audit log.
-    audit_lost: Option<u64>,
-}
-
-impl Guarded {
-    fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "Refusals that guards look for, by event";
-        let mut metric = encoder.encode_descriptor("ballast_security_events", help, None, MetricType::Counter)?;
-        let tls = self.tls_failed.map(|n| ("tls_failed", n));
-        for (event, n) in self.security.iter().copied().chain(tls) {
-            let labels: Labels<'_> = vec![("event", event)];
-            metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&n, None)?;
-        }
-        if let Some(n) = self.audit_lost {
-            let help = "Lines that are missing in the audit log";
-            let mut metric = encoder.encode_descriptor("ballast_audit_lines_lost", help, None, MetricType::Counter)?;
-            metric.encode_counter::<NoLabelSet, _, u64>(&n, None)?;
-        }
-        Ok(())
-    }
 }
 
 #[derive(Debug)]
@@ -116,120 +81,173 @@ struct Counted {
 /// Labels of one sample.
 type Labels<'a> = Vec<(&'static str, &'a str)>;
 
-impl Collector for Scrape {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        self.encode_now(&mut encoder)?;
-        self.guarded.encode(&mut encoder)?;
-        let Some(Counted { figures, times }) = &self.counted else { return Ok(()) };
-        self.encode_requests(&mut encoder, figures)?;
-        encode_engines(&mut encoder, figures)?;
-        for ((_, name, help, bounds), times) in TIMES.iter().zip(times) {
-            let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
-            encode_times(metric.encode_family(&self.labels())?, times, bounds)?;
-        }
-        Ok(())
-    }
-}
-
 impl Scrape {
+    fn take(model: &str, runtime: &Runtime) -> Self {
+        let counted = runtime.telemetry().metrics.as_ref().map(|metrics| Counted {
+            figures: metrics.snapshot(),
+            times: TIMES.iter().map(|(timing, ..)| metrics.timing(*timing)).collect(),
+        });
+        Self { model: model.to_owned(), health: runtime.health(), counted }
+    }
+
     /// The labels that vLLM's metrics have.
     fn labels(&self) -> Labels<'_> {
         vec![("model_name", &self.model), ("engine", "0")]
     }
 
-    /// What the runtime is doing now.
-    fn encode_now(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let Health { active_sequences, waiting_requests, queued_tokens, engines, .. } = &self.health;
+    /// The model, and what else tells its samples apart.
+    fn labels_with<'a>(&'a self, more: &[(&'static str, &'a str)]) -> Labels<'a> {
+        [&[("model_name", self.model.as_str())], more].concat()
+    }
+
+    /// Share of KV blocks that sequences hold.
+    fn kv_usage(&self) -> f64 {
+        let engines = &self.health.engines;
         let held: usize = engines.iter().map(|engine| engine.blocks.saturating_sub(engine.available_blocks)).sum();
         let blocks: usize = engines.iter().map(|engine| engine.blocks).sum();
-        let gauges = [
-            ("vllm:num_requests_running", "Sequences being generated", *active_sequences as f64),
-            ("vllm:num_requests_waiting", "Requests waiting for their turn", *waiting_requests as f64),
-            ("vllm:kv_cache_usage_perc", "Share of KV blocks that sequences hold", held as f64 / blocks.max(1) as f64),
-            ("ballast_queue_tokens", "Prompt tokens of requests waiting", *queued_tokens as f64),
-        ];
-        for (name, help, value) in gauges {
+        held as f64 / blocks.max(1) as f64
+    }
+}
+
+/// Everything that is told at one time. Each metric is told once, with samples of every model.
+#[derive(Debug)]
+struct Scrapes(Vec<Scrape>);
+
+/// A metric's name, its help, and its value.
+type Metric<S, T> = (&'static str, &'static str, fn(&S) -> T);
+
+const GAUGES: &[Metric<Scrape, f64>] = &[
+    ("vllm:num_requests_running", "Sequences being generated", |scrape| scrape.health.active_sequences as f64),
+    ("vllm:num_requests_waiting", "Requests waiting for their turn", |scrape| scrape.health.waiting_requests as f64),
+    ("vllm:kv_cache_usage_perc", "Share of KV blocks that sequences hold", Scrape::kv_usage),
+    ("ballast_queue_tokens", "Prompt tokens of requests waiting", |scrape| scrape.health.queued_tokens as f64),
+];
+
+const COUNTERS: &[Metric<MetricsSnapshot, u64>] = &[
+    ("vllm:prompt_tokens", "Prompt tokens of requests that ended", |figures| figures.requests.prompt_tokens),
+    ("vllm:generation_tokens", "Tokens generated", |figures| figures.requests.generated_tokens),
+    ("vllm:prefix_cache_queries", "Prompt tokens looked up in the cache", |figures| figures.requests.prompt_tokens),
+    ("vllm:prefix_cache_hits", "Prompt tokens found in the cache", |figures| figures.requests.cached_tokens),
+    ("vllm:num_preemptions", "Sequences that lost their KV blocks", |figures| figures.requests.preemptions),
+    ("ballast_requests_admitted", "Requests that got a place in the queue", |figures| figures.requests.admitted),
+    ("ballast_requests_retried", "Requests that were run again", |figures| figures.requests.retries),
+    ("ballast_steps", "Steps of engines", |figures| figures.infer_count),
+    ("ballast_steps_failed", "Steps that failed", |figures| figures.infer_count.saturating_sub(figures.infer_success)),
+    ("ballast_engine_restarts", "Engines opened again", |figures| figures.engines.restarts),
+    ("ballast_engine_crashes", "Engines whose thread or process ended", |figures| figures.engines.crashes),
+    ("ballast_engine_stalls", "Engines that gave no sign of life", |figures| figures.engines.stalls),
+    ("ballast_circuit_changes", "Changes of breakers' states", |figures| figures.engines.breaker_changes),
+];
+
+/// Counts by reason code.
+type CountsOf = fn(&MetricsSnapshot) -> &BTreeMap<&'static str, u64>;
+
+const COUNTERS_BY_REASON: &[(&str, &str, CountsOf)] = &[
+    ("ballast_requests_refused", "Requests refused, by reason code", |figures| &figures.requests.refused),
+    ("ballast_degraded", "Answers degraded, by reason code", |figures| &figures.requests.degraded),
+    ("ballast_fallbacks", "Requests that another engine answered, by reason code", |figures| {
+        &figures.engines.fallbacks
+    }),
+];
+
+impl Collector for Scrapes {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.encode_now(&mut encoder)?;
+        self.encode_engines(&mut encoder)?;
+        if self.counted().next().is_none() {
+            return Ok(());
+        }
+        self.encode_counters(&mut encoder)?;
+        self.encode_ends(&mut encoder)?;
+        for (idx, (_, name, help, bounds)) in TIMES.iter().enumerate() {
+            let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+            for (scrape, counted) in self.counted() {
+                encode_times(metric.encode_family(&scrape.labels())?, &counted.times[idx], bounds)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Scrapes {
+    /// Those that are counted.
+    fn counted(&self) -> impl Iterator<Item = (&Scrape, &Counted)> {
+        self.0.iter().filter_map(|scrape| Some((scrape, scrape.counted.as_ref()?)))
+    }
+
+    /// What the runtimes are doing now.
+    fn encode_now(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        for (name, help, value) in GAUGES {
             let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-            metric.encode_family(&self.labels())?.encode_gauge(&value)?;
-        }
-        let mut up = encoder.encode_descriptor("ballast_engine_up", "Whether it works", None, MetricType::Gauge)?;
-        for engine in engines {
-            let is_up = matches!(engine.state, EngineState::Ready | EngineState::Stepping);
-            up.encode_family(&vec![("engine", engine.name)])?.encode_gauge(&u32::from(is_up))?;
-        }
-        let help = "What the engine's breaker does with calls";
-        let mut state = encoder.encode_descriptor("ballast_circuit_state", help, None, MetricType::Gauge)?;
-        for engine in engines {
-            let labels: Labels<'_> = vec![("engine", engine.name), ("state", engine.breaker.as_str())];
-            state.encode_family(&labels)?.encode_gauge(&1_u32)?;
+            for scrape in &self.0 {
+                metric.encode_family(&scrape.labels())?.encode_gauge(&value(scrape))?;
+            }
         }
         let mut build = encoder.encode_descriptor("ballast_build", "What runs", None, MetricType::Info)?;
         build.encode_info(&vec![("version", env!("CARGO_PKG_VERSION"))])
     }
 
-    fn encode_requests(&self, encoder: &mut DescriptorEncoder<'_>, figures: &MetricsSnapshot) -> fmt::Result {
-        let requests = &figures.requests;
-        let counters = [
-            ("vllm:prompt_tokens", "Prompt tokens of requests that ended", requests.prompt_tokens),
-            ("vllm:generation_tokens", "Tokens generated", requests.generated_tokens),
-            ("vllm:prefix_cache_queries", "Prompt tokens looked up in the cache", requests.prompt_tokens),
-            ("vllm:prefix_cache_hits", "Prompt tokens found in the cache", requests.cached_tokens),
-            ("vllm:num_preemptions", "Sequences that lost their KV blocks", requests.preemptions),
-            ("ballast_requests_admitted", "Requests that got a place in the queue", requests.admitted),
-            ("ballast_requests_retried", "Requests that were run again", requests.retries),
-        ];
-        for (name, help, value) in counters {
-            let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-            metric.encode_family(&self.labels())?.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
+    /// How the engines are.
+    fn encode_engines(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let engines = || self.0.iter().flat_map(|scrape| scrape.health.engines.iter().map(move |it| (scrape, it)));
+        let mut up = encoder.encode_descriptor("ballast_engine_up", "Whether it works", None, MetricType::Gauge)?;
+        for (scrape, engine) in engines() {
+            let is_up = matches!(engine.state, EngineState::Ready | EngineState::Stepping);
+            let labels = scrape.labels_with(&[("engine", engine.name)]);
+            up.encode_family(&labels)?.encode_gauge(&u32::from(is_up))?;
         }
+        let help = "What the engine's breaker does with calls";
+        let mut state = encoder.encode_descriptor("ballast_circuit_state", help, None, MetricType::Gauge)?;
+        for (scrape, engine) in engines() {
+            let labels = scrape.labels_with(&[("engine", engine.name), ("state", engine.breaker.as_str())]);
+            state.encode_family(&labels)?.encode_gauge(&1_u32)?;
+        }
+        Ok(())
+    }
+
+    fn encode_counters(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        for (name, help, value) in COUNTERS {
+            let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for (scrape, counted) in self.counted() {
+                let value = value(&counted.figures);
+                metric.encode_family(&scrape.labels())?.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
+            }
+        }
+        for (name, help, counts) in COUNTERS_BY_REASON {
+            let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for (scrape, counted) in self.counted() {
+                for (reason, count) in counts(&counted.figures) {
+                    let labels = scrape.labels_with(&[("reason", reason)]);
+                    metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(count, None)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// How requests ended.
+    fn encode_ends(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let ended = "Requests that ended, by finish reason and reason code";
         let mut metric = encoder.encode_descriptor("ballast_requests_ended", ended, None, MetricType::Counter)?;
-        for end in &requests.ended {
-            let labels: Labels<'_> =
-                vec![("finish_reason", end.finish_reason), ("reason", end.reason.unwrap_or_default())];
-            metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&end.count, None)?;
+        for (scrape, counted) in self.counted() {
+            for end in &counted.figures.requests.ended {
+                let reason = end.reason.unwrap_or_default();
+                let labels = scrape.labels_with(&[("finish_reason", end.finish_reason), ("reason", reason)]);
+                metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&end.count, None)?;
+            }
         }
         let help = "Requests that ended with an answer, by finish reason";
         let mut metric = encoder.encode_descriptor("vllm:request_success", help, None, MetricType::Counter)?;
-        for word in ["stop", "length"] {
-            let n: u64 = requests.ended.iter().filter(|end| end.finish_reason == word).map(|end| end.count).sum();
-            let labels: Labels<'_> = [self.labels(), vec![("finished_reason", word)]].concat();
-            metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&n, None)?;
+        for (scrape, counted) in self.counted() {
+            for word in ["stop", "length"] {
+                let ended = counted.figures.requests.ended.iter().filter(|end| end.finish_reason == word);
+                let n: u64 = ended.map(|end| end.count).sum();
+                let labels: Labels<'_> = [scrape.labels(), vec![("finished_reason", word)]].concat();
+                metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&n, None)?;
+            }
         }
-        encode_by_reason(encoder, ("ballast_requests_refused", "Requests refused"), &requests.refused)?;
-        encode_by_reason(encoder, ("ballast_degraded", "Answers degraded"), &requests.degraded)
+        Ok(())
     }
-}
-
-fn encode_engines(encoder: &mut DescriptorEncoder<'_>, figures: &MetricsSnapshot) -> fmt::Result {
-    let engines = &figures.engines;
-    let counters = [
-        ("ballast_steps", "Steps of engines", figures.infer_count),
-        ("ballast_steps_failed", "Steps that failed", figures.infer_count.saturating_sub(figures.infer_success)),
-        ("ballast_engine_restarts", "Engines opened again", engines.restarts),
-        ("ballast_engine_crashes", "Engines whose thread or process ended", engines.crashes),
-        ("ballast_engine_stalls", "Engines that gave no sign of life", engines.stalls),
-        ("ballast_circuit_changes", "Changes of breakers' states", engines.breaker_changes),
-    ];
-    for (name, help, value) in counters {
-        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-        metric.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
-    }
-    encode_by_reason(encoder, ("ballast_fallbacks", "Requests that another engine answered"), &engines.fallbacks)
-}
-
-fn encode_by_reason(
-    encoder: &mut DescriptorEncoder<'_>,
-    (name, help): (&str, &str),
-    counts: &BTreeMap<&'static str, u64>,
-) -> fmt::Result {
-    let help = format!("{help}, by reason code");
-    let mut metric = encoder.encode_descriptor(name, &help, None, MetricType::Counter)?;
-    for (reason, count) in counts {
-        let labels: Labels<'_> = vec![("reason", reason)];
-        metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(count, None)?;
-    }
-    Ok(())
 }
 
 fn encode_times(mut metric: MetricEncoder<'_>, times: &HistogramSnapshot, bounds: &[f64]) -> fmt::Result {

@@ -3,6 +3,7 @@
 mod card;
 mod options;
 mod request;
+mod tools;
 mod words;
 
 pub(crate) use card::{list, running, show, version};
@@ -12,6 +13,7 @@ use crate::generation::{Submitted, Take, Taken, begin};
 use crate::incoming::Incoming;
 use crate::state::Server;
 use crate::stream::response;
+use crate::tools::Said;
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
@@ -50,16 +52,20 @@ async fn answer(server: Arc<Server>, request: Request, take: Take<(Words, Asked)
 }
 
 fn take(server: &Server, incoming: &Incoming, kind: Kind) -> Result<Taken<(Words, Asked)>, ApiError> {
-    let ask = Ask::parse(&incoming.body, kind, &server.options)?;
-    server.check_model(&ask.model)?;
-    let words = Words::new(server, kind);
+    let mut ask = Ask::parse(&incoming.body, kind, &server.options)?;
+    let model = server.generator(Some(&ask.model))?;
+    let calls = ask.tools.constrain(&model, &mut ask.generation)?;
+    let said = Said::new(calls, Arc::clone(model.runtime().tokenizer()));
+    let words = Words::new(server, &model, kind, said);
     let deadline = ask.generation.deadline;
     if matches!(ask.prompt, Prompt::Nothing) {
+        ask.within_context(0, &model)?;
         // Nothing to answer: the caller only wants the model loaded, which it is.
-        return Ok(Taken { streams: Submitted::default(), deadline, wire: (words, Asked::Nothing) });
+        let (streams, model) = (Submitted::default(), model.into_model());
+        return Ok(Taken { streams, model, deadline, wire: (words, Asked::Nothing) });
     }
-    let prompt = ask.prompt.tokens(server)?;
-    let generation = ask.within_context(prompt.len(), server)?;
-    let streams = generation.submit((server, &incoming.asker), &[prompt], 1)?;
-    Ok(Taken { streams, deadline, wire: (words, ask.asked) })
+    let prompt = ask.prompt.tokens(server, &model, &ask.tools)?;
+    let generation = ask.within_context(prompt.len(), &model)?;
+    let streams = generation.submit(&model, (server, &incoming.asker), &[prompt], 1)?;
+    Ok(Taken { streams, model: model.into_model(), deadline, wire: (words, ask.asked) })
 }

@@ -9,12 +9,12 @@ mod objects;
 mod params;
 
 pub(crate) use chat::chat_completions;
-pub(crate) use chat::messages;
 pub use chat::{MESSAGES_MAX, PARTS_MAX};
+pub(crate) use chat::{functions, messages};
 pub use completions::{COMPLETION_TOKENS_DEFAULT, PROMPTS_MAX};
 pub(crate) use completions::{Prompt, completions, prompts};
 pub(crate) use error::error_body;
 pub(crate) use event::{PING, event};
 pub(crate) use models::{list_models, show_model};
 pub(crate) use objects::finite;
-pub use params::{LABEL_BYTES_MAX, METADATA_ENTRIES_MAX, METADATA_KEY_BYTES_MAX, METADATA_VALUE_BYTES_MAX};
+pub use params::{LABEL_CHARS_MAX, METADATA_ENTRIES_MAX, METADATA_KEY_CHARS_MAX, METADATA_VALUE_CHARS_MAX};

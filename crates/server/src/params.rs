@@ -6,10 +6,11 @@ use crate::caller::{Visit, Work};
 use crate::fields::{Fields, ParamError};
 use crate::generation::Submitted;
 use crate::incoming::Asker;
+use crate::models::GeneratorUse;
 use crate::state::Server;
 use ballast_backend::TokenId;
 use ballast_runtime::{Deadlines, Priority, Request};
-use ballast_tokens::SamplingParams;
+use ballast_tokens::{Constraint, SamplingParams, StopMatcher};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -23,6 +24,12 @@ pub(crate) struct GenerationParams {
     pub(crate) stop: Vec<String>,
     pub(crate) max_tokens: Option<usize>,
     pub(crate) ignore_eos: bool,
+    /// What the answer must look like.
+    pub(crate) constraint: Option<Constraint>,
+    /// The parameter that asks for `constraint`.
+    pub(crate) constrained_by: Option<&'static str>,
+    /// Control tokens come as text.
+    pub(crate) show_special: bool,
     pub(crate) deadline: Duration,
     /// `None`: what the request's header says.
     pub(crate) priority: Option<Priority>,
@@ -30,9 +37,10 @@ pub(crate) struct GenerationParams {
 
 impl GenerationParams {
     /// # Errors
-    /// If a sampling parameter is out of its range.
+    /// If a sampling parameter is out of its range, or a stop string cannot be one.
     pub(crate) fn checked(self) -> Result<Self, ApiError> {
         self.sampling.validate().map_err(|error| ApiError::Runtime(error.into()))?;
+        StopMatcher::check(&self.stop).map_err(|error| ApiError::Runtime(error.into()))?;
         Ok(self)
     }
 
@@ -45,39 +53,46 @@ impl GenerationParams {
             stop: self.stop.clone(),
             max_tokens: self.max_tokens,
             ignore_eos: self.ignore_eos,
+            show_special: self.show_special,
             deadlines: Deadlines::total(self.deadline),
             ..Request::new(Vec::new())
         }
     }
 
-    /// Has the runtime take `n_choices` requests for each prompt, in order. Where a seed is given, each further choice
+    /// Has the model's runtime take `n_choices` requests for each prompt, in order. Where a seed is given, each further choice
     /// has the next one.
     ///
     /// # Errors
     /// If one is refused; those before it are cancelled.
     pub(crate) fn submit(
         &self,
+        model: &GeneratorUse,
         (server, asker): (&Server, &Asker),
         prompts: &[Vec<TokenId>],
         n_choices: usize,
     ) -> Result<Submitted, ApiError> {
         let mut work = None;
         if let Some(visit) = &asker.visit {
-            visit.caller.check_model(&server.model.id)?;
-            work = Some(self.reserve(visit, prompts, n_choices, server.model.runtime.shape().context_len)?);
+            visit.caller.check_model(&model.id)?;
+            work = Some(self.reserve(visit, prompts, n_choices, model.runtime().shape().context_len)?);
         }
         let choices = prompts.iter().flat_map(|prompt| (0..n_choices as u64).map(move |choice| (prompt, choice)));
+        let constraint = self.constraint.as_ref().map(|constraint| model.runtime().compile(constraint));
+        let constraint = constraint.transpose();
+        let constraint = constraint
+            .map_err(|error| ApiError::Constraint { param: self.constrained_by.unwrap_or_default(), error })?;
         let submit = |(prompt, choice): (&Vec<TokenId>, u64)| {
             let mut request = self.request(prompt.clone(), (server.options.random)());
+            request.constraint = constraint.clone();
             request.priority = self.priority.unwrap_or(asker.priority);
             request.correlation = asker.correlation.clone();
             request.tenant = asker.tenant.clone();
             request.sampling.seed = request.sampling.seed.map(|seed| seed.wrapping_add(choice));
-            Ok(server.model.runtime.submit(request)?)
+            Ok(model.runtime().submit(request)?)
         };
         let streams = choices.map(submit).collect::<Result<_, ApiError>>()?;
         if let Some(work) = &mut work {
-            work.note_prompt(&server.model.id, n_tokens(prompts).saturating_mul(n_choices as u64));
+            work.note_prompt(&model.id, n_tokens(prompts).saturating_mul(n_choices as u64));
         }
         Ok(Submitted { streams, work })
     }

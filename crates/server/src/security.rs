@@ -53,6 +53,9 @@ impl SecurityEvent {
             ApiError::Json(error) => error.is_data().then_some(Self::JsonRefused),
             ApiError::Param(_)
             | ApiError::ModelUnknown { .. }
+            | ApiError::ModelCannot { .. }
+            | ApiError::Constraint { .. }
+            | ApiError::ToolSchema { .. }
             | ApiError::Prompt(_)
             | ApiError::Runtime(_)
             | ApiError::Ended { .. }

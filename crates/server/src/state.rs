@@ -3,50 +3,19 @@
 use crate::api_error::ApiError;
 use crate::bulkheads::Bulkheads;
 use crate::limits::Limits;
+use crate::models::{GeneratorUse, ModelUse};
 use crate::security::SecurityCounts;
-use crate::{ServerError, ServerOptions};
+use crate::{ServedModels, ServerError, ServerOptions};
 use ballast_backend::TokenId;
-use ballast_runtime::Runtime;
-use ballast_tokens::{ChatMessage, PromptFormat, RenderOptions};
+use ballast_tokens::{ChatMessage, RenderOptions};
+use serde_json::Value;
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// The model that is served.
-#[derive(Clone, Debug)]
-pub struct ServedModel {
-    /// Its name on the wire.
-    pub id: String,
-    /// The engine at work.
-    pub runtime: Runtime,
-    /// How conversations become prompts.
-    pub format: PromptFormat,
-    /// What else decides the bytes of an answer: model digest and kernels. Sent as `system_fingerprint`.
-    pub fingerprint: String,
-    /// When the model was loaded, in seconds since 1970.
-    pub created: i64,
-    /// What its file is.
-    pub facts: ModelFacts,
-}
-
-/// What is told of a model's file.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ModelFacts {
-    /// As the file names it: `llama`.
-    pub architecture: String,
-    /// Number of weights.
-    pub n_parameters: u64,
-    /// The type that most weights are stored in: `Q4_1`.
-    pub quantization: String,
-    /// Length of the file.
-    pub file_bytes: u64,
-    /// SHA-256 of the file in hexadecimal; empty where nobody computed it.
-    pub sha256: String,
-}
-
-/// Model, options, and the word that ends answers in progress.
+/// Models, options, and the word that ends answers in progress.
 #[derive(Debug)]
 pub(crate) struct Server {
-    pub(crate) model: ServedModel,
+    pub(crate) models: ServedModels,
     pub(crate) options: ServerOptions,
     pub(crate) limits: Arc<Limits>,
     pub(crate) bulkheads: Bulkheads,
@@ -56,21 +25,37 @@ pub(crate) struct Server {
 
 impl Server {
     /// # Errors
-    /// If the options cannot work or the model has no name.
-    pub(crate) fn new(model: ServedModel, options: ServerOptions) -> Result<Self, ServerError> {
+    /// If the options cannot work.
+    pub(crate) fn new(models: ServedModels, options: ServerOptions) -> Result<Self, ServerError> {
         options.check()?;
-        if model.id.is_empty() {
-            return Err(ServerError::Option { option: "id", expected: "a name of the model" });
-        }
         let (limits, bulkheads) = (Arc::new(Limits::new()), Bulkheads::new(options.bulkheads));
         let (security, is_cut) = (SecurityCounts::new(), watch::Sender::new(false));
-        Ok(Self { model, options, limits, bulkheads, security, is_cut })
+        Ok(Self { models, options, limits, bulkheads, security, is_cut })
     }
 
+    /// The model of this name.
+    ///
     /// # Errors
-    /// If it is not the model that is served.
-    pub(crate) fn check_model(&self, id: &str) -> Result<(), ApiError> {
-        if id == self.model.id { Ok(()) } else { Err(ApiError::ModelUnknown { served: self.model.id.clone() }) }
+    /// If there is none.
+    pub(crate) fn model(&self, name: &str) -> Result<ModelUse, ApiError> {
+        self.models.find(name)
+    }
+
+    /// The model of this name, which generates; without a name, the first.
+    ///
+    /// # Errors
+    /// If there is none, or it does something else.
+    pub(crate) fn generator(&self, name: Option<&str>) -> Result<GeneratorUse, ApiError> {
+        name.map_or_else(|| Ok(self.models.first()), |name| self.model(name))?.try_into()
+    }
+
+    /// As [`Self::generator`], on wires whose clients name a model only where there are several: where there is one, any
+    /// name means it.
+    ///
+    /// # Errors
+    /// As [`Self::generator`].
+    pub(crate) fn generator_of_many(&self, name: Option<&str>) -> Result<GeneratorUse, ApiError> {
+        self.generator(name.filter(|_| !self.models.is_single()))
     }
 
     /// How conversations are rendered now, with the cue for the model's turn or without.
@@ -79,12 +64,17 @@ impl Server {
         RenderOptions { add_generation_prompt, now, ..RenderOptions::default() }
     }
 
-    /// The tokens that a conversation is answered after.
+    /// The tokens that a model answers a conversation after, told of these tools.
     ///
     /// # Errors
     /// If the model has no chat template, or the template refuses the conversation.
-    pub(crate) fn chat_prompt(&self, messages: &[ChatMessage]) -> Result<Vec<TokenId>, ApiError> {
-        Ok(self.model.format.chat(messages, &self.rendering(true))?)
+    pub(crate) fn chat_prompt(
+        &self,
+        model: &GeneratorUse,
+        messages: &[ChatMessage],
+        tools: Option<Value>,
+    ) -> Result<Vec<TokenId>, ApiError> {
+        Ok(model.format().chat(messages, &RenderOptions { tools, ..self.rendering(true) })?)
     }
 
     /// Ends every answer in progress.

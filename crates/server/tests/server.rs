@@ -12,6 +12,10 @@ mod client;
 mod completions;
 #[path = "server/connections.rs"]
 mod connections;
+#[path = "server/constrained.rs"]
+mod constrained;
+#[path = "server/fuzz.rs"]
+mod fuzz;
 #[path = "server/guards.rs"]
 mod guards;
 #[path = "server/house.rs"]
@@ -28,6 +32,8 @@ mod llamacpp;
 mod logs;
 #[path = "server/metrics.rs"]
 mod metrics;
+#[path = "server/models.rs"]
+mod models;
 #[path = "server/ollama.rs"]
 mod ollama;
 #[path = "server/routes.rs"]

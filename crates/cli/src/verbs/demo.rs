@@ -10,7 +10,7 @@ use crate::options::LoadArgs;
 use crate::output;
 use crate::progress::Bar;
 use ballast::Engine;
-use ballast_server::{ApiKeys, serve};
+use ballast_server::{ApiKeys, ServedModels, serve};
 use clap::Args as ClapArgs;
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -65,12 +65,8 @@ fn start(engine: &Engine, id: &str, key: &str) -> Result<(SocketAddr, Server), F
         // The sender gone means the same as the sender's word.
         drop(stopped.await);
     };
-    let task = runtime.spawn(serve(
-        listener,
-        served(engine, id.to_owned()),
-        super::serve::server_options(Some(keys)),
-        shutdown,
-    ));
+    let models = ServedModels::new(vec![served(engine, id.to_owned())]).map_err(server_failure)?;
+    let task = runtime.spawn(serve(listener, models, super::serve::server_options(Some(keys)), shutdown));
     Ok((address, Server { runtime, task, stop }))
 }
 

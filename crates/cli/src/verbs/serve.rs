@@ -1,18 +1,23 @@
-//! `ballast serve`: a model behind HTTP.
+//! `ballast serve`: models behind HTTP.
 
+mod bounds;
 mod guards;
 pub(crate) mod key;
+mod models;
 mod rate;
 mod tls;
 
+use crate::configuration::SourceArgs;
 use crate::failure::{Exit, Failure};
-use crate::options::{LoadArgs, ModelArg};
+use crate::options::LoadArgs;
 use crate::output;
 use ballast::Engine;
-use ballast_server::{ApiKeys, ModelFacts, ServedModel, ServerOptions, serve};
+use ballast_server::{ApiKeys, Generator, ModelFacts, ModelKind, ServedModel, ServedModels, ServerOptions, serve};
+use bounds::BoundArgs;
 use clap::Args as ClapArgs;
 use guards::{GuardArgs, JwtArgs};
 use key::KeyArgs;
+use models::{ModelsArgs, NamedModel};
 use rate::RateArgs;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -23,16 +28,13 @@ use tokio::net::TcpListener;
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
     #[command(flatten)]
-    model: ModelArg,
+    models: ModelsArgs,
     /// Address to listen on.
     #[arg(long, default_value = "127.0.0.1", value_name = "IP")]
     host: IpAddr,
     /// Port to listen on, 0 for any free one.
     #[arg(long, default_value_t = 8080, value_name = "PORT")]
     port: u16,
-    /// The model's name for clients [default: the name given].
-    #[arg(long, value_name = "NAME")]
-    alias: Option<String>,
     /// End every request after this many seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     request_timeout: u64,
@@ -47,20 +49,36 @@ pub(crate) struct Args {
     #[command(flatten)]
     guards: GuardArgs,
     #[command(flatten)]
+    bounds: BoundArgs,
+    #[command(flatten)]
     load: LoadArgs,
+    /// Print the OpenAPI document of the server and serve nothing.
+    #[arg(long)]
+    print_openapi: bool,
+    /// Read before the others, to complete them.
+    #[command(flatten)]
+    _sources: SourceArgs,
 }
 
 impl Args {
     pub(crate) fn run(self) -> Result<(), Failure> {
+        if self.print_openapi {
+            return output::line(&serde_json::to_string_pretty(&ballast_server::openapi())?);
+        }
         let keys = self.keys.resolve(self.host)?;
         let (tls, jwt) = (self.tls.resolve()?, self.jwt.resolve()?);
-        let engine = self.load.load(&self.model.model)?;
-        let id = self.alias.clone().unwrap_or_else(|| self.model.model.clone());
+        let named = self.models.named()?;
+        let load = |named: &NamedModel| Ok((self.load.load(&named.model)?, named.id.clone()));
+        // Kept to the end of this function: an engine's last handle is not to be dropped where sockets are served.
+        let engines = named.iter().map(load).collect::<Result<Vec<_>, Failure>>()?;
+        let models = engines.iter().map(|(engine, id)| served(engine, id.clone())).collect();
+        let models = ServedModels::new(models).map_err(server_failure)?;
+        let ids: Vec<&str> = named.iter().map(|named| named.id.as_str()).collect();
         let runtime = tokio_runtime()?;
         runtime.block_on(async {
             let listener = listen(SocketAddr::new(self.host, self.port)).await?;
             let scheme = if tls.is_some() { "https" } else { "http" };
-            output::note(&format!("serving {id} at {scheme}://{}/v1", listener.local_addr()?));
+            output::note(&format!("serving {} at {scheme}://{}/v1", ids.join(", "), listener.local_addr()?));
             keys.tell();
             let keyed = keys.is_asked_for();
             let mut options = server_options(keys.api_keys);
@@ -68,8 +86,9 @@ impl Args {
             (options.tls, options.jwt) = (tls, jwt);
             self.guards.apply(&mut options)?;
             self.rate.apply(keyed, &mut options);
+            self.bounds.set(&mut options);
             options.request_deadline = Duration::from_secs(self.request_timeout);
-            serve(listener, served(&engine, id), options, asked_to_stop()).await.map_err(server_failure)
+            serve(listener, models, options, asked_to_stop()).await.map_err(server_failure)
         })
     }
 }
@@ -99,7 +118,14 @@ pub(crate) fn served(engine: &Engine, id: String) -> ServedModel {
         file_bytes: report.file_bytes,
         sha256: String::new(),
     };
-    ServedModel { id, runtime, format, fingerprint, created: ballast::unix_seconds(), facts }
+    ServedModel {
+        id,
+        aliases: Vec::new(),
+        kind: ModelKind::Generator(Generator { runtime, format }),
+        fingerprint,
+        created: ballast::unix_seconds(),
+        facts,
+    }
 }
 
 /// The server's options, with the system's randomness and time.

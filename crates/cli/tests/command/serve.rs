@@ -11,7 +11,7 @@ const KEY: &str = "sk-quokka-0123456789";
 const CHAT: &str = "/v1/chat/completions";
 
 /// A running server, ended with the test.
-struct Server {
+pub(crate) struct Server {
     child: Child,
     address: SocketAddr,
     stderr: BufReader<ChildStderr>,
@@ -25,7 +25,7 @@ impl Server {
         Self::spawn(&mut home.command(&[&["serve", home.model(), "--port", "0"], args].concat()))
     }
 
-    fn spawn(command: &mut Command) -> Self {
+    pub(crate) fn spawn(command: &mut Command) -> Self {
         let mut child = command.spawn().unwrap();
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
         let mut said = String::new();
@@ -39,6 +39,10 @@ impl Server {
             }
         };
         Self { child, address, stderr, said }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// The key it made, from its next line.
@@ -157,6 +161,21 @@ fn without_a_key_only_this_machine_may_ask() {
         let ran = home.ballast(&["serve", home.model(), "--port", "0", "--no-auth", "--host", host]);
         ran.fails(3, "--no-auth");
     }
+}
+
+#[test]
+fn several_models_are_served_by_name() {
+    let home = Home::new();
+    let second = format!("second={}", home.model());
+    let server = Server::start(&home, &[&second, "--alias", "tiny", "--no-auth"]);
+    for (model, status) in [("tiny", 200), ("second", 200), ("third", 404)] {
+        let mut body = question("hi");
+        body["model"] = model.into();
+        assert_eq!(post(server.address, CHAT, None, &body).status, status, "{model}");
+    }
+    assert_eq!(server.end("-TERM").code, Some(0));
+    let twice = home.ballast(&["serve", home.model(), home.model()]);
+    twice.fails(1, "another name for each model");
 }
 
 #[test]

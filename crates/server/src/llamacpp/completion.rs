@@ -4,6 +4,7 @@ use super::request::CompletionRequest;
 use crate::api_error::ApiError;
 use crate::generation::{Taken, Whole, begin};
 use crate::incoming::Incoming;
+use crate::models::GeneratorUse;
 use crate::openai::{PING, error_body, event, finite};
 use crate::state::Server;
 use crate::stream::{EVENT_STREAM, Frames, response};
@@ -28,16 +29,18 @@ async fn answer(server: Arc<Server>, request: Request) -> Result<Response, ApiEr
         return Ok(response(tokens, Events(words), keep_alive));
     }
     let answers = tokens.whole(|_, event| words.note(event)).await?;
-    let Whole { text, summary } = &answers[0];
+    let Whole { text, summary, .. } = &answers[0];
     Ok(Json(words.last(text, summary)).into_response())
 }
 
 fn take(server: &Server, incoming: &Incoming) -> Result<Taken<(Words, bool)>, ApiError> {
     let request = CompletionRequest::parse(&incoming.body, &server.options)?;
-    let prompt = request.prompt(server.model.format.tokenizer())?;
-    let words = Words::new(server, &request);
-    let streams = request.generation.submit((server, &incoming.asker), &[prompt], 1)?;
-    Ok(Taken { streams, deadline: request.generation.deadline, wire: (words, request.is_streamed) })
+    let model = server.generator_of_many(request.model.as_deref())?;
+    let prompt = request.prompt(model.format().tokenizer())?;
+    let words = Words::new(&model, &request);
+    let streams = request.generation.submit(&model, (server, &incoming.asker), &[prompt], 1)?;
+    let (model, deadline) = (model.into_model(), request.generation.deadline);
+    Ok(Taken { streams, model, deadline, wire: (words, request.is_streamed) })
 }
 
 /// What all objects of one answer share, and what has not been sent yet.
@@ -52,12 +55,12 @@ struct Words {
 }
 
 impl Words {
-    fn new(server: &Server, request: &CompletionRequest) -> Self {
+    fn new(model: &GeneratorUse, request: &CompletionRequest) -> Self {
         Self {
-            model: server.model.id.clone(),
+            model: model.id.clone(),
             stop: request.generation.stop.clone(),
             returns_tokens: request.returns_tokens,
-            tokenizer: Arc::clone(server.model.format.tokenizer()),
+            tokenizer: Arc::clone(model.format().tokenizer()),
             ignore_eos: request.generation.ignore_eos,
             tokens: Vec::new(),
             probabilities: Vec::new(),

@@ -2,12 +2,14 @@
 
 use crate::api_error::ApiError;
 use crate::fields::{Fields, ParamError};
+use crate::models::GeneratorUse;
 use crate::state::Server;
 use crate::{body, openai};
 use axum::Json;
-use axum::extract::{Request, State};
+use axum::extract::{Query, Request, State};
 use ballast_backend::TokenId;
 use ballast_tokens::{EncodeOptions, ShowSpecial};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -22,6 +24,11 @@ async fn answer(
     Ok(Json(tokio::task::spawn_blocking(work).await.map_err(|_| ApiError::Panicked)??))
 }
 
+/// The model that is named, or the first.
+fn model(server: &Server, fields: &mut Fields) -> Result<GeneratorUse, ApiError> {
+    server.generator_of_many(fields.string("model")?.as_deref())
+}
+
 /// `POST /tokenize`.
 pub(crate) async fn tokenize(State(server): State<Arc<Server>>, request: Request) -> Result<Json<Value>, ApiError> {
     answer(server, request, tokens_of).await
@@ -34,8 +41,9 @@ fn tokens_of(server: &Server, mut fields: Fields) -> Result<Value, ApiError> {
         parse_special: fields.bool("parse_special")?.unwrap_or(true),
     };
     let with_pieces = fields.bool("with_pieces")?.unwrap_or(false);
+    let model = model(server, &mut fields)?;
     fields.finish()?;
-    let tokenizer = server.model.format.tokenizer();
+    let tokenizer = model.format().tokenizer();
     // Half a character has no text: its bytes stand for it.
     let piece = |token: &TokenId| {
         let bytes = tokenizer.token_bytes(*token, ShowSpecial::Yes);
@@ -59,8 +67,9 @@ fn text_of(server: &Server, mut fields: Fields) -> Result<Value, ApiError> {
         Some(Value::Array(tokens)) => tokens,
         Some(other) => return Err(ParamError::wrong(param, "an array of tokens", &other).into()),
     };
+    let model = model(server, &mut fields)?;
     fields.finish()?;
-    let tokenizer = server.model.format.tokenizer();
+    let tokenizer = model.format().tokenizer();
     let token = |value: &Value| {
         let id = value.as_u64().and_then(|id| u32::try_from(id).ok()).map(TokenId);
         let known = id.filter(|id| id.index() < tokenizer.vocab_size());
@@ -82,21 +91,32 @@ pub(crate) async fn apply_template(
 fn prompt_of(server: &Server, mut fields: Fields) -> Result<Value, ApiError> {
     let messages = openai::messages(fields.take("messages"))?;
     let add_generation_prompt = fields.bool("add_generation_prompt")?.unwrap_or(true);
+    let model = model(server, &mut fields)?;
     fields.finish()?;
     let render = server.rendering(add_generation_prompt);
-    Ok(json!({ "prompt": server.model.format.chat_text(&messages, &render)? }))
+    Ok(json!({ "prompt": model.format().chat_text(&messages, &render)? }))
 }
 
-/// `GET /props`.
-pub(crate) async fn props(State(server): State<Arc<Server>>) -> Json<Value> {
-    let (model, shape) = (&server.model, server.model.runtime.shape());
-    Json(json!({
+/// `GET /props`: of the model that `?model=` names, or of the first.
+pub(crate) async fn props(
+    State(server): State<Arc<Server>>,
+    Query(asked): Query<Asked>,
+) -> Result<Json<Value>, ApiError> {
+    let model = server.generator_of_many(asked.model.as_deref())?;
+    let shape = model.runtime().shape();
+    Ok(Json(json!({
         "default_generation_settings": { "n_ctx": shape.context_len },
         "total_slots": shape.max_batch_sequences,
         "model_alias": model.id,
         "model_path": model.id,
-        "chat_template": model.format.template_source(),
+        "chat_template": model.format().template_source(),
         "build_info": format!("ballast {}", env!("CARGO_PKG_VERSION")),
         "is_sleeping": false,
-    }))
+    })))
+}
+
+/// What a query may say.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Asked {
+    model: Option<String>,
 }

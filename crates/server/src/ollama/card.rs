@@ -1,27 +1,33 @@
-//! What is known of the model: `GET /api/tags`, `/api/ps`, `/api/version` and `POST /api/show`.
+//! What is known of the models: `GET /api/tags`, `/api/ps`, `/api/version` and `POST /api/show`.
 
 use crate::api_error::ApiError;
 use crate::body;
 use crate::fields::Fields;
 use crate::state::Server;
+use crate::{ModelFacts, ModelKind, ServedModel};
 use axum::Json;
 use axum::extract::{Request, State};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// Models that can be asked: the one that is served.
+/// Models that can be asked.
 pub(crate) async fn list(State(server): State<Arc<Server>>) -> Json<Value> {
-    Json(json!({ "models": [card(&server)] }))
+    let cards: Vec<Value> = server.models.iter().map(card).collect();
+    Json(json!({ "models": cards }))
 }
 
-/// Models that are loaded: the same, which stays.
+/// Models that are loaded, which stay.
 pub(crate) async fn running(State(server): State<Arc<Server>>) -> Json<Value> {
-    let mut card = card(&server);
-    card["expires_at"] = timestamp(i64::from(i32::MAX)).into();
-    card["size_vram"] = 0.into();
-    card["context_length"] = server.model.runtime.shape().context_len.into();
-    Json(json!({ "models": [card] }))
+    let running = |model: &ServedModel| {
+        let mut card = card(model);
+        card["expires_at"] = timestamp(i64::from(i32::MAX)).into();
+        card["size_vram"] = 0.into();
+        card["context_length"] = model.context_len().into();
+        card
+    };
+    let cards: Vec<Value> = server.models.iter().map(running).collect();
+    Json(json!({ "models": cards }))
 }
 
 pub(crate) async fn version() -> Json<Value> {
@@ -39,34 +45,39 @@ pub(crate) async fn show(State(server): State<Arc<Server>>, request: Request) ->
     };
     fields.bool("verbose")?;
     fields.finish()?;
-    server.check_model(&name)?;
-    let facts = &server.model.facts;
+    let model = server.model(&name)?;
+    let facts = &model.facts;
     Ok(Json(json!({
-        "modified_at": timestamp(server.model.created),
-        "details": details(&server),
+        "modified_at": timestamp(model.created),
+        "details": details(facts),
         "model_info": {
             "general.architecture": facts.architecture,
             "general.parameter_count": facts.n_parameters,
-            format!("{}.context_length", facts.architecture): server.model.runtime.shape().context_len,
+            format!("{}.context_length", facts.architecture): model.context_len(),
         },
-        "capabilities": ["completion"],
+        "capabilities": [capability(&model)],
     })))
 }
 
-fn card(server: &Server) -> Value {
-    let model = &server.model;
+/// What the model can do, in this wire's word.
+fn capability(model: &ServedModel) -> &'static str {
+    match model.kind {
+        ModelKind::Generator(_) => "completion",
+    }
+}
+
+fn card(model: &ServedModel) -> Value {
     json!({
         "name": model.id,
         "model": model.id,
         "modified_at": timestamp(model.created),
         "size": model.facts.file_bytes,
         "digest": model.facts.sha256,
-        "details": details(server),
+        "details": details(&model.facts),
     })
 }
 
-fn details(server: &Server) -> Value {
-    let facts = &server.model.facts;
+fn details(facts: &ModelFacts) -> Value {
     json!({
         "parent_model": "",
         "format": "gguf",

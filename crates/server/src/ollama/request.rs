@@ -1,31 +1,30 @@
 //! The request, parsed once: every field is read, refused by name, or unknown.
 
-use super::options;
 use super::words::Kind;
+use super::{options, tools};
 use crate::ServerOptions;
 use crate::api_error::ApiError;
 use crate::fields::{Fields, ParamError, Refused, is_empty};
+use crate::models::GeneratorUse;
 use crate::openai::MESSAGES_MAX;
 use crate::params::GenerationParams;
 use crate::state::Server;
+use crate::tools::Tools;
 use ballast_backend::TokenId;
 use ballast_runtime::RuntimeError;
 use ballast_tokens::{ChatMessage, EncodeOptions};
 use serde_json::Value;
 
 const TEXT_ONLY: &str = "the model reads and writes text";
-const NO_TOOLS: &str = "the model answers in text, without tools";
-const ROLES: &str = "one of system, user, assistant";
+const ROLES: &str = "one of system, user, assistant, tool";
 
 const UNSUPPORTED: &[Refused] = &[
     ("context", is_empty, "send the conversation to /api/chat"),
-    ("format", |value| value == "", "answers are plain text"),
     ("images", is_empty, TEXT_ONLY),
     ("keep_alive", is_kept, "the model stays loaded while the server runs"),
     ("suffix", |value| value == "", "text goes on from the prompt only"),
     ("template", |value| value == "", "the model's own chat template is used, or `raw`"),
     ("think", |value| *value == false, "there is no control over reasoning"),
-    ("tools", is_empty, NO_TOOLS),
 ];
 
 /// Whether a time to stay loaded is any but none at all.
@@ -61,6 +60,7 @@ pub(super) struct Ask {
     pub(super) model: String,
     pub(super) prompt: Prompt,
     pub(super) asked: Asked,
+    pub(super) tools: Tools,
     pub(super) generation: GenerationParams,
     /// Tokens that prompt and answer may have together.
     context_len: Option<usize>,
@@ -76,22 +76,26 @@ impl Ask {
             Kind::Chat => conversation(fields.take("messages"))?,
             Kind::Generate => prompt(&mut fields)?,
         };
+        let tools = match kind {
+            Kind::Chat => tools::take(&mut fields)?,
+            Kind::Generate => Tools::default(),
+        };
         let is_streamed = fields.bool("stream")?.unwrap_or(true);
         let (generation, context_len) = options::take(&mut fields, server, None)?;
         fields.refuse(UNSUPPORTED)?;
         fields.finish()?;
         let asked = if is_streamed { Asked::Streamed } else { Asked::Whole };
-        Ok(Self { model, prompt, asked, generation, context_len })
+        Ok(Self { model, prompt, asked, tools, generation, context_len })
     }
 
     /// How to generate after a prompt of `n_prompt` tokens, so that the context that was asked for is kept.
     ///
     /// # Errors
     /// If the server's context is smaller than that, or the prompt does not fit.
-    pub(super) fn within_context(&self, n_prompt: usize, server: &Server) -> Result<GenerationParams, ApiError> {
+    pub(super) fn within_context(&self, n_prompt: usize, model: &GeneratorUse) -> Result<GenerationParams, ApiError> {
         let mut generation = self.generation.clone();
         let Some(asked) = self.context_len else { return Ok(generation) };
-        let context_len = server.model.runtime.shape().context_len;
+        let context_len = model.runtime().shape().context_len;
         if asked == 0 || asked > context_len {
             let expected = format!("1 to {context_len}, the context that the server was started with");
             return Err(ParamError::wrong("options.num_ctx".to_owned(), expected, &asked.into()).into());
@@ -122,7 +126,7 @@ fn prompt(fields: &mut Fields) -> Result<Prompt, ParamError> {
             }
         };
     }
-    let message = |role: &str, content: String| ChatMessage { role: role.to_owned(), content };
+    let message = |role: &str, content: String| ChatMessage::text(role, content);
     let system = system.map(|system| message("system", system));
     Ok(Prompt::Conversation(system.into_iter().chain([message("user", text)]).collect()))
 }
@@ -146,22 +150,28 @@ fn conversation(value: Option<Value>) -> Result<Prompt, ParamError> {
 fn parse_message(idx: usize, value: Value) -> Result<ChatMessage, ParamError> {
     let mut fields = Fields::new(format!("messages[{idx}]"), value)?;
     let role = fields.needed_string("role", ROLES)?;
-    if role == "tool" {
-        return Err(ParamError::Unsupported { param: fields.name("role"), supported: NO_TOOLS });
-    }
-    if !["system", "user", "assistant"].contains(&role.as_str()) {
+    if !["system", "user", "assistant", "tool"].contains(&role.as_str()) {
         return Err(ParamError::wrong(fields.name("role"), ROLES, &role.into()));
     }
-    let content = fields.needed_string("content", "a string")?;
-    for (field, supported) in
-        [("images", TEXT_ONLY), ("tool_calls", NO_TOOLS), ("tool_name", NO_TOOLS), ("thinking", TEXT_ONLY)]
-    {
+    let mut message = ChatMessage { role, ..ChatMessage::default() };
+    match message.role.as_str() {
+        "assistant" => message.tool_calls = tools::calls(idx, fields.take("tool_calls"))?,
+        "tool" => {
+            message.name = fields.string("tool_name")?;
+            message.tool_call_id = fields.string("tool_call_id")?;
+        }
+        _ => {}
+    }
+    if message.tool_calls.is_empty() || fields.peek("content").is_some() {
+        message.content = fields.needed_string("content", "a string")?;
+    }
+    for field in ["images", "tool_calls", "tool_name", "thinking"] {
         if fields.take(field).is_some_and(|value| !is_empty(&value) && value != "") {
-            return Err(ParamError::Unsupported { param: fields.name(field), supported });
+            return Err(ParamError::Unsupported { param: fields.name(field), supported: TEXT_ONLY });
         }
     }
     fields.finish()?;
-    Ok(ChatMessage { role, content })
+    Ok(message)
 }
 
 impl Prompt {
@@ -169,18 +179,20 @@ impl Prompt {
     ///
     /// # Errors
     /// If the model has no chat template or the template refuses the conversation.
-    pub(super) fn tokens(&self, server: &Server) -> Result<Vec<TokenId>, ApiError> {
+    pub(super) fn tokens(
+        &self,
+        server: &Server,
+        model: &GeneratorUse,
+        tools: &Tools,
+    ) -> Result<Vec<TokenId>, ApiError> {
         match self {
             Self::Nothing => Ok(Vec::new()),
             Self::Raw(text) => {
                 // Who sends a raw prompt writes all of it, the model's control tokens included.
-                Ok(server
-                    .model
-                    .format
-                    .tokenizer()
-                    .encode(text, EncodeOptions { add_special: true, parse_special: true }))
+                let options = EncodeOptions { add_special: true, parse_special: true };
+                Ok(model.format().tokenizer().encode(text, options))
             }
-            Self::Conversation(messages) => server.chat_prompt(messages),
+            Self::Conversation(messages) => server.chat_prompt(model, messages, tools.told()),
         }
     }
 }

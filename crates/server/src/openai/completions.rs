@@ -33,11 +33,12 @@ async fn answer(server: Arc<Server>, request: Request) -> Result<Response, ApiEr
 
 fn take(server: &Server, incoming: &Incoming) -> Result<Taken<(Wire, Mode)>, ApiError> {
     let request = CompletionRequest::parse(&incoming.body, &server.options)?;
-    server.check_model(&request.model)?;
-    let prompts = request.prompts(server.model.runtime.tokenizer())?;
-    let wire = Wire::new(server, &request, &prompts);
-    let streams = request.generation.submit((server, &incoming.asker), &prompts, request.n_choices)?;
-    Ok(Taken { streams, deadline: request.generation.deadline, wire: (wire, request.mode) })
+    let model = server.generator(Some(&request.model))?;
+    let prompts = request.prompts(model.runtime().tokenizer())?;
+    let wire = Wire::new(server, &model, &request, &prompts);
+    let streams = request.generation.submit(&model, (server, &incoming.asker), &prompts, request.n_choices)?;
+    let (model, deadline) = (model.into_model(), request.generation.deadline);
+    Ok(Taken { streams, model, deadline, wire: (wire, request.mode) })
 }
 
 async fn whole(tokens: Tokens, mut wire: Wire) -> Result<Response, ApiError> {

@@ -1,22 +1,22 @@
 //! `GET /v1/models` and `GET /v1/models/{id}`.
 
+use crate::ServedModel;
 use crate::api_error::ApiError;
-use crate::state::{ServedModel, Server};
+use crate::state::Server;
 use axum::Json;
 use axum::extract::{Path, State};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
 pub(crate) async fn list_models(State(server): State<Arc<Server>>) -> Json<Value> {
-    Json(json!({ "object": "list", "data": [card(&server.model)] }))
+    Json(json!({ "object": "list", "data": server.models.iter().map(card).collect::<Vec<_>>() }))
 }
 
 pub(crate) async fn show_model(
     State(server): State<Arc<Server>>,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
-    server.check_model(&id)?;
-    Ok(Json(card(&server.model)))
+    Ok(Json(card(&*server.model(&id)?)))
 }
 
 fn card(model: &ServedModel) -> Value {
@@ -25,6 +25,6 @@ fn card(model: &ServedModel) -> Value {
         "object": "model",
         "created": model.created,
         "owned_by": "ballast",
-        "context_length": model.runtime.shape().context_len,
+        "context_length": model.context_len(),
     })
 }

@@ -1,5 +1,7 @@
 //! What the objects of this wire share: who answers, tokens in words, usage and times.
 
+use crate::ServedModel;
+use crate::models::GeneratorUse;
 use crate::params::GenerationParams;
 use crate::state::Server;
 use ballast_backend::TokenId;
@@ -23,12 +25,12 @@ pub(super) struct Answer {
 
 impl Answer {
     /// An answer that has no name yet; `kind` begins it.
-    pub(super) fn new(server: &Server, kind: &str, created: i64) -> Self {
+    pub(super) fn new(server: &Server, model: &ServedModel, kind: &str, created: i64) -> Self {
         Self {
             id: format!("{kind}-{:016x}", (server.options.random)()),
             created,
-            model: server.model.id.clone(),
-            fingerprint: server.model.fingerprint.clone(),
+            model: model.id.clone(),
+            fingerprint: model.fingerprint.clone(),
         }
     }
 
@@ -52,8 +54,8 @@ pub(super) struct TokenWords {
 }
 
 impl TokenWords {
-    pub(super) fn new(server: &Server, generation: &GenerationParams) -> Self {
-        Self { tokenizer: Arc::clone(server.model.runtime.tokenizer()), ignore_eos: generation.ignore_eos }
+    pub(super) fn new(model: &GeneratorUse, generation: &GenerationParams) -> Self {
+        Self { tokenizer: Arc::clone(model.runtime().tokenizer()), ignore_eos: generation.ignore_eos }
     }
 
     /// The log probabilities of a token that is part of the answer: the one that ends it is not.

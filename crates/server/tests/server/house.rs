@@ -4,7 +4,9 @@ use crate::client::{Answer, exchange, request};
 use ballast_backend::TokenId;
 use ballast_runtime::telemetry::{Telemetry, TracingLogger};
 use ballast_runtime::{AdmissionOptions, Attempts, Runtime, RuntimeOptions, RuntimeParts, SupervisionOptions};
-use ballast_server::{ApiKeys, ModelFacts, ServedModel, ServerError, ServerOptions, serve};
+use ballast_server::{
+    ApiKeys, Generator, ModelFacts, ModelKind, ServedModel, ServedModels, ServerError, ServerOptions, serve,
+};
 use ballast_testkit::{
     ASSISTANT_TURN, IM_END, PATIENCE, Script, ScriptControl, VirtualClock, tiny_prompt_format, tokens_of,
 };
@@ -25,7 +27,7 @@ pub(crate) struct House {
     pub(crate) control: ScriptControl,
     pub(crate) clock: VirtualClock,
     /// Kept so that the server's end does not wait for a step that the test holds back.
-    _runtime: Runtime,
+    _models: Vec<ServedModel>,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<Result<(), ServerError>>,
 }
@@ -40,6 +42,8 @@ impl Drop for House {
 /// What a test wants different.
 pub(crate) struct Plan {
     pub(crate) answer: &'static str,
+    /// What a second model answers; `None`: there is none.
+    pub(crate) other: Option<&'static str>,
     pub(crate) queue_max: usize,
     pub(crate) script: fn(Script) -> Script,
     pub(crate) options: fn(&mut ServerOptions),
@@ -47,26 +51,26 @@ pub(crate) struct Plan {
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { answer: "Hi there!", queue_max: 8, script: |script| script, options: |_| {} }
+        Self { answer: "Hi there!", other: None, queue_max: 8, script: |script| script, options: |_| {} }
     }
 }
 
-impl House {
-    pub(crate) async fn open(plan: Plan) -> Self {
-        Self::open_with(plan, |_| {}).await
-    }
+/// The name of a second model.
+pub(crate) const OTHER: &str = "other";
+/// Another name of the first.
+pub(crate) const ALIAS: &str = "default";
 
-    /// As [`Self::open`], with options that are made at the time.
-    pub(crate) async fn open_with(plan: Plan, change: impl FnOnce(&mut ServerOptions)) -> Self {
+impl Plan {
+    /// A model that follows a script, and the hands on it.
+    fn model(&self, id: &str, answer: &str, clock: &VirtualClock) -> (ServedModel, ScriptControl) {
         let format = tiny_prompt_format();
         let tokenizer = Arc::clone(format.tokenizer());
         let cue = tokens_of(&tokenizer, ASSISTANT_TURN);
-        let answer = plan.answer.bytes().map(|byte| TokenId(byte.into())).collect();
+        let answer = answer.bytes().map(|byte| TokenId(byte.into())).collect();
         let end = tokenizer.id_of(IM_END).expect("ChatML has an end of turn");
         let script = Script::answering(tokenizer.vocab_size(), cue, answer, end);
-        let (engine, control) = (plan.script)(script).engine();
-        let clock = VirtualClock::new();
-        let admission = AdmissionOptions { queue_max: plan.queue_max, ..AdmissionOptions::default() };
+        let (engine, control) = (self.script)(script).engine();
+        let admission = AdmissionOptions { queue_max: self.queue_max, ..AdmissionOptions::default() };
         let parts = RuntimeParts {
             // A script that fails once shows what a caller sees of it.
             options: RuntimeOptions {
@@ -78,9 +82,33 @@ impl House {
             ..RuntimeParts::new(tokenizer, Arc::new(clock.clone()))
         };
         let runtime = Runtime::start(Box::new(engine), parts);
-        let kept = runtime.clone();
         let facts = ModelFacts { architecture: "llama".to_owned(), n_parameters: 1500, ..ModelFacts::default() };
-        let model = ServedModel { id: MODEL.into(), runtime, format, fingerprint: "fp".into(), created: 17, facts };
+        let model = ServedModel {
+            id: id.to_owned(),
+            aliases: if id == MODEL { vec![ALIAS.to_owned()] } else { Vec::new() },
+            kind: ModelKind::Generator(Generator { runtime, format }),
+            fingerprint: "fp".into(),
+            created: 17,
+            facts,
+        };
+        (model, control)
+    }
+}
+
+impl House {
+    pub(crate) async fn open(plan: Plan) -> Self {
+        Self::open_with(plan, |_| {}).await
+    }
+
+    /// As [`Self::open`], with options that are made at the time.
+    pub(crate) async fn open_with(plan: Plan, change: impl FnOnce(&mut ServerOptions)) -> Self {
+        let clock = VirtualClock::new();
+        let (model, control) = plan.model(MODEL, plan.answer, &clock);
+        let mut models = vec![model];
+        if let Some(answer) = plan.other {
+            models.push(plan.model(OTHER, answer, &clock).0);
+        }
+        let kept = models.clone();
         let seeds = AtomicU64::new(1);
         let random = Arc::new(move || seeds.fetch_add(1, Ordering::Relaxed));
         let mut options = ServerOptions::new(random, Arc::new(|| 1_700_000_000));
@@ -91,8 +119,8 @@ impl House {
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async move { stopped.await.unwrap_or_default() };
-        let task = tokio::spawn(serve(listener, model, options, shutdown));
-        Self { address, control, clock, _runtime: kept, stop: Some(stop), task }
+        let task = tokio::spawn(serve(listener, ServedModels::new(models).unwrap(), options, shutdown));
+        Self { address, control, clock, _models: kept, stop: Some(stop), task }
     }
 
     /// Asks the server to stop, without waiting for it.

@@ -26,7 +26,13 @@ async fn what_was_answered_is_counted() {
     assert_eq!((of("vllm:num_requests_running"), of("vllm:num_requests_waiting")), (0.0, 0.0));
     let last_bucket = format!("vllm:e2e_request_latency_seconds_bucket{{le=\"+Inf\",model_name=\"{MODEL}\"");
     assert_eq!(sample(&text, &last_bucket), 2.0);
-    assert_eq!(sample(&text, "ballast_requests_ended_total{finish_reason=\"length\",reason=\"\"}"), 1.0);
+    assert_eq!(
+        sample(
+            &text,
+            &format!("ballast_requests_ended_total{{model_name=\"{MODEL}\",finish_reason=\"length\",reason=\"\"}}")
+        ),
+        1.0
+    );
     assert!(text.contains("finished_reason=\"stop\"} 1\n") && text.ends_with("# EOF\n"), "{text}");
     assert!(sample(&text, "ballast_steps_total") >= 12.0);
     assert_eq!(sample(&text, "ballast_engine_up"), 1.0);
@@ -62,5 +68,7 @@ async fn work_in_progress_is_seen_and_refusals_are_counted() {
     assert_eq!(sample(&text, "vllm:num_requests_running"), 1.0);
     let usage = sample(&text, "vllm:kv_cache_usage_perc");
     assert!(0.0 < usage && usage <= 1.0, "{usage}");
-    assert_eq!(sample(&text, "ballast_requests_refused_total{reason=\"CONTEXT_LENGTH_EXCEEDED\"}"), 1.0);
+    let refused =
+        format!("ballast_requests_refused_total{{model_name=\"{MODEL}\",reason=\"CONTEXT_LENGTH_EXCEEDED\"}}");
+    assert_eq!(sample(&text, &refused), 1.0);
 }

@@ -3,6 +3,7 @@
 use super::request::CompletionRequest;
 use crate::api_error::ApiError;
 use crate::generation::Whole;
+use crate::models::GeneratorUse;
 use crate::openai::error::error_body;
 use crate::openai::event::{DONE, PING, event};
 use crate::openai::objects::{Answer, TokenWords, finish_reason, finite, timings, usage};
@@ -53,16 +54,21 @@ impl Logprobs {
 }
 
 impl Wire {
-    pub(super) fn new(server: &Server, request: &CompletionRequest, prompts: &[Vec<TokenId>]) -> Self {
-        let tokenizer = server.model.runtime.tokenizer();
+    pub(super) fn new(
+        server: &Server,
+        model: &GeneratorUse,
+        request: &CompletionRequest,
+        prompts: &[Vec<TokenId>],
+    ) -> Self {
+        let tokenizer = model.runtime().tokenizer();
         let choice = |prompt: &Vec<TokenId>| Choice {
             echoed: if request.echo { tokenizer.decode_lossy(prompt, ShowSpecial::No) } else { String::new() },
             logprobs: request.generation.sampling.n_logprobs.map(|_| Logprobs::default()),
         };
         let n_choices = request.n_choices;
         Self {
-            answer: Answer::new(server, "cmpl", (server.options.unix_time)()),
-            words: TokenWords::new(server, &request.generation),
+            answer: Answer::new(server, model, "cmpl", (server.options.unix_time)()),
+            words: TokenWords::new(model, &request.generation),
             n_prompts: prompts.len(),
             choices: prompts.iter().flat_map(|prompt| (0..n_choices).map(move |_| choice(prompt))).collect(),
         }
@@ -83,7 +89,7 @@ impl Wire {
 
     /// All answers in one piece.
     pub(super) fn completion(&mut self, answers: &[Whole]) -> Value {
-        let choice = |(idx, Whole { text, summary }): (usize, &Whole)| {
+        let choice = |(idx, Whole { text, summary, .. }): (usize, &Whole)| {
             let text = std::mem::take(&mut self.choices[idx].echoed) + text;
             self.choice(idx, &text, Some(summary))
         };
