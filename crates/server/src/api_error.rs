@@ -3,6 +3,7 @@
 use crate::fields::ParamError;
 use crate::routes::RouteClass;
 use crate::scope::Scope;
+use crate::security::SecurityEvent;
 use axum::http::StatusCode;
 use ballast_backend::{ErrorKind, ReasonCode};
 use ballast_runtime::{FinishReason, RuntimeError};
@@ -23,6 +24,8 @@ pub(crate) enum Refusal {
     KeyExpired,
     #[error("the API key was revoked: ask whoever runs this server for a new one")]
     KeyRevoked,
+    #[error("the token has expired: get a new one where it came from")]
+    TokenExpired,
     #[error("the API key is not allowed this: it needs the scope `{needed}`")]
     Scope { needed: Scope },
     #[error("model: the API key is not allowed this model")]
@@ -145,12 +148,15 @@ pub(crate) struct Told {
     /// The parameter that is to blame.
     pub(crate) param: Option<String>,
     pub(crate) code: String,
+    /// What it is to a guard.
+    pub(crate) security: Option<SecurityEvent>,
 }
 
 impl From<&ApiError> for Told {
     fn from(error: &ApiError) -> Self {
         let (status, kind, reason, code) = (error.status(), error.kind(), error.reason(), error.code());
-        Self { status, kind, reason, message: error.message(), param: error.param(), code }
+        let security = SecurityEvent::of(error);
+        Self { status, kind, reason, message: error.message(), param: error.param(), code, security }
     }
 }
 
@@ -189,7 +195,9 @@ impl ApiError {
     /// The status. Where HTTP has a word of its own for the refusal it is that one, else the kind decides.
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::Refusal(Refusal::Key | Refusal::KeyExpired | Refusal::KeyRevoked) => StatusCode::UNAUTHORIZED,
+            Self::Refusal(Refusal::Key | Refusal::KeyExpired | Refusal::KeyRevoked | Refusal::TokenExpired) => {
+                StatusCode::UNAUTHORIZED
+            }
             Self::Refusal(Refusal::Scope { .. } | Refusal::Model) => StatusCode::FORBIDDEN,
             Self::Refusal(Refusal::Route) | Self::ModelUnknown { .. } | Self::ResponseUnknown => StatusCode::NOT_FOUND,
             Self::Refusal(Refusal::Method) => StatusCode::METHOD_NOT_ALLOWED,
@@ -256,6 +264,7 @@ impl ApiError {
             Self::Refusal(Refusal::Key) => "invalid_api_key",
             Self::Refusal(Refusal::KeyExpired) => "api_key_expired",
             Self::Refusal(Refusal::KeyRevoked) => "api_key_revoked",
+            Self::Refusal(Refusal::TokenExpired) => "token_expired",
             Self::Refusal(Refusal::Scope { .. }) => "scope_missing",
             Self::Refusal(Refusal::Model) => "model_not_allowed",
             Self::Refusal(Refusal::Route) => "route_not_found",

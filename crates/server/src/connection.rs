@@ -29,6 +29,8 @@ use tokio::time::timeout;
 
 /// Longest request head, and the size of a connection's buffer.
 pub const HEADER_BYTES_MAX: usize = 32 * 1024;
+/// Most header lines of a request: hyper's own bound, which is not changed, so that they need no allocation.
+pub const HEADERS_MAX: usize = 100;
 /// Failures to accept in a row before the listener is given up.
 pub const ACCEPT_FAILURES_MAX: u32 = 100;
 /// Pause after a failure to accept: the usual cause, too few file descriptors, needs a moment to pass.
@@ -115,7 +117,7 @@ impl Connections {
             return;
         }
         let options = &self.server.options;
-        let socket = Socket::new(socket, options.tls.as_deref(), options.handshake_timeout);
+        let socket = Socket::new(socket, options.tls.clone(), options.handshake_timeout);
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(options.header_timeout)

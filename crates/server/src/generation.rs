@@ -2,8 +2,8 @@
 
 use crate::api_error::ApiError;
 use crate::body;
+use crate::caller::Work;
 use crate::incoming::{Asker, Incoming};
-use crate::limits::Reservation;
 use crate::models::ModelUse;
 use crate::state::Server;
 use axum::extract::Request;
@@ -33,7 +33,7 @@ pub(crate) struct Taken<W> {
 pub(crate) struct Submitted {
     pub(crate) streams: Vec<TokenStream>,
     /// `None` where nobody guards.
-    pub(crate) reserved: Option<Reservation>,
+    pub(crate) work: Option<Work>,
 }
 
 /// Parses a body and has the runtime take what it asks for.
@@ -55,10 +55,10 @@ pub(crate) async fn begin<W: Send + 'static>(
     let taken = tokio::task::spawn_blocking(move || take(&asked, &incoming)).await;
     let Taken { streams, model, deadline, wire } = taken.map_err(|_| ApiError::Panicked)??;
     let overdue = deadline.saturating_add(server.options.deadline_grace);
-    let Submitted { streams, reserved } = streams;
+    let Submitted { streams, work } = streams;
     let streams = streams.into_iter().map(Some).collect();
     let (overdue, cut) = (Box::pin(sleep(overdue)), Box::pin(server.wait_cut()));
-    Ok((Tokens { streams, turn: 0, overdue, cut, reserved, _model: model }, wire))
+    Ok((Tokens { streams, turn: 0, overdue, cut, work, _model: model }, wire))
 }
 
 /// Answers in progress. Dropping them ends the work.
@@ -71,7 +71,7 @@ pub(crate) struct Tokens {
     overdue: Pin<Box<Sleep>>,
     /// When the server goes down.
     cut: Pin<Box<dyn Future<Output = ()> + Send>>,
-    reserved: Option<Reservation>,
+    work: Option<Work>,
     /// The model stays as long as it answers. Dropped after the streams.
     _model: ModelUse,
 }
@@ -102,9 +102,11 @@ impl Tokens {
             let Some(stream) = place else { continue };
             let Poll::Ready(event) = stream.poll_recv(context) else { continue };
             let Some(event) = event else { return Poll::Ready(Err(ApiError::Panicked)) };
-            match &event {
-                Event::Token(_) => self.reserved.iter_mut().for_each(|reserved| reserved.note(1)),
-                Event::Done(_) => *place = None,
+            if matches!(event, Event::Done(_)) {
+                *place = None;
+            }
+            if let Some(work) = &mut self.work {
+                work.note(&event);
             }
             self.turn = (idx + 1) % n;
             return Poll::Ready(Ok(Some((idx, event))));

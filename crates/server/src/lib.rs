@@ -41,6 +41,7 @@
 
 mod anthropic;
 mod api_error;
+mod audit;
 mod body;
 #[cfg(test)]
 mod broken;
@@ -48,6 +49,7 @@ mod bulkheads;
 mod caller;
 mod connection;
 mod constraint;
+mod cors;
 mod error;
 mod fields;
 mod generation;
@@ -55,6 +57,7 @@ mod guard;
 mod health;
 mod incoming;
 mod json;
+mod jwt;
 mod key_store;
 mod keys;
 mod limits;
@@ -70,19 +73,28 @@ mod reload;
 mod request_id;
 mod routes;
 mod scope;
+mod security;
 mod security_headers;
 mod stall;
 mod state;
 mod stream;
 mod tls;
 mod tools;
+mod trace_context;
+mod trail;
 mod wire;
 
+pub use audit::{AUDIT_QUEUE_MAX, AuditLog};
 pub use bulkheads::BulkheadOptions;
-pub use connection::{ACCEPT_FAILURES_MAX, HEADER_BYTES_MAX, serve};
+pub use connection::{ACCEPT_FAILURES_MAX, HEADER_BYTES_MAX, HEADERS_MAX, serve};
 pub use constraint::CHOICES_OF_TEXT_MAX;
+pub use cors::{CORS_ORIGINS_MAX, CorsOrigin, CorsOriginError};
 pub use error::{ApiKeyError, ServerError};
 pub use json::JSON_DEPTH_MAX;
+pub use jwt::{
+    JWKS_KEYS_MAX, JwtAlgorithm, JwtAlgorithmUnknown, JwtError, JwtOptions, JwtVerifier, SECRET_BYTES_MIN,
+    TOKEN_BYTES_MAX,
+};
 pub use key_store::{
     KEY_FILE_BYTES_MAX, KEY_ID_BYTES, KEY_NAME_BYTES_MAX, KEY_RECORDS_MAX, KEY_SECRET_BYTES, KeyFile, KeyFileError,
     KeyRecord, KeyStore, KeyTerms, MODELS_PER_KEY_MAX, NewKey,

@@ -1,6 +1,10 @@
 //! Everything that can be set, and every bound.
 
-use crate::{ApiKeys, BulkheadOptions, CallerLimits, KeyStore, RateLimit, ResponseStoreOptions, ServerError, TlsStore};
+use crate::cors::{CORS_ORIGINS_MAX, CorsOrigin};
+use crate::{
+    ApiKeys, AuditLog, BulkheadOptions, CallerLimits, JwtVerifier, KeyStore, RateLimit, ResponseStoreOptions,
+    ServerError, TlsStore,
+};
 use std::fmt;
 use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
@@ -19,6 +23,12 @@ pub struct ServerOptions {
     pub keys: Option<ApiKeys>,
     /// Keys of a file, each with what it may do; they open routes next to [`Self::keys`].
     pub key_store: Option<Arc<KeyStore>>,
+    /// Who issues tokens that open routes next to keys.
+    pub jwt: Option<Arc<JwtVerifier>>,
+    /// Pages of browsers that may read answers, by their origin; none by default.
+    pub cors_origins: Vec<CorsOrigin>,
+    /// Who did what; `None`: nobody writes it down.
+    pub audit: Option<Arc<AuditLog>>,
     /// Certificates; `None`: connections are not encrypted.
     pub tls: Option<Arc<TlsStore>>,
     /// Longest handshake of TLS.
@@ -72,6 +82,9 @@ impl ServerOptions {
         Self {
             keys: None,
             key_store: None,
+            jwt: None,
+            cors_origins: Vec::new(),
+            audit: None,
             tls: None,
             handshake_timeout: Duration::from_secs(10),
             reload_interval: Duration::from_secs(5),
@@ -132,6 +145,9 @@ impl ServerOptions {
         ];
         if let Some((option, _)) = times.into_iter().find(|(_, time)| time.is_zero()) {
             return Err(ServerError::Option { option, expected: "more than no time" });
+        }
+        if self.cors_origins.len() > CORS_ORIGINS_MAX {
+            return Err(ServerError::Option { option: "cors_origins", expected: "at most 64" });
         }
         if self.request_deadline > self.request_deadline_max {
             return Err(ServerError::Option { option: "request_deadline", expected: "at most request_deadline_max" });

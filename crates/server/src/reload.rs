@@ -1,6 +1,7 @@
 //! Files that are read again when they change, while the server runs.
 
-use crate::{KeyStore, ServerOptions, TlsStore};
+use crate::{JwtVerifier, KeyStore, ServerOptions, TlsStore};
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -18,12 +19,18 @@ pub(crate) fn stamp(path: &Path) -> Option<Stamp> {
 pub(crate) struct Watched {
     key_store: Option<Arc<KeyStore>>,
     tls: Option<Arc<TlsStore>>,
+    jwt: Option<Arc<JwtVerifier>>,
     interval: Duration,
 }
 
 impl Watched {
     pub(crate) fn of(options: &ServerOptions) -> Self {
-        Self { key_store: options.key_store.clone(), tls: options.tls.clone(), interval: options.reload_interval }
+        Self {
+            key_store: options.key_store.clone(),
+            tls: options.tls.clone(),
+            jwt: options.jwt.clone(),
+            interval: options.reload_interval,
+        }
     }
 
     /// Looks again and again, and never ends. A file that cannot be used leaves everything as it was.
@@ -40,18 +47,21 @@ impl Watched {
 
     fn look(&self) {
         if let Some(store) = &self.key_store {
-            match store.reload_if_changed() {
-                Ok(false) => {}
-                Ok(true) => tracing::info!(n_keys = store.n_keys(), "keys were read again"),
-                Err(error) => tracing::warn!(%error, "keys could not be read again: the old ones stay"),
-            }
+            tell("keys", store.reload_if_changed());
         }
         if let Some(tls) = &self.tls {
-            match tls.reload_if_changed() {
-                Ok(false) => {}
-                Ok(true) => tracing::info!("certificates were read again"),
-                Err(error) => tracing::warn!(%error, "certificates could not be read again: the old ones stay"),
-            }
+            tell("certificates", tls.reload_if_changed());
         }
+        if let Some(jwt) = &self.jwt {
+            tell("keys of tokens", jwt.reload_if_changed());
+        }
+    }
+}
+
+fn tell<E: fmt::Display>(what: &'static str, read: Result<bool, E>) {
+    match read {
+        Ok(false) => {}
+        Ok(true) => tracing::info!(what, "a file has changed and was read again"),
+        Err(error) => tracing::warn!(what, %error, "a file has changed and cannot be used: what was read before stays"),
     }
 }

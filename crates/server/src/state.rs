@@ -5,6 +5,7 @@ use crate::bulkheads::Bulkheads;
 use crate::limits::Limits;
 use crate::models::{GeneratorUse, ModelUse};
 use crate::openai::{Background, ResponseStore};
+use crate::security::SecurityCounts;
 use crate::{ServedModels, ServerError, ServerOptions};
 use ballast_backend::TokenId;
 use ballast_tokens::{ChatMessage, RenderOptions};
@@ -23,6 +24,7 @@ pub(crate) struct Server {
     pub(crate) responses: ResponseStore,
     /// Answers that are made though nobody waits.
     pub(crate) background: Background,
+    pub(crate) security: SecurityCounts,
     is_cut: watch::Sender<bool>,
 }
 
@@ -33,7 +35,8 @@ impl Server {
         options.check()?;
         let (limits, bulkheads) = (Arc::new(Limits::new()), Bulkheads::new(options.bulkheads));
         let (responses, background) = (ResponseStore::new(options.responses), Background::default());
-        Ok(Self { models, options, limits, bulkheads, responses, background, is_cut: watch::Sender::new(false) })
+        let (security, is_cut) = (SecurityCounts::new(), watch::Sender::new(false));
+        Ok(Self { models, options, limits, bulkheads, responses, background, security, is_cut })
     }
 
     /// The model of this name.

@@ -14,6 +14,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 /// Longest file of certificates or keys.
@@ -96,6 +97,7 @@ pub struct TlsStore {
     files: TlsFiles,
     config: RwLock<Arc<ServerConfig>>,
     seen: Mutex<Vec<Option<Stamp>>>,
+    n_failed: AtomicU64,
 }
 
 impl fmt::Debug for TlsStore {
@@ -112,7 +114,7 @@ impl TlsStore {
     pub fn open(files: TlsFiles) -> Result<Self, TlsError> {
         let seen = Mutex::new(files.stamps());
         let config = RwLock::new(Arc::new(files.config()?));
-        Ok(Self { files, config, seen })
+        Ok(Self { files, config, seen, n_failed: AtomicU64::new(0) })
     }
 
     /// Reads the files again; connections that come later see what they hold.
@@ -137,8 +139,19 @@ impl TlsStore {
         self.reload().map(|()| true)
     }
 
+    /// Handshakes that came to nothing.
+    #[must_use]
+    pub fn n_failed(&self) -> u64 {
+        self.n_failed.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn note_failure(&self, error: &io::Error) {
+        self.n_failed.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(event = "tls_failed", kind = ?error.kind(), "security");
     }
 }
 

@@ -14,6 +14,10 @@ mod completions;
 mod connections;
 #[path = "server/constrained.rs"]
 mod constrained;
+#[path = "server/fuzz.rs"]
+mod fuzz;
+#[path = "server/guards.rs"]
+mod guards;
 #[path = "server/house.rs"]
 mod house;
 #[path = "server/keys.rs"]

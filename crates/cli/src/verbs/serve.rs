@@ -1,6 +1,7 @@
 //! `ballast serve`: models behind HTTP.
 
 mod bounds;
+mod guards;
 pub(crate) mod key;
 mod models;
 mod rate;
@@ -15,6 +16,7 @@ use ballast::Engine;
 use ballast_server::{ApiKeys, Generator, ModelFacts, ModelKind, ServedModel, ServedModels, ServerOptions, serve};
 use bounds::BoundArgs;
 use clap::Args as ClapArgs;
+use guards::{GuardArgs, JwtArgs};
 use key::KeyArgs;
 use models::{ModelsArgs, NamedModel};
 use rate::RateArgs;
@@ -45,6 +47,10 @@ pub(crate) struct Args {
     #[command(flatten)]
     tls: TlsArgs,
     #[command(flatten)]
+    jwt: JwtArgs,
+    #[command(flatten)]
+    guards: GuardArgs,
+    #[command(flatten)]
     bounds: BoundArgs,
     #[command(flatten)]
     stored: StoredArgs,
@@ -64,7 +70,7 @@ impl Args {
             return output::line(&serde_json::to_string_pretty(&ballast_server::openapi())?);
         }
         let keys = self.keys.resolve(self.host)?;
-        let tls = self.tls.resolve()?;
+        let (tls, jwt) = (self.tls.resolve()?, self.jwt.resolve()?);
         let named = self.models.named()?;
         let load = |named: &NamedModel| Ok((self.load.load(&named.model)?, named.id.clone()));
         // Kept to the end of this function: an engine's last handle is not to be dropped where sockets are served.
@@ -81,7 +87,8 @@ impl Args {
             let keyed = keys.is_asked_for();
             let mut options = server_options(keys.api_keys);
             options.key_store = keys.store;
-            options.tls = tls;
+            (options.tls, options.jwt) = (tls, jwt);
+            self.guards.apply(&mut options)?;
             self.rate.apply(keyed, &mut options);
             self.bounds.set(&mut options);
             self.stored.set(&mut options);

@@ -10,6 +10,7 @@
 use super::TlsStore;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -24,19 +25,19 @@ pub(crate) enum Socket<S> {
 }
 
 pub(crate) enum Tls<S> {
-    Shaking { accept: Accept<S>, overdue: Pin<Box<Sleep>> },
+    Shaking { accept: Accept<S>, overdue: Pin<Box<Sleep>>, store: Arc<TlsStore> },
     Open(TlsStream<S>),
     Closed,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// With TLS if there are certificates; the handshake is to be over in `time`.
-    pub(crate) fn new(socket: S, tls: Option<&TlsStore>, time: Duration) -> Self {
+    pub(crate) fn new(socket: S, tls: Option<Arc<TlsStore>>, time: Duration) -> Self {
         match tls {
             None => Self::Plain(socket),
             Some(store) => {
                 let accept = TlsAcceptor::from(store.config()).accept(socket);
-                Self::Tls(Box::new(Tls::Shaking { accept, overdue: Box::pin(sleep(time)) }))
+                Self::Tls(Box::new(Tls::Shaking { accept, overdue: Box::pin(sleep(time)), store }))
             }
         }
     }
@@ -44,7 +45,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Tls<S> {
     fn poll_open(&mut self, context: &mut Context<'_>) -> Poll<io::Result<&mut TlsStream<S>>> {
-        if let Self::Shaking { accept, overdue } = self {
+        if let Self::Shaking { accept, overdue, store } = self {
             let shaken = match Pin::new(accept).poll(context) {
                 Poll::Ready(shaken) => shaken,
                 Poll::Pending => {
@@ -55,7 +56,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tls<S> {
             match shaken {
                 Ok(stream) => *self = Self::Open(stream),
                 Err(error) => {
-                    tracing::warn!(kind = ?error.kind(), "security.tls_failed");
+                    store.note_failure(&error);
                     *self = Self::Closed;
                     return Poll::Ready(Err(error));
                 }

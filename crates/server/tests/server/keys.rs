@@ -49,6 +49,11 @@ impl Keyed {
         Self { house, store, file, secrets, _folder: folder }
     }
 
+    /// What the owner of the key number `idx` sends.
+    pub(crate) fn secret(&self, idx: usize) -> &str {
+        &self.secrets[idx]
+    }
+
     /// Asks with the key number `idx`.
     pub(crate) async fn ask(&self, idx: usize, method: &str, path: &str, body: &str) -> Answer {
         let key = bearer(&self.secrets[idx]);
