@@ -5,6 +5,7 @@ use crate::routes::RouteClass;
 use crate::scope::Scope;
 use axum::http::StatusCode;
 use ballast_backend::{ErrorKind, ReasonCode};
+use ballast_runtime::encoding::EncodeError;
 use ballast_runtime::{FinishReason, RuntimeError};
 use ballast_tokens::{ConstraintError, PromptError, SamplingError};
 use std::time::Duration;
@@ -96,6 +97,8 @@ pub(crate) enum ApiError {
     Prompt(#[from] PromptError),
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
+    #[error("{}", encode_text(.0))]
+    Encode(#[from] EncodeError),
     /// What the answer must look like cannot be enforced.
     #[error("{param}: {error}")]
     Constraint { param: &'static str, error: ConstraintError },
@@ -109,6 +112,16 @@ pub(crate) enum ApiError {
     Ended { finish_reason: FinishReason, reason: Option<ReasonCode> },
     #[error("the server failed on this request")]
     Panicked,
+}
+
+/// What is said of an encoder's error: what is inside of an engine's is for the log.
+fn encode_text(error: &EncodeError) -> String {
+    match error.kind() {
+        ErrorKind::Invalid | ErrorKind::Denied | ErrorKind::Overloaded => error.to_string(),
+        ErrorKind::Cancelled => ended_text(FinishReason::Cancelled, error.reason()).to_owned(),
+        ErrorKind::Unavailable => "the engine cannot take requests now; ask again later".to_owned(),
+        ErrorKind::Internal => ended_text(FinishReason::Error, None).to_owned(),
+    }
 }
 
 fn ended_text(finish_reason: FinishReason, reason: Option<ReasonCode>) -> &'static str {
@@ -168,6 +181,7 @@ impl ApiError {
             Self::ModelUnknown { .. } | Self::ModelCannot { .. } => ErrorKind::Invalid,
             Self::Prompt(error) => error.kind(),
             Self::Runtime(error) => error.kind(),
+            Self::Encode(error) => error.kind(),
             Self::Constraint { error, .. } | Self::ToolSchema { error, .. } => error.kind(),
             Self::Limited(_) => ErrorKind::Overloaded,
             Self::Ended { reason: Some(ReasonCode::ConstraintTooComplex | ReasonCode::ConstraintFailed), .. } => {
@@ -195,6 +209,7 @@ impl ApiError {
             | Self::ModelCannot { .. }
             | Self::Prompt(_)
             | Self::Runtime(_)
+            | Self::Encode(_)
             | Self::Constraint { .. }
             | Self::ToolSchema { .. }
             | Self::Limited(_)
@@ -206,6 +221,7 @@ impl ApiError {
     pub(crate) fn reason(&self) -> Option<ReasonCode> {
         match self {
             Self::Runtime(error) => error.reason(),
+            Self::Encode(error) => error.reason(),
             Self::Ended { reason, .. } => *reason,
             Self::Limited(limited) => Some(limited.reason()),
             Self::Refusal(_)
@@ -224,6 +240,7 @@ impl ApiError {
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Runtime(error) => error.retry_after().or(Some(RETRY_AFTER)),
+            Self::Encode(error) => error.retry_after().or(Some(RETRY_AFTER)),
             Self::Limited(limited) => limited.retry_after(),
             Self::Refusal(_)
             | Self::Json(_)
@@ -262,6 +279,8 @@ impl ApiError {
             Self::Prompt(PromptError::TemplateMissing) => "chat_template_missing",
             Self::Prompt(PromptError::Template(_)) => "chat_template_failed",
             Self::Runtime(_) => "invalid_value",
+            Self::Encode(error) if error.kind() == ErrorKind::Invalid => "invalid_value",
+            Self::Encode(_) => "server_error",
             Self::Constraint { error, .. } | Self::ToolSchema { error, .. } => constraint_code(error),
             Self::Limited(_) => "rate_limited",
             Self::Ended { .. } | Self::Panicked => "server_error",
@@ -278,6 +297,7 @@ impl ApiError {
             }
             Self::Prompt(_) => Some("messages".to_owned()),
             Self::Runtime(error) => runtime_param(error).map(str::to_owned),
+            Self::Encode(error) => (error.kind() == ErrorKind::Invalid).then(|| "input".to_owned()),
             Self::Constraint { param, error } => Some(constraint_param(param, error)),
             Self::ToolSchema { param, error } => Some(constraint_param(param, error)),
             Self::Refusal(_) | Self::Json(_) | Self::Limited(_) | Self::Ended { .. } | Self::Panicked => None,

@@ -14,6 +14,8 @@ mod completions;
 mod connections;
 #[path = "server/constrained.rs"]
 mod constrained;
+#[path = "server/embeddings.rs"]
+mod embeddings;
 #[path = "server/house.rs"]
 mod house;
 #[path = "server/keys.rs"]
