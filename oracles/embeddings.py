@@ -34,11 +34,11 @@ WORDS = ("the a lighthouse keeper ship sea storm night harbour quickly slowly an
 
 
 def sentences():
-    """Texts of 0 to 60 words, the same every time."""
+    """Texts of 0 to 40 words, the same every time."""
     rng = random.Random(7)
     texts = ["", "Hello, world!", "x" * 150, "A\u0301 \u00c5ngstr\u00f6m \u200b\u00ad"]
     while len(texts) < N_SENTENCES:
-        texts.append(" ".join(rng.choices(WORDS, k=rng.randint(1, 60))) + rng.choice([".", "?", "!", ""]))
+        texts.append(" ".join(rng.choices(WORDS, k=rng.randint(1, 40))) + rng.choice([".", "?", "!", ""]))
     return texts
 
 

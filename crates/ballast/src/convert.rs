@@ -103,7 +103,7 @@ pub fn convert(folder: &Path, out: &Path, weight_type: ConvertType) -> Result<Co
     let mut metadata = bert.metadata(&folder.name(), weight_type.file_type());
     metadata.extend(vocabulary.metadata());
     let part = out.with_extension("part");
-    let written = write(&part, &metadata, &named, weight_type).and_then(|()| check(&part));
+    let written = write(&part, &metadata, &named, weight_type).and_then(|()| check(&part, bert.vocab_size));
     let (config, n_bytes) = written.inspect_err(|_| drop(fs::remove_file(&part)))?;
     fs::rename(&part, out).map_err(|source| ConvertError::Write { source })?;
     Ok(Converted { n_tensors: named.len(), n_left_out, n_tokens: vocabulary.len(), n_bytes, config })
@@ -149,8 +149,15 @@ fn write(
 }
 
 /// Opens what was written: shapes that contradict the configuration are found here, by the engine that would run it.
-fn check(path: &Path) -> Result<(EncoderConfig, u64), ConvertError> {
+fn check(path: &Path, vocab_size: usize) -> Result<(EncoderConfig, u64), ConvertError> {
     let config = EncoderConfig::check(&Gguf::open(path)?)?;
+    if config.vocab_size != vocab_size {
+        let got = format!("{} for {vocab_size}", config.vocab_size);
+        return Err(ConvertError::Vocabulary {
+            expected: "as many rows of the embedding as the configuration says",
+            got,
+        });
+    }
     let n_bytes = fs::metadata(path).map_err(|source| ConvertError::Write { source })?.len();
     Ok((config, n_bytes))
 }

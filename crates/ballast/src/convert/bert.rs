@@ -157,7 +157,7 @@ fn read_pooling(folder: &Folder, path: &str) -> Result<u32, ConvertError> {
     let unsupported =
         |key, expected, got: &str| ConvertError::Unsupported { part: MODULES, key, expected, got: got.to_owned() };
     let is_inside = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
-    if !is_inside {
+    if path.is_empty() || !is_inside {
         return Err(unsupported("path", "a folder inside", path));
     }
     let raw: RawPooling = folder.json(&format!("{path}/{CONFIG}"))?;

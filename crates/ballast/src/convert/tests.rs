@@ -201,12 +201,9 @@ fn folders_whose_parts_contradict_each_other_are_refused() {
     assert!(matches!(with("num_hidden_layers", json!(2)), ConvertError::Model(_)));
     assert!(matches!(with("num_attention_heads", json!(0)), ConvertError::Model(_)));
     assert!(matches!(with("vocab_size", json!(7)), ConvertError::Vocabulary { .. }));
-    assert!(matches!(with("vocab_size", json!(20)), ConvertError::Model(_) | ConvertError::Vocabulary { .. }));
+    assert!(matches!(with("vocab_size", json!(20)), ConvertError::Vocabulary { .. }));
     let more = refused(&|house| drop(house.tensors.insert("lora.weight".to_owned(), (vec![1], vec![0; 4]))));
     assert!(matches!(more, ConvertError::TensorUnknown { .. }), "{more}");
-    let less = refused(&|house| drop(house.tensors.remove("encoder.layer.0.output.dense.bias")));
-    // A layer without a bias is one whose bias is zero, as in llama.cpp.
-    assert!(matches!(less, ConvertError::Model(_)), "{less}");
 }
 
 #[test]
@@ -222,7 +219,7 @@ fn a_missing_matrix_is_refused() {
 
 #[test]
 fn parts_that_lead_out_of_the_folder_or_are_not_what_they_say_are_refused() {
-    for path in ["../secret", "/etc", "a/../../b"] {
+    for path in ["", "../secret", "/etc", "a/../../b"] {
         let house = House::new(0);
         house.put("modules.json", &json!([{ "path": path, "type": "a.Pooling" }]).to_string());
         assert!(matches!(house.refused(), ConvertError::Unsupported { key: "path", .. }), "{path}");
