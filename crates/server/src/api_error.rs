@@ -6,6 +6,7 @@ use crate::scope::Scope;
 use crate::security::SecurityEvent;
 use axum::http::StatusCode;
 use ballast_backend::{ErrorKind, ReasonCode};
+use ballast_runtime::encoding::EncodeError;
 use ballast_runtime::{FinishReason, RuntimeError};
 use ballast_tokens::{ConstraintError, PromptError, SamplingError};
 use std::time::Duration;
@@ -102,6 +103,8 @@ pub(crate) enum ApiError {
     Prompt(#[from] PromptError),
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
+    #[error("{}", encode_text(.0))]
+    Encode(#[from] EncodeError),
     /// What the answer must look like cannot be enforced.
     #[error("{param}: {error}")]
     Constraint { param: &'static str, error: ConstraintError },
@@ -118,6 +121,16 @@ pub(crate) enum ApiError {
     Ended { finish_reason: FinishReason, reason: Option<ReasonCode> },
     #[error("the server failed on this request")]
     Panicked,
+}
+
+/// What is said of an encoder's error: what is inside of an engine's is for the log.
+fn encode_text(error: &EncodeError) -> String {
+    match error.kind() {
+        ErrorKind::Invalid | ErrorKind::Denied | ErrorKind::Overloaded => error.to_string(),
+        ErrorKind::Cancelled => ended_text(FinishReason::Cancelled, error.reason()).to_owned(),
+        ErrorKind::Unavailable => "the engine cannot take requests now; ask again later".to_owned(),
+        ErrorKind::Internal => ended_text(FinishReason::Error, None).to_owned(),
+    }
 }
 
 fn ended_text(finish_reason: FinishReason, reason: Option<ReasonCode>) -> &'static str {
@@ -180,6 +193,7 @@ impl ApiError {
             Self::ModelUnknown { .. } | Self::ModelCannot { .. } => ErrorKind::Invalid,
             Self::Prompt(error) => error.kind(),
             Self::Runtime(error) => error.kind(),
+            Self::Encode(error) => error.kind(),
             Self::Constraint { error, .. } | Self::ToolSchema { error, .. } => error.kind(),
             Self::ResponseUnknown => ErrorKind::Invalid,
             Self::Limited(_) => ErrorKind::Overloaded,
@@ -210,6 +224,7 @@ impl ApiError {
             | Self::ModelCannot { .. }
             | Self::Prompt(_)
             | Self::Runtime(_)
+            | Self::Encode(_)
             | Self::Constraint { .. }
             | Self::ToolSchema { .. }
             | Self::Limited(_)
@@ -221,6 +236,7 @@ impl ApiError {
     pub(crate) fn reason(&self) -> Option<ReasonCode> {
         match self {
             Self::Runtime(error) => error.reason(),
+            Self::Encode(error) => error.reason(),
             Self::Ended { reason, .. } => *reason,
             Self::Limited(limited) => Some(limited.reason()),
             Self::Refusal(_)
@@ -240,6 +256,7 @@ impl ApiError {
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Runtime(error) => error.retry_after().or(Some(RETRY_AFTER)),
+            Self::Encode(error) => error.retry_after().or(Some(RETRY_AFTER)),
             Self::Limited(limited) => limited.retry_after(),
             Self::Refusal(_)
             | Self::Json(_)
@@ -280,6 +297,8 @@ impl ApiError {
             Self::Prompt(PromptError::TemplateMissing) => "chat_template_missing",
             Self::Prompt(PromptError::Template(_)) => "chat_template_failed",
             Self::Runtime(_) => "invalid_value",
+            Self::Encode(error) if error.kind() == ErrorKind::Invalid => "invalid_value",
+            Self::Encode(_) => "server_error",
             Self::Constraint { error, .. } | Self::ToolSchema { error, .. } => constraint_code(error),
             Self::ResponseUnknown => "response_not_found",
             Self::Limited(_) => "rate_limited",
@@ -297,6 +316,7 @@ impl ApiError {
             }
             Self::Prompt(_) => Some("messages".to_owned()),
             Self::Runtime(error) => runtime_param(error).map(str::to_owned),
+            Self::Encode(error) => (error.kind() == ErrorKind::Invalid).then(|| "input".to_owned()),
             Self::Constraint { param, error } => Some(constraint_param(param, error)),
             Self::ResponseUnknown => Some("response_id".to_owned()),
             Self::ToolSchema { param, error } => Some(constraint_param(param, error)),

@@ -2,6 +2,7 @@
 
 mod chat;
 mod completions;
+mod embeddings;
 mod error;
 mod event;
 mod models;
@@ -14,6 +15,7 @@ pub use chat::{MESSAGES_MAX, PARTS_MAX};
 pub(crate) use chat::{functions, messages};
 pub use completions::{COMPLETION_TOKENS_DEFAULT, PROMPTS_MAX};
 pub(crate) use completions::{Prompt, completions, prompts};
+pub(crate) use embeddings::embeddings;
 pub(crate) use error::error_body;
 pub(crate) use event::{PING, event};
 pub(crate) use models::{list_models, show_model};

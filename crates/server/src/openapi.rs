@@ -4,6 +4,7 @@
 //! table without an operation here, or the other way round, fails a test.
 
 mod anthropic;
+mod embeddings;
 mod health;
 mod llamacpp;
 mod ollama;

@@ -59,6 +59,7 @@ impl SecurityEvent {
             | ApiError::ResponseUnknown
             | ApiError::Prompt(_)
             | ApiError::Runtime(_)
+            | ApiError::Encode(_)
             | ApiError::Ended { .. }
             | ApiError::Panicked => None,
         }

@@ -3,7 +3,7 @@
 use crate::api_error::ApiError;
 use crate::bulkheads::Bulkheads;
 use crate::limits::Limits;
-use crate::models::{GeneratorUse, ModelUse};
+use crate::models::{EncoderUse, GeneratorUse, ModelUse};
 use crate::openai::{Background, ResponseStore};
 use crate::security::SecurityCounts;
 use crate::{ServedModels, ServerError, ServerOptions};
@@ -62,6 +62,24 @@ impl Server {
     /// As [`Self::generator`].
     pub(crate) fn generator_of_many(&self, name: Option<&str>) -> Result<GeneratorUse, ApiError> {
         self.generator(name.filter(|_| !self.models.is_single()))
+    }
+
+    /// The model of this name, which encodes; without a name, the first that does.
+    ///
+    /// # Errors
+    /// If there is none, or it does something else.
+    pub(crate) fn encoder(&self, name: Option<&str>) -> Result<EncoderUse, ApiError> {
+        let named = name.map_or_else(|| Ok(self.models.first_encoder()), |name| self.model(name));
+        named?.try_into()
+    }
+
+    /// As [`Self::encoder`], on wires whose clients name a model only where there are several: where there is one, any
+    /// name means it.
+    ///
+    /// # Errors
+    /// As [`Self::encoder`].
+    pub(crate) fn encoder_of_many(&self, name: Option<&str>) -> Result<EncoderUse, ApiError> {
+        self.encoder(name.filter(|_| !self.models.is_single()))
     }
 
     /// How conversations are rendered now, with the cue for the model's turn or without.

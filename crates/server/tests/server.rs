@@ -14,6 +14,8 @@ mod completions;
 mod connections;
 #[path = "server/constrained.rs"]
 mod constrained;
+#[path = "server/embeddings.rs"]
+mod embeddings;
 #[path = "server/fuzz.rs"]
 mod fuzz;
 #[path = "server/guards.rs"]

@@ -1,7 +1,7 @@
 //! One operation of the document: a route, what it takes, what it gives.
 
 use super::schema::{Field, any, at_least, string};
-use super::{anthropic, health, llamacpp, ollama, openai, responses};
+use super::{anthropic, embeddings, health, llamacpp, ollama, openai, responses};
 use crate::routes::{Route, RouteMethod};
 use crate::wire::Wire;
 use serde_json::{Map, Value, json};
@@ -184,6 +184,7 @@ pub(super) fn operations(served: &Served) -> Vec<Operation> {
         anthropic::operations(served),
         ollama::operations(served),
         llamacpp::operations(served),
+        embeddings::operations(served),
         health::operations(),
     ];
     wires.into_iter().flatten().collect()

@@ -5,7 +5,7 @@
 
 use crate::scope::Scope;
 use crate::state::Server;
-use crate::{anthropic, health, llamacpp, metrics, ollama, openai, openapi};
+use crate::{anthropic, health, llamacpp, metrics, ollama, openai, openapi, rerank};
 use RouteMethod::{Delete, Get, Post};
 use axum::http::Method;
 use axum::routing::{MethodFilter, MethodRouter, on};
@@ -107,6 +107,10 @@ const fn generation(method: RouteMethod, path: &'static str, to: To) -> Route {
     Route { method, path, scope: Some(Scope::Generate), class: RouteClass::Generation, to }
 }
 
+const fn embedding(path: &'static str, to: To) -> Route {
+    Route { method: Post, path, scope: Some(Scope::Embed), class: RouteClass::Embeddings, to }
+}
+
 const fn reading(method: RouteMethod, path: &'static str, to: To) -> Route {
     Route { method, path, scope: Some(Scope::Read), class: RouteClass::Reading, to }
 }
@@ -149,6 +153,14 @@ static ROUTES: &[Route] = &[
     reading(Get, "/api/ps", |m| on(m, ollama::running)),
     reading(Post, "/api/show", |m| on(m, ollama::show)),
     reading(Get, "/api/version", |m| on(m, ollama::version)),
+    embedding("/v1/embeddings", |m| on(m, openai::embeddings)),
+    embedding("/embedding", |m| on(m, llamacpp::embedding)),
+    embedding("/embeddings", |m| on(m, llamacpp::embedding)),
+    embedding("/api/embed", |m| on(m, ollama::embed)),
+    embedding("/api/embeddings", |m| on(m, ollama::embeddings)),
+    embedding("/v1/rerank", |m| on(m, rerank::rerank)),
+    embedding("/v2/rerank", |m| on(m, rerank::rerank)),
+    embedding("/rerank", |m| on(m, rerank::rerank)),
     counting(Get, "/metrics", |m| on(m, metrics::metrics)),
     counting(Get, "/health/metrics", |m| on(m, metrics::metrics)),
     liveness("/health", |m| on(m, health::health)),
