@@ -75,7 +75,7 @@ fn nothing_that_comes_over_the_socket_ends_or_hangs_the_server() {
                 _ => drop(bytes.splice(at..at, noise.iter().copied())),
             }
         }
-        let answer = runtime.block_on(tokio::time::timeout(PATIENCE, answered(house.address, &bytes)));
+        let answer = runtime.block_on(async { tokio::time::timeout(PATIENCE, answered(house.address, &bytes)).await });
         let answer = answer.expect("the connection ends");
         if !answer.is_empty() {
             let head = String::from_utf8_lossy(&answer);
@@ -88,7 +88,7 @@ fn nothing_that_comes_over_the_socket_ends_or_hangs_the_server() {
         (0..2000).map(|_| random.next_u8()).collect::<Vec<_>>()
     };
     for seed in 0..20 {
-        let answer = runtime.block_on(tokio::time::timeout(PATIENCE, answered(house.address, &noise(seed))));
+        let answer = runtime.block_on(async { tokio::time::timeout(PATIENCE, answered(house.address, &noise(seed))).await });
         assert!(answer.is_ok(), "noise {seed}");
     }
     let alive = runtime.block_on(exchange(house.address, &request("GET", "/livez", &[], "")));
