@@ -3,7 +3,6 @@
 //! The answer goes to standard output, everything else to standard error. Exit codes are in `failure.rs`.
 #![forbid(unsafe_code)]
 
-mod constraint;
 mod environment;
 mod failure;
 mod logging;

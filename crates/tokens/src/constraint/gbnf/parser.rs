@@ -303,13 +303,13 @@ impl<'a> Parser<'a> {
 }
 
 fn repeated(part: Part, min: u32, max: Option<u32>) -> Part {
-    match part {
-        Part::Repeat { part, min: before, max: max_before } if before <= 1 && max_before.is_none_or(|max| max <= 1) => {
-            let max = if max.is_none() || max_before.is_none() { None } else { Some(1) };
-            Part::Repeat { part, min: min.min(before), max }
-        }
-        part => Part::Repeat { part: Box::new(part), min, max },
+    let boxed = |part| Part::Repeat { part: Box::new(part), min, max };
+    let Part::Repeat { part, min: before, max: max_before } = part else { return boxed(part) };
+    if before > 1 || max_before.is_some_and(|max| max > 1) {
+        return boxed(Part::Repeat { part, min: before, max: max_before });
     }
+    let max = if max.is_none() || max_before.is_none() { None } else { Some(1) };
+    Part::Repeat { part, min: min.min(before), max }
 }
 
 fn is_of_name(c: char) -> bool {
