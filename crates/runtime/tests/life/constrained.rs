@@ -62,7 +62,7 @@ fn a_constrained_answer_is_the_same_alone_in_a_batch_and_when_its_cache_was_take
 #[test]
 fn a_grammar_that_takes_too_much_work_ends_its_request_and_nothing_else() {
     let house = open(echo());
-    let rules = "start: a\na: a a | a a a | a a a a | a a a a a | \"x\"".to_owned();
+    let rules = "start: a\na: a a | a a a | a a a a | a a a a a | a a a a a a | a a a a a a a | a a a a a a a a | a a a a a a a a a | a a a a a a a a a a | a a a a a a a a a a a | a a a a a a a a a a a a | \"x\"".to_owned();
     let constraint = Some(house.runtime.compile(&Constraint::Lark(rules)).unwrap());
     let other = house.runtime.submit(ask(b'b', 3, 400)).unwrap();
     let ended = read(house.runtime.submit(Request { constraint, ..ask(b'x', 1, 500) }).unwrap());

@@ -88,7 +88,8 @@ fn nothing_that_comes_over_the_socket_ends_or_hangs_the_server() {
         (0..2000).map(|_| random.next_u8()).collect::<Vec<_>>()
     };
     for seed in 0..20 {
-        let answer = runtime.block_on(async { tokio::time::timeout(PATIENCE, answered(house.address, &noise(seed))).await });
+        let answer =
+            runtime.block_on(async { tokio::time::timeout(PATIENCE, answered(house.address, &noise(seed))).await });
         assert!(answer.is_ok(), "noise {seed}");
     }
     let alive = runtime.block_on(exchange(house.address, &request("GET", "/livez", &[], "")));
