@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Fetches what the tests and oracles compare against into a cache folder: a Python environment, a model file and the
-# source of llama.cpp. Writes CACHE/env.sh, which exports where they are. Each part may fail: then one line says
-# `skipped: what: why`, and what needs it is skipped in its turn.
+# Fetches what the tests and oracles compare against into a cache folder: a Python environment, a model file, the
+# JSON Schema Test Suite and the source of llama.cpp. Writes CACHE/env.sh, which exports where they are. Each part may
+# fail: then one line says `skipped: what: why`, and what needs it is skipped in its turn.
 #
 # usage: scripts/oracle-tools.sh CACHE
 set -u -o pipefail
@@ -59,6 +59,16 @@ fetch_llama_cpp() {
         mv "$cache/fetch/$package" "$cache/$package" && rm -rf "$cache/fetch"
 }
 
+# The source package carries the JSON Schema Test Suite.
+fetch_schema_suite() {
+    local package="jsonschema-$JSONSCHEMA"
+    [ -e "$cache/$package/json/tests/draft2020-12/type.json" ] && return
+    rm -rf "$cache/fetch" && mkdir -p "$cache/fetch"
+    "$cache/venv/bin/pip" download -q --no-deps --no-binary jsonschema -d "$cache/fetch" "jsonschema==$JSONSCHEMA" || return
+    tar -xzf "$cache/fetch/$package.tar.gz" -C "$cache/fetch" && rm -rf "${cache:?}/$package" &&
+        mv "$cache/fetch/$package" "$cache/$package" && rm -rf "$cache/fetch"
+}
+
 # try WHAT FUNCTION: runs it with its output in a log.
 try() {
     "$2" > "$cache/$2.log" 2>&1 && return
@@ -75,6 +85,9 @@ if try "python" install_python && try "python packages of the oracles" make_venv
         echo "model: $BALLAST_TEST_MODEL (given)"
     elif try "model file" fetch_model; then
         export_to_env BALLAST_TEST_MODEL "$cache/models/$MODEL_FILE"
+    fi
+    if try "JSON Schema Test Suite" fetch_schema_suite; then
+        export_to_env BALLAST_SCHEMA_SUITE "$cache/jsonschema-$JSONSCHEMA/json/tests/draft2020-12"
     fi
     if [ -n "${BALLAST_LLAMA_CPP:-}" ]; then
         echo "llama.cpp: $BALLAST_LLAMA_CPP (given)"

@@ -40,3 +40,5 @@ mod responses;
 mod routes;
 #[path = "server/tls.rs"]
 mod tls;
+#[path = "server/tools.rs"]
+mod tools;
