@@ -38,6 +38,8 @@ mod metrics;
 mod models;
 #[path = "server/ollama.rs"]
 mod ollama;
+#[path = "server/response_tools.rs"]
+mod response_tools;
 #[path = "server/responses.rs"]
 mod responses;
 #[path = "server/routes.rs"]

@@ -3,7 +3,7 @@
 use crate::models::GeneratorUse;
 use crate::params::GenerationParams;
 use crate::state::Server;
-use crate::{ServedModel, ServerOptions};
+use crate::{RandomSource, ServedModel};
 use ballast_backend::TokenId;
 use ballast_runtime::{FinishReason, Summary, TokenEvent, TokenLogprob};
 use ballast_tokens::{ShowSpecial, Tokenizer};
@@ -47,8 +47,8 @@ impl Answer {
 }
 
 /// A new name that is hard to guess; `kind` begins it.
-pub(super) fn named(options: &ServerOptions, kind: &str) -> String {
-    format!("{kind}_{:016x}{:016x}", (options.random)(), (options.random)())
+pub(super) fn named(random: &RandomSource, kind: &str) -> String {
+    format!("{kind}_{:016x}{:016x}", random(), random())
 }
 
 /// Tokens as text.

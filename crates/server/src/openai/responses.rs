@@ -1,6 +1,7 @@
 //! `/v1/responses`: answers that are kept, continued, fetched and made in the background.
 
 mod background;
+mod draft;
 mod format;
 mod input;
 mod item;
@@ -10,6 +11,7 @@ mod shelf;
 mod store;
 mod stored;
 mod stream;
+mod tools;
 mod unsupported;
 mod writing;
 
@@ -21,6 +23,7 @@ pub use shelf::ResponseStoreOptions;
 pub(crate) use store::ResponseStore;
 pub(crate) use stored::{cancel, delete, input_items, retrieve};
 
+use crate::RandomSource;
 use crate::api_error::ApiError;
 use crate::fields::ParamError;
 use crate::generation::{Taken, Tokens, begin, complete};
@@ -30,18 +33,20 @@ use crate::openai::chat::MESSAGES_MAX;
 use crate::openai::objects::{TokenWords, named};
 use crate::state::Server;
 use crate::stream::response;
+use crate::tools::Said;
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use background::Work;
 use ballast_runtime::{Event, TenantId};
+use ballast_tokens::ToolParser;
 use request::{Mode, ResponseRequest};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use store::{Place, Turn};
 use stream::Events;
 use tokio::sync::OwnedSemaphorePermit;
-use writing::{Audience, Writing};
+use writing::{Audience, Pen, Writing};
 
 pub(crate) async fn create(State(server): State<Arc<Server>>, request: Request) -> Response {
     answer(server, request).await.unwrap_or_else(ApiError::into_response)
@@ -93,7 +98,7 @@ struct Begun {
 }
 
 fn take(server: &Server, incoming: &Incoming) -> Result<Taken<Begun>, ApiError> {
-    let request = ResponseRequest::parse(&incoming.body, &server.options)?;
+    let mut request = ResponseRequest::parse(&incoming.body, &server.options)?;
     let model = server.generator(Some(&request.model))?;
     let tenant = incoming.asker.tenant.clone();
     let past = past(server, &tenant, request.previous.as_deref())?;
@@ -102,14 +107,16 @@ fn take(server: &Server, incoming: &Incoming) -> Result<Taken<Begun>, ApiError> 
         let expected = format!("at most {MESSAGES_MAX} items with those before");
         return Err(ParamError::wrong("input".to_owned(), expected, &n_past.into()).into());
     }
-    let items = past.iter().flat_map(|turn| turn.input.iter().chain(&turn.output)).chain(&request.input);
-    let messages = item::messages(request.instructions.as_deref(), items);
-    let prompt = server.chat_prompt(&model, &messages, None)?;
+    let before = || past.iter().flat_map(|turn| turn.input.iter().chain(&turn.output));
+    input::check_answers(before(), &request.input)?;
+    let calls = request.tools.constrain(&model, &mut request.generation)?;
+    let messages = item::messages(request.instructions.as_deref(), before().chain(&request.input));
+    let prompt = server.chat_prompt(&model, &messages, request.tools.told())?;
     let permit = match request.mode {
         Mode::Whole | Mode::Streamed => None,
         Mode::Background { .. } => Some(server.background.take_place()?),
     };
-    let writing = written(server, &model, &request);
+    let writing = written(server, &model, &request, calls);
     let asker: &Asker = &incoming.asker;
     let streams = request.generation.submit(&model, (server, asker), &[prompt], 1)?;
     let (model, deadline) = (model.into_model(), request.generation.deadline);
@@ -130,9 +137,9 @@ fn past(server: &Server, tenant: &TenantId, previous: Option<&str>) -> Result<Ve
 }
 
 /// A response of which nothing is written yet.
-fn written(server: &Server, model: &GeneratorUse, request: &ResponseRequest) -> Writing {
+fn written(server: &Server, model: &GeneratorUse, request: &ResponseRequest, calls: Option<ToolParser>) -> Writing {
     let mut object = json!({
-        "id": named(&server.options, "resp"),
+        "id": named(&server.options.random, "resp"),
         "object": "response",
         "created_at": (server.options.unix_time)(),
         "model": model.id,
@@ -145,6 +152,7 @@ fn written(server: &Server, model: &GeneratorUse, request: &ResponseRequest) -> 
         Mode::Streamed | Mode::Background { is_streamed: true } => Audience::Listening,
         Mode::Whole | Mode::Background { is_streamed: false } => Audience::Absent,
     };
+    let said = Said::new(calls, Arc::clone(model.runtime().tokenizer()));
     let words = TokenWords::new(model, &request.generation);
-    Writing::new(object, named(&server.options, "msg"), words, audience)
+    Writing::new(object, Pen { said, words, random: RandomSource::clone(&server.options.random), audience })
 }

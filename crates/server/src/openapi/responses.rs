@@ -6,6 +6,7 @@ use super::schema::{
     any, at_least, boolean, bounded, count, either, given, integer, list, number, one_of, only, or_null, said, seed,
     sent, some, string, within,
 };
+use crate::TOOLS_MAX;
 use crate::openai::{INCLUDABLE, LABEL_CHARS_MAX, MESSAGES_MAX, PARTS_MAX};
 use crate::routes::RouteMethod::{Delete, Post};
 use crate::stream::EVENT_STREAM;
@@ -56,6 +57,9 @@ fn body(served: &Served) -> Value {
         ("background", said(boolean(), "Answer at once, and work on whoever waits.")),
         ("max_output_tokens", at_least(1)),
         ("text", text()),
+        ("tools", some(&tool(), 0, TOOLS_MAX)),
+        ("tool_choice", choice()),
+        ("parallel_tool_calls", boolean()),
         ("include", either(&[one_of(&INCLUDABLE), included()])),
         ("top_logprobs", count(0, i64::try_from(LOGPROBS_MAX).unwrap_or(0))),
         ("metadata", metadata()),
@@ -92,7 +96,42 @@ fn input() -> Value {
     };
     let said = message(&["assistant"], &[part("input_text"), part("output_text")]);
     let asked = message(&["system", "developer", "user"], &[part("input_text")]);
-    either(&[string(), some(&either(&[asked, said]), 1, MESSAGES_MAX)])
+    let label = || json!({ "type": "string", "minLength": 1, "maxLength": LABEL_CHARS_MAX });
+    let state = one_of(&["in_progress", "completed", "incomplete"]);
+    let call = sent(
+        vec![("type", only("function_call")), ("call_id", label()), ("name", string()), ("arguments", string())],
+        vec![("id", label()), ("status", state.clone())],
+    );
+    let output = either(&[string(), some(&part("input_text"), 1, PARTS_MAX)]);
+    let answer = sent(
+        vec![("type", only("function_call_output")), ("call_id", label()), ("output", output)],
+        vec![("id", label()), ("status", state)],
+    );
+    either(&[string(), some(&either(&[asked, said, call, answer]), 1, MESSAGES_MAX)])
+}
+
+fn name() -> Value {
+    json!({ "type": "string", "pattern": "^[a-zA-Z0-9_-]{1,64}$" })
+}
+
+fn tool() -> Value {
+    sent(
+        vec![("type", only("function")), ("name", name())],
+        vec![("description", string()), ("parameters", json!({ "type": "object" })), ("strict", boolean())],
+    )
+}
+
+fn choice() -> Value {
+    let one = || sent(vec![("type", only("function")), ("name", name())], vec![]);
+    let allowed = sent(
+        vec![
+            ("type", only("allowed_tools")),
+            ("mode", one_of(&["auto", "required"])),
+            ("tools", some(&one(), 0, TOOLS_MAX)),
+        ],
+        vec![],
+    );
+    either(&[one_of(&["none", "auto", "required"]), one(), allowed])
 }
 
 fn text() -> Value {
@@ -136,13 +175,20 @@ fn response() -> Value {
 }
 
 fn item() -> Value {
-    given(vec![
+    let message = given(vec![
         ("type", only("message")),
         ("id", string()),
         ("status", string()),
         ("role", string()),
         ("content", list(given(vec![("type", string()), ("text", string())]))),
-    ])
+    ]);
+    let of_call =
+        |kind: &str| vec![("type", only(kind)), ("id", string()), ("status", string()), ("call_id", string())];
+    let mut call = of_call("function_call");
+    call.extend([("name", string()), ("arguments", string())]);
+    let mut answer = of_call("function_call_output");
+    answer.push(("output", string()));
+    either(&[message, given(call), given(answer)])
 }
 
 fn items() -> Value {

@@ -45,7 +45,7 @@ fn path_of(response: &Value) -> String {
 }
 
 /// The events of a body: each has a name, which is its data's type, and the next number.
-fn events_from(first: u64, body: &str) -> Vec<Value> {
+pub(crate) fn events_from(first: u64, body: &str) -> Vec<Value> {
     let texts = body.split("\n\n").filter(|event| !event.is_empty() && !event.starts_with(':'));
     let events: Vec<Value> = texts
         .map(|text| {
@@ -62,7 +62,7 @@ fn events_from(first: u64, body: &str) -> Vec<Value> {
     events
 }
 
-fn kinds(events: &[Value]) -> Vec<&str> {
+pub(crate) fn kinds(events: &[Value]) -> Vec<&str> {
     events.iter().map(|event| event["type"].as_str().unwrap().trim_start_matches("response.")).collect()
 }
 
@@ -451,7 +451,7 @@ async fn what_cannot_be_done_is_refused_before_anything_is_made() {
     let house = House::open(Plan::default()).await;
     let cases = [
         (json!({"model": "none"}), 404, "model"),
-        (json!({"tools": [{"type": "web_search"}]}), 400, "tools"),
+        (json!({"tools": [{"type": "web_search"}]}), 400, "tools[0].type"),
         (json!({"truncation": "auto"}), 400, "truncation"),
         (json!({"input": [{"type": "item_reference", "id": "x"}]}), 400, "input[0].type"),
     ];

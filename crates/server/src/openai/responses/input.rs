@@ -4,11 +4,12 @@ use super::item::{Content, Item, Role};
 use crate::fields::{Fields, ParamError};
 use crate::openai::chat::{MESSAGES_MAX, PARTS_MAX};
 use crate::openai::params::LABEL_CHARS_MAX;
+use crate::tools::arguments;
 use serde_json::Value;
 
 const ROLES: &str = "one of system, developer, user, assistant";
 const ITEMS: &str = "a string or an array of items";
-const TEXT_ONLY: &str = "items are messages of text";
+const KINDS: &str = "items are of type message, function_call and function_call_output";
 const STATES: &str = "one of in_progress, completed, incomplete";
 
 /// Parses `input`. Items without an identifier are named by `name`, which is given how names of their kind begin.
@@ -31,16 +32,64 @@ pub(super) fn parse(value: Option<Value>, name: &dyn Fn(&str) -> String) -> Resu
 fn parse_item(idx: usize, value: Value, name: &dyn Fn(&str) -> String) -> Result<Item, ParamError> {
     let mut fields = Fields::new(format!("input[{idx}]"), value)?;
     let param = fields.name("type");
-    match fields.string("type")?.as_deref() {
-        None | Some("message") => {}
-        Some(_) => return Err(ParamError::Unsupported { param, supported: TEXT_ONLY }),
-    }
-    let id = label(&mut fields, "id")?.unwrap_or_else(|| name("msg"));
+    let kind = fields.string("type")?.unwrap_or_else(|| "message".to_owned());
+    let given = label(&mut fields, "id")?;
     state(&mut fields)?;
-    let role = role(&mut fields)?;
-    let texts = texts(&mut fields, role)?;
+    let (prefix, content) = match kind.as_str() {
+        "message" => ("msg", message(&mut fields)?),
+        "function_call" => ("fc", call(&mut fields)?),
+        "function_call_output" => ("fco", call_output(&mut fields)?),
+        _ => return Err(ParamError::Unsupported { param, supported: KINDS }),
+    };
     fields.finish()?;
-    Ok(Item { id, content: Content::Message { role, texts } })
+    Ok(Item { id: given.unwrap_or_else(|| name(prefix)), content })
+}
+
+fn message(fields: &mut Fields) -> Result<Content, ParamError> {
+    let role = role(fields)?;
+    Ok(Content::Message { role, texts: texts(fields, "content", role)? })
+}
+
+/// A call, whose arguments are a JSON object as text.
+fn call(fields: &mut Fields) -> Result<Content, ParamError> {
+    let call_id = call_id(fields)?;
+    let name = fields.needed_string("name", "the name of the tool")?;
+    let param = fields.name("arguments");
+    let text = fields.needed_string("arguments", "a JSON object as text")?;
+    let _is_object = arguments(param, text.as_str().into())?;
+    Ok(Content::Call { call_id, name, arguments: text })
+}
+
+fn call_output(fields: &mut Fields) -> Result<Content, ParamError> {
+    let call_id = call_id(fields)?;
+    Ok(Content::CallOutput { call_id, texts: texts(fields, "output", Role::User)? })
+}
+
+fn call_id(fields: &mut Fields) -> Result<String, ParamError> {
+    let param = fields.name("call_id");
+    label(fields, "call_id")?.ok_or(ParamError::Missing { param, expected: "the identifier of the call" })
+}
+
+/// # Errors
+/// If an item of `input` answers a call that no item before it makes.
+pub(super) fn check_answers<'a>(before: impl Iterator<Item = &'a Item>, input: &[Item]) -> Result<(), ParamError> {
+    let made = |item: &'a Item| match &item.content {
+        Content::Call { call_id, .. } => Some(call_id.as_str()),
+        Content::Message { .. } | Content::CallOutput { .. } => None,
+    };
+    let mut calls: Vec<&str> = before.filter_map(made).collect();
+    for (idx, item) in input.iter().enumerate() {
+        match &item.content {
+            Content::Message { .. } => {}
+            Content::Call { call_id, .. } => calls.push(call_id),
+            Content::CallOutput { call_id, .. } if calls.contains(&call_id.as_str()) => {}
+            Content::CallOutput { call_id, .. } => {
+                let expected = "the identifier of a call in an item before";
+                return Err(ParamError::wrong(format!("input[{idx}].call_id"), expected, &call_id.as_str().into()));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn label(fields: &mut Fields, field: &str) -> Result<Option<String>, ParamError> {
@@ -67,9 +116,9 @@ fn role(fields: &mut Fields) -> Result<Role, ParamError> {
     role.ok_or_else(|| ParamError::wrong(fields.name("role"), ROLES, &word.into()))
 }
 
-fn texts(fields: &mut Fields, role: Role) -> Result<Vec<String>, ParamError> {
-    let param = fields.name("content");
-    match fields.take("content") {
+fn texts(fields: &mut Fields, field: &str, role: Role) -> Result<Vec<String>, ParamError> {
+    let param = fields.name(field);
+    match fields.take(field) {
         None => Err(ParamError::Missing { param, expected: "a string or an array of text parts" }),
         Some(Value::String(text)) => Ok(vec![text]),
         Some(Value::Array(parts)) if (1..=PARTS_MAX).contains(&parts.len()) => {
@@ -138,6 +187,12 @@ mod tests {
         for (value, expected) in cases {
             assert_eq!(read(value.clone()).unwrap(), expected, "{value}");
         }
+        let call = json!({"type": "function_call", "id": "fc_1", "status": "completed", "call_id": "c", "name": "look",
+            "arguments": "{\"at\": 1}"});
+        let output = json!({"type": "function_call_output", "call_id": "c", "output": [input("da"), input("rk")]});
+        let shown = json!({"type": "function_call_output", "id": "fco_new", "status": "completed", "call_id": "c",
+            "output": "dark"});
+        assert_eq!(read(json!([call, output])).unwrap(), [call, shown]);
     }
 
     #[test]
@@ -154,6 +209,11 @@ mod tests {
             (json!([{"role": "user", "content": "x", "id": "i".repeat(LABEL_CHARS_MAX + 1)}]), "input[0].id"),
             (json!([{"type": "item_reference", "id": "x"}]), "input[0].type"),
             (json!([{"role": "user", "content": []}]), "input[0].content"),
+            (json!([{"type": "function_call", "name": "x", "arguments": "{}"}]), "input[0].call_id"),
+            (json!([{"type": "function_call", "call_id": "c", "arguments": "{}"}]), "input[0].name"),
+            (json!([{"type": "function_call", "call_id": "c", "name": "x", "arguments": "{"}]), "input[0].arguments"),
+            (json!([{"type": "function_call_output", "output": "x"}]), "input[0].call_id"),
+            (json!([{"type": "function_call_output", "call_id": "c"}]), "input[0].output"),
             (json!([{"role": "user", "content": [{"text": "x"}]}]), "input[0].content[0].type"),
             (json!([{"role": "user", "content": [{"type": "input_image"}]}]), "input[0].content[0].type"),
             (json!([{"role": "user", "content": [{"type": "output_text", "text": "x"}]}]), "input[0].content[0].type"),

@@ -3,6 +3,7 @@
 use super::format::{self, Text};
 use super::input;
 use super::item::Item;
+use super::tools;
 use super::unsupported::UNSUPPORTED;
 use crate::ServerOptions;
 use crate::api_error::ApiError;
@@ -10,6 +11,7 @@ use crate::fields::{Fields, ParamError};
 use crate::openai::objects::named;
 use crate::openai::params;
 use crate::params::{GenerationParams, deadline, strings};
+use crate::tools::Tools;
 use serde_json::{Value, json};
 
 /// What `include` may name. Of most there is nothing to include, since no answer here has such items.
@@ -46,6 +48,7 @@ pub(super) struct ResponseRequest {
     pub(super) mode: Mode,
     pub(super) is_stored: bool,
     pub(super) generation: GenerationParams,
+    pub(super) tools: Tools,
     /// What every response tells of its request, by field.
     pub(super) echo: Value,
 }
@@ -57,14 +60,16 @@ impl ResponseRequest {
         let mut fields = Fields::of_body(body)?;
         let model = fields.needed_string("model", "the name of the model")?;
         let instructions = fields.string("instructions")?;
-        let input = input::parse(fields.take("input"), &|kind| named(options, kind))?;
+        let input = input::parse(fields.take("input"), &|kind| named(&options.random, kind))?;
         let previous = fields.string("previous_response_id")?;
         let is_stored = is_stored(&mut fields, options)?;
         let mode = mode(&mut fields, is_stored)?;
         let text = format::parse(fields.take("text"))?;
-        let echo = echo(&mut fields, &text)?;
+        let mut echo = echo(&mut fields, &text)?;
+        tools::echo(&fields).into_iter().for_each(|(field, value)| echo[field] = value);
+        let tools = tools::take(&mut fields)?;
         let generation = generation(&mut fields, text, options)?;
-        let mut request = Self { model, instructions, input, previous, mode, is_stored, generation, echo };
+        let mut request = Self { model, instructions, input, previous, mode, is_stored, generation, tools, echo };
         request.tell_what_was_asked();
         fields.refuse(UNSUPPORTED)?;
         fields.finish()?;
@@ -79,14 +84,11 @@ impl ResponseRequest {
             "instructions": self.instructions,
             "max_output_tokens": self.generation.max_tokens,
             "max_tool_calls": null,
-            "parallel_tool_calls": true,
             "previous_response_id": self.previous,
             "reasoning": { "effort": null, "summary": null },
             "service_tier": "default",
             "store": self.is_stored,
             "temperature": number(sampling.temperature),
-            "tool_choice": "auto",
-            "tools": [],
             "top_logprobs": sampling.n_logprobs.unwrap_or(0),
             "top_p": number(sampling.top_p),
             "truncation": "disabled",

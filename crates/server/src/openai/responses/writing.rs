@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Queued     => InProgress            `start`: response.queued, then response.in_progress
-//! InProgress => InProgress            `token`: response.output_text.delta, after the item and part it belongs to
+//! InProgress => InProgress            `token`: a delta, after the item and part it belongs to
 //! InProgress => Completed|Incomplete  `end`: part, item and response are done
 //! any        => Failed                `fail`: response.failed
 //! any        => Cancelled             `cancel`: response.incomplete, whose response says that it was cancelled
@@ -10,14 +10,15 @@
 //!
 //! An answer in one piece is written the same way with nobody listening, so both are the same response.
 
-use super::item::{Content, Item, Role};
+use super::draft::Draft;
+use super::item::Item;
+use crate::RandomSource;
 use crate::api_error::{ApiError, Told};
-use crate::openai::objects::{TokenWords, finish_reason, timings};
+use crate::openai::objects::{TokenWords, finish_reason, named, timings};
+use crate::tools::{Said, call_id};
 use ballast_runtime::{Summary, TokenEvent};
+use ballast_tokens::{Completeness, ToolEvent};
 use serde_json::{Value, json};
-
-/// What ends a line and an event.
-const END: &str = "\n\n";
 
 /// Whether somebody is told what happens while it happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,35 +27,33 @@ pub(super) enum Audience {
     Absent,
 }
 
+/// What takes an answer apart, and names its pieces.
+pub(super) struct Pen {
+    pub(super) said: Said,
+    pub(super) words: TokenWords,
+    pub(super) random: RandomSource,
+    pub(super) audience: Audience,
+}
+
 /// A response in progress.
-#[derive(Debug)]
 pub(super) struct Writing {
-    /// The response as it stands, but for the message that is being written.
+    /// The response as it stands, but for the item that is being written.
     response: Value,
-    message: Message,
-    words: TokenWords,
-    audience: Audience,
+    pen: Pen,
+    /// The item that is being written.
+    draft: Option<Draft>,
+    /// Items that are done.
+    done: Vec<Item>,
+    /// Of tokens whose text is held back: they go out with the next text.
+    logprobs: Vec<Value>,
     n_events: u64,
     /// Events that have not been taken.
     events: Vec<String>,
 }
 
-/// The message that is being written.
-#[derive(Debug)]
-struct Message {
-    id: String,
-    text: String,
-    logprobs: Vec<Value>,
-    /// How many of them have been told.
-    n_told: usize,
-    is_begun: bool,
-}
-
 impl Writing {
-    /// `response` says who answers what, without status and output; the message will be called `message_id`.
-    pub(super) fn new(response: Value, message_id: String, words: TokenWords, audience: Audience) -> Self {
-        let message = Message { id: message_id, text: String::new(), logprobs: Vec::new(), n_told: 0, is_begun: false };
-        let mut writing = Self { response, message, words, audience, n_events: 0, events: Vec::new() };
+    /// `response` says who answers what, without status and output.
+    pub(super) fn new(mut response: Value, pen: Pen) -> Self {
         for (field, value) in [
             ("status", "in_progress".into()),
             ("output", json!([])),
@@ -62,9 +61,10 @@ impl Writing {
             ("incomplete_details", Value::Null),
             ("usage", Value::Null),
         ] {
-            writing.response[field] = value;
+            response[field] = value;
         }
-        writing
+        let (done, logprobs, events) = (Vec::new(), Vec::new(), Vec::new());
+        Self { response, pen, draft: None, done, logprobs, n_events: 0, events }
     }
 
     /// The response as it stands.
@@ -74,8 +74,7 @@ impl Writing {
 
     /// What the model has said, as items of the conversation.
     pub(super) fn output(&self) -> Vec<Item> {
-        let content = Content::Message { role: Role::Assistant, texts: vec![self.message.text.clone()] };
-        vec![Item { id: self.message.id.clone(), content }]
+        self.done.clone()
     }
 
     /// The events since the last call.
@@ -103,17 +102,21 @@ impl Writing {
     }
 
     pub(super) fn token(&mut self, event: &TokenEvent) {
-        self.message.logprobs.extend(self.words.logprob_entry(event));
-        self.text(&event.text);
+        self.logprobs.extend(self.pen.words.logprob_entry(event));
+        let said = self.pen.said.token(event);
+        said.into_iter().for_each(|said| self.write(said));
     }
 
     /// The answer is complete, or as long as it may be. `now`: seconds since 1970.
     pub(super) fn end(&mut self, summary: &Summary, now: i64) {
-        self.text(&summary.tail);
+        let said = self.pen.said.end(summary);
+        said.into_iter().for_each(|said| self.write(said));
         let is_complete = finish_reason(summary) == "stop";
         let status = if is_complete { "completed" } else { "incomplete" };
-        self.begin_message();
-        self.end_message(status);
+        if self.draft.is_none() && self.done.is_empty() {
+            self.open_message();
+        }
+        self.close(status);
         self.response["usage"] = usage(summary);
         self.response["timings"] = timings(summary);
         self.response["status"] = status.into();
@@ -139,88 +142,92 @@ impl Writing {
     }
 
     fn stop(&mut self, status: &str, event: &'static str) {
-        if self.message.is_begun {
-            self.end_message("incomplete");
-        }
+        self.close("incomplete");
         self.response["status"] = status.into();
         self.tell_response(event);
     }
 
+    fn write(&mut self, said: ToolEvent) {
+        match said {
+            ToolEvent::Text(text) => self.text(&text),
+            ToolEvent::CallStarted { name, .. } => {
+                self.close("completed");
+                let (id, call_id) = (named(&self.pen.random, "fc"), call_id("call", &self.pen.random));
+                self.open(Draft::call(id, call_id, name));
+            }
+            ToolEvent::Arguments { text, .. } => self.add(&text),
+            ToolEvent::CallEnded { completeness, .. } => {
+                self.logprobs.clear();
+                self.close(match completeness {
+                    Completeness::Whole => "completed",
+                    Completeness::Cut => "incomplete",
+                });
+            }
+        }
+    }
+
     fn text(&mut self, text: &str) {
-        if text.is_empty() {
+        let is_in_message = self.draft.as_ref().is_some_and(Draft::is_message);
+        // Blanks between calls are no message.
+        if text.is_empty() || (!is_in_message && !self.done.is_empty() && text.trim().is_empty()) {
             return;
         }
-        self.begin_message();
-        self.message.text += text;
-        let told = self.message.n_told..;
-        self.message.n_told = self.message.logprobs.len();
-        self.tell("response.output_text.delta", |writing| {
-            let logprobs = &writing.message.logprobs[told];
-            writing.of_part(json!({ "delta": text, "logprobs": logprobs }))
-        });
-    }
-
-    /// Tells of the message and its part before the first word of it.
-    fn begin_message(&mut self) {
-        if std::mem::replace(&mut self.message.is_begun, true) {
-            return;
+        if !is_in_message {
+            self.close("completed");
+            self.open_message();
         }
-        self.tell(
-            "response.output_item.added",
-            |writing| json!({ "output_index": 0, "item": writing.message.item("in_progress", json!([])) }),
-        );
-        self.tell("response.content_part.added", |writing| writing.of_part(json!({ "part": part("", &[]) })));
+        self.add(text);
     }
 
-    fn end_message(&mut self, status: &str) {
-        self.tell("response.output_text.done", |writing| {
-            let Message { text, logprobs, .. } = &writing.message;
-            writing.of_part(json!({ "text": text, "logprobs": logprobs }))
-        });
-        self.tell("response.content_part.done", |writing| writing.of_part(json!({ "part": writing.message.part() })));
-        let item = self.message.item(status, json!([self.message.part()]));
-        self.tell("response.output_item.done", |_| json!({ "output_index": 0, "item": item }));
-        self.response["output"] = json!([item]);
+    fn open_message(&mut self) {
+        self.open(Draft::message(named(&self.pen.random, "msg")));
     }
 
-    /// An event's fields, with those that say which part of the answer it tells of.
-    fn of_part(&self, mut fields: Value) -> Value {
-        fields["item_id"] = self.message.id.as_str().into();
-        fields["output_index"] = 0.into();
-        fields["content_index"] = 0.into();
-        fields
+    fn open(&mut self, draft: Draft) {
+        for (kind, fields) in draft.opening(self.done.len()) {
+            self.tell(kind, fields);
+        }
+        self.draft = Some(draft);
+    }
+
+    /// Adds to the item that is open.
+    fn add(&mut self, text: &str) {
+        let logprobs = std::mem::take(&mut self.logprobs);
+        let Some(draft) = &mut self.draft else { return };
+        let (kind, fields) = draft.add(text, logprobs, self.done.len());
+        self.tell(kind, fields);
+    }
+
+    /// Ends the item that is open, if one is.
+    fn close(&mut self, status: &str) {
+        let Some(draft) = self.draft.take() else { return };
+        for (kind, fields) in draft.closing(status, self.done.len()) {
+            self.tell(kind, fields);
+        }
+        if let Value::Array(output) = &mut self.response["output"] {
+            output.push(draft.json(status));
+        }
+        self.done.push(draft.into_item());
     }
 
     fn tell_response(&mut self, kind: &'static str) {
-        self.tell(kind, |writing| json!({ "response": writing.response }));
+        if self.pen.audience == Audience::Listening {
+            self.tell(kind, json!({ "response": self.response }));
+        }
     }
 
     /// Adds an event, if somebody listens.
-    fn tell(&mut self, kind: &'static str, fields: impl FnOnce(&Self) -> Value) {
-        if self.audience == Audience::Absent {
+    fn tell(&mut self, kind: &'static str, fields: Value) {
+        if self.pen.audience == Audience::Absent {
             return;
         }
         let mut data = json!({ "type": kind, "sequence_number": self.n_events });
-        if let (Value::Object(data), Value::Object(fields)) = (&mut data, fields(self)) {
+        if let (Value::Object(data), Value::Object(fields)) = (&mut data, fields) {
             data.extend(fields);
         }
         self.n_events += 1;
-        self.events.push(format!("event: {kind}\ndata: {data}{END}"));
+        self.events.push(format!("event: {kind}\ndata: {data}\n\n"));
     }
-}
-
-impl Message {
-    fn part(&self) -> Value {
-        part(&self.text, &self.logprobs)
-    }
-
-    fn item(&self, status: &str, content: Value) -> Value {
-        json!({ "type": "message", "id": self.id, "status": status, "role": "assistant", "content": content })
-    }
-}
-
-fn part(text: &str, logprobs: &[Value]) -> Value {
-    json!({ "type": "output_text", "text": text, "annotations": [], "logprobs": logprobs })
 }
 
 fn usage(summary: &Summary) -> Value {

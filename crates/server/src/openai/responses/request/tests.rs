@@ -93,7 +93,7 @@ fn what_cannot_be_obeyed_is_refused_by_name() {
         (json!({"temperature": 1e9}), "temperature"),
         (json!({"text": {"format": {"type": "xml"}}}), "text.format.type"),
         (json!({"tool_choice": "required"}), "tool_choice"),
-        (json!({"tools": [{"type": "web_search"}]}), "tools"),
+        (json!({"tools": [{"type": "web_search"}]}), "tools[0].type"),
         (json!({"top_logprobs": 2}), "top_logprobs"),
         (json!({"truncation": "auto"}), "truncation"),
         (json!({"messages": []}), "messages"),
