@@ -4,9 +4,10 @@ usage: openai_client.py --model FILE           starts the server itself
        openai_client.py --url URL --key KEY    uses one that runs
 """
 
+import json
 import time
 
-from clients import main, run
+from clients import TOOL_ANSWER, TOOL_DESCRIPTION, TOOL_NAME, TOOL_QUESTION, TOOL_SCHEMA, main, run, tool_fault
 from programs import call
 
 try:
@@ -212,6 +213,58 @@ def background(client, model):
     return None if events[-1].response.output_text == queued.output_text else "not the text of the polled response"
 
 
+TOOLS = [{"type": "function", "function": {
+    "name": TOOL_NAME, "description": TOOL_DESCRIPTION, "parameters": TOOL_SCHEMA}}]
+NAMED = {"type": "function", "function": {"name": TOOL_NAME}}
+
+
+def gathered(stream):
+    """The calls of a stream: by index, name, identifier and arguments put together; and the finish reasons."""
+    calls, reasons = [], []
+    for chunk in stream:
+        for choice in chunk.choices:
+            reasons.extend([choice.finish_reason] if choice.finish_reason else [])
+            for delta in choice.delta.tool_calls or []:
+                if delta.index == len(calls):
+                    calls.append([delta.function.name, delta.id, ""])
+                calls[delta.index][2] += delta.function.arguments
+    return calls, reasons
+
+
+def tools(client, model):
+    """A tool that must be called is called by its schema, whole and streamed, and its answer goes back."""
+    messages = [{"role": "user", "content": TOOL_QUESTION}]
+    ask = {"model": model, "messages": messages, "tools": TOOLS, "max_tokens": 300, "temperature": 0}
+    for choice in ("required", NAMED):
+        answer = client.chat.completions.create(**ask, tool_choice=choice, parallel_tool_calls=False).choices[0]
+        if answer.finish_reason != "tool_calls" or answer.message.content is not None:
+            return f"{answer.finish_reason!r}, content {answer.message.content!r}"
+        call = answer.message.tool_calls[0]
+        if fault := tool_fault(call.function.name, json.loads(call.function.arguments)):
+            return fault
+        stream = client.chat.completions.create(**ask, tool_choice=choice, parallel_tool_calls=False, stream=True)
+        calls, reasons = gathered(stream)
+        if [(name, arguments) for name, _, arguments in calls] != [(call.function.name, call.function.arguments)]:
+            return f"{call} in one piece, {calls} streamed"
+        if reasons != ["tool_calls"] or not calls[0][1].startswith("call_"):
+            return f"finish reasons {reasons}, identifier {calls[0][1]!r}"
+    messages = [*messages, answer.message, {"role": "tool", "tool_call_id": call.id, "content": TOOL_ANSWER}]
+    back = client.chat.completions.create(**(ask | {"messages": messages}), tool_choice="none").choices[0]
+    return None if back.message.content and not back.message.tool_calls else f"after the tool's answer {back}"
+
+
+def tools_if_wanted(client, model):
+    """Where the model may choose, an answer is text or calls that are well-formed."""
+    for seed in range(4):
+        ask = {"model": model, "messages": [{"role": "user", "content": TOOL_QUESTION}], "tools": TOOLS}
+        answer = client.chat.completions.create(**ask, max_tokens=200, temperature=0.7, seed=seed).choices[0]
+        for call in answer.message.tool_calls or []:
+            if answer.finish_reason == "tool_calls":
+                if fault := tool_fault(call.function.name, json.loads(call.function.arguments)):
+                    return fault
+    return None
+
+
 def compare(report, url, key):
     client = openai.OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0, timeout=120)
     model = model_of(client)
@@ -219,6 +272,8 @@ def compare(report, url, key):
         "answer in one piece": lambda: whole(client, model),
         "streamed answer": lambda: streamed(client, model),
         "several answers": lambda: several(client, model),
+        "tools": lambda: tools(client, model),
+        "tools if the model wants": lambda: tools_if_wanted(client, model),
         "text completion": lambda: completion(client, model),
         "response, whole and streamed": lambda: response(client, model),
         "response by the client's helper": lambda: response_helper(client, model),
