@@ -20,7 +20,8 @@ fn bodies() -> Vec<String> {
         "[".repeat(5000),
         chat_body(json!({"stream": true, "n": 2, "logit_bias": {"5": 1.5}, "max_tokens": 3})),
         json!({"model": "x", "prompt": [1, 2, 3], "input": "text", "query": "q", "documents": ["d"]}).to_string(),
-        json!({"content": "text", "tokens": [0, 4_294_967_295_u64], "messages": [{"role": "user", "content": 5}]}).to_string(),
+        json!({"content": "text", "tokens": [0, 4_294_967_295_u64], "messages": [{"role": "user", "content": 5}]})
+            .to_string(),
     ]
 }
 
@@ -74,7 +75,7 @@ fn nothing_that_comes_over_the_socket_ends_or_hangs_the_server() {
                 _ => drop(bytes.splice(at..at, noise.iter().copied())),
             }
         }
-        let answer = runtime.block_on(tokio::time::timeout(PATIENCE, answered(house.address, &bytes)));
+        let answer = runtime.block_on(async { tokio::time::timeout(PATIENCE, answered(house.address, &bytes)).await });
         let answer = answer.expect("the connection ends");
         if !answer.is_empty() {
             let head = String::from_utf8_lossy(&answer);
@@ -87,7 +88,8 @@ fn nothing_that_comes_over_the_socket_ends_or_hangs_the_server() {
         (0..2000).map(|_| random.next_u8()).collect::<Vec<_>>()
     };
     for seed in 0..20 {
-        let answer = runtime.block_on(tokio::time::timeout(PATIENCE, answered(house.address, &noise(seed))));
+        let answer =
+            runtime.block_on(async { tokio::time::timeout(PATIENCE, answered(house.address, &noise(seed))).await });
         assert!(answer.is_ok(), "noise {seed}");
     }
     let alive = runtime.block_on(exchange(house.address, &request("GET", "/livez", &[], "")));
