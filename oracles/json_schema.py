@@ -90,7 +90,7 @@ def refusal(case, status, error):
     message = f"{error['param']}: {error['message']}"
     if status != 400 or not str(error["param"]).startswith("response_format.json_schema.schema"):
         return "wrong", f"{status} {message}"
-    said = set(str(error["param"]).split(".")) | set(message.replace("`", " ").replace('"', " ").split())
+    said = set(str(error["param"]).split(".")) | set(message.translate(str.maketrans("`\"'", "   ")).split())
     is_named = bool(said & set(keywords(case.schema))) or "nsatisfiable" in message
     return ("refused", None) if is_named else ("wrong", f"no keyword is named: {message}")
 

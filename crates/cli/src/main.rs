@@ -4,7 +4,6 @@
 #![forbid(unsafe_code)]
 
 mod configuration;
-mod constraint;
 mod environment;
 mod failure;
 mod logging;

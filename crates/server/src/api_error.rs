@@ -6,6 +6,7 @@ use crate::scope::Scope;
 use crate::security::SecurityEvent;
 use axum::http::StatusCode;
 use ballast_backend::{ErrorKind, ReasonCode};
+use ballast_runtime::encoding::EncodeError;
 use ballast_runtime::{FinishReason, RuntimeError};
 use ballast_tokens::{ConstraintError, PromptError, SamplingError};
 use std::time::Duration;
@@ -58,12 +59,15 @@ pub(crate) enum Limited {
     /// A class of routes is full.
     #[error("the server has no place for another request of this kind now")]
     Places { class: RouteClass },
+    /// As many responses are in work in the background as may be.
+    #[error("background: expected at most {background_max} responses in work; ask later, or wait for the answer")]
+    Background { background_max: usize },
 }
 
 impl Limited {
     fn reason(self) -> ReasonCode {
         match self {
-            Self::Places { .. } => ReasonCode::BackpressureQueueFull,
+            Self::Places { .. } | Self::Background { .. } => ReasonCode::BackpressureQueueFull,
             Self::Requests { .. } | Self::Tokens { .. } | Self::TokensNever { .. } | Self::AtOnce { .. } => {
                 ReasonCode::RateLimited
             }
@@ -74,7 +78,7 @@ impl Limited {
     fn retry_after(self) -> Option<Duration> {
         match self {
             Self::Requests { retry_after } | Self::Tokens { retry_after } => Some(retry_after),
-            Self::AtOnce { .. } | Self::Places { .. } => Some(RETRY_AFTER),
+            Self::AtOnce { .. } | Self::Places { .. } | Self::Background { .. } => Some(RETRY_AFTER),
             Self::TokensNever { .. } => None,
         }
     }
@@ -99,9 +103,14 @@ pub(crate) enum ApiError {
     Prompt(#[from] PromptError),
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
+    #[error("{}", encode_text(.0))]
+    Encode(#[from] EncodeError),
     /// What the answer must look like cannot be enforced.
     #[error("{param}: {error}")]
     Constraint { param: &'static str, error: ConstraintError },
+    /// No response of this name is kept for the caller.
+    #[error("there is no such response, or it is kept no longer")]
+    ResponseUnknown,
     /// The arguments of a tool cannot be kept to its schema.
     #[error("{param}: {error}")]
     ToolSchema { param: String, error: ConstraintError },
@@ -112,6 +121,16 @@ pub(crate) enum ApiError {
     Ended { finish_reason: FinishReason, reason: Option<ReasonCode> },
     #[error("the server failed on this request")]
     Panicked,
+}
+
+/// What is said of an encoder's error: what is inside of an engine's is for the log.
+fn encode_text(error: &EncodeError) -> String {
+    match error.kind() {
+        ErrorKind::Invalid | ErrorKind::Denied | ErrorKind::Overloaded => error.to_string(),
+        ErrorKind::Cancelled => ended_text(FinishReason::Cancelled, error.reason()).to_owned(),
+        ErrorKind::Unavailable => "the engine cannot take requests now; ask again later".to_owned(),
+        ErrorKind::Internal => ended_text(FinishReason::Error, None).to_owned(),
+    }
 }
 
 fn ended_text(finish_reason: FinishReason, reason: Option<ReasonCode>) -> &'static str {
@@ -174,7 +193,9 @@ impl ApiError {
             Self::ModelUnknown { .. } | Self::ModelCannot { .. } => ErrorKind::Invalid,
             Self::Prompt(error) => error.kind(),
             Self::Runtime(error) => error.kind(),
+            Self::Encode(error) => error.kind(),
             Self::Constraint { error, .. } | Self::ToolSchema { error, .. } => error.kind(),
+            Self::ResponseUnknown => ErrorKind::Invalid,
             Self::Limited(_) => ErrorKind::Overloaded,
             Self::Ended { reason: Some(ReasonCode::ConstraintTooComplex | ReasonCode::ConstraintFailed), .. } => {
                 ErrorKind::Invalid
@@ -192,7 +213,7 @@ impl ApiError {
                 StatusCode::UNAUTHORIZED
             }
             Self::Refusal(Refusal::Scope { .. } | Refusal::Model) => StatusCode::FORBIDDEN,
-            Self::Refusal(Refusal::Route) | Self::ModelUnknown { .. } => StatusCode::NOT_FOUND,
+            Self::Refusal(Refusal::Route) | Self::ModelUnknown { .. } | Self::ResponseUnknown => StatusCode::NOT_FOUND,
             Self::Refusal(Refusal::Method) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Refusal(Refusal::ContentType) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Refusal(Refusal::BodyTimeout) => StatusCode::REQUEST_TIMEOUT,
@@ -203,6 +224,7 @@ impl ApiError {
             | Self::ModelCannot { .. }
             | Self::Prompt(_)
             | Self::Runtime(_)
+            | Self::Encode(_)
             | Self::Constraint { .. }
             | Self::ToolSchema { .. }
             | Self::Limited(_)
@@ -214,11 +236,13 @@ impl ApiError {
     pub(crate) fn reason(&self) -> Option<ReasonCode> {
         match self {
             Self::Runtime(error) => error.reason(),
+            Self::Encode(error) => error.reason(),
             Self::Ended { reason, .. } => *reason,
             Self::Limited(limited) => Some(limited.reason()),
             Self::Refusal(_)
             | Self::Json(_)
             | Self::Param(_)
+            | Self::ResponseUnknown
             | Self::ModelUnknown { .. }
             | Self::ModelCannot { .. }
             | Self::Prompt(_)
@@ -232,10 +256,12 @@ impl ApiError {
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Runtime(error) => error.retry_after().or(Some(RETRY_AFTER)),
+            Self::Encode(error) => error.retry_after().or(Some(RETRY_AFTER)),
             Self::Limited(limited) => limited.retry_after(),
             Self::Refusal(_)
             | Self::Json(_)
             | Self::Param(_)
+            | Self::ResponseUnknown
             | Self::ModelUnknown { .. }
             | Self::ModelCannot { .. }
             | Self::Prompt(_)
@@ -271,7 +297,10 @@ impl ApiError {
             Self::Prompt(PromptError::TemplateMissing) => "chat_template_missing",
             Self::Prompt(PromptError::Template(_)) => "chat_template_failed",
             Self::Runtime(_) => "invalid_value",
+            Self::Encode(error) if error.kind() == ErrorKind::Invalid => "invalid_value",
+            Self::Encode(_) => "server_error",
             Self::Constraint { error, .. } | Self::ToolSchema { error, .. } => constraint_code(error),
+            Self::ResponseUnknown => "response_not_found",
             Self::Limited(_) => "rate_limited",
             Self::Ended { .. } | Self::Panicked => "server_error",
         };
@@ -287,7 +316,9 @@ impl ApiError {
             }
             Self::Prompt(_) => Some("messages".to_owned()),
             Self::Runtime(error) => runtime_param(error).map(str::to_owned),
+            Self::Encode(error) => (error.kind() == ErrorKind::Invalid).then(|| "input".to_owned()),
             Self::Constraint { param, error } => Some(constraint_param(param, error)),
+            Self::ResponseUnknown => Some("response_id".to_owned()),
             Self::ToolSchema { param, error } => Some(constraint_param(param, error)),
             Self::Refusal(_) | Self::Json(_) | Self::Limited(_) | Self::Ended { .. } | Self::Panicked => None,
         }

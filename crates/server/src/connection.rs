@@ -138,6 +138,11 @@ impl Connections {
     async fn drain(self) -> Result<(), ServerError> {
         let Self { server, graceful, mut tasks, .. } = self;
         if timeout(server.options.drain_timeout, graceful.shutdown()).await.is_ok() {
+            // What is left in work has nobody who could come for it.
+            server.cut();
+            if timeout(server.options.cut_timeout, server.background.wait_idle()).await.is_err() {
+                tracing::warn!("responses in the background were left that did not end");
+            }
             return Ok(());
         }
         while tasks.try_join_next().is_some() {}

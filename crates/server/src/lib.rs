@@ -50,6 +50,7 @@ mod caller;
 mod connection;
 mod constraint;
 mod cors;
+mod encoding;
 mod error;
 mod fields;
 mod generation;
@@ -71,6 +72,7 @@ mod options;
 mod params;
 mod reload;
 mod request_id;
+mod rerank;
 mod routes;
 mod scope;
 mod security;
@@ -89,6 +91,7 @@ pub use bulkheads::BulkheadOptions;
 pub use connection::{ACCEPT_FAILURES_MAX, HEADER_BYTES_MAX, HEADERS_MAX, serve};
 pub use constraint::CHOICES_OF_TEXT_MAX;
 pub use cors::{CORS_ORIGINS_MAX, CorsOrigin, CorsOriginError};
+pub use encoding::{INPUTS_MAX, TEXT_BYTES_MAX};
 pub use error::{ApiKeyError, ServerError};
 pub use json::JSON_DEPTH_MAX;
 pub use jwt::{
@@ -103,8 +106,9 @@ pub use keys::{ApiKeys, KEY_BYTES_MAX, KEY_BYTES_MIN, KEYS_MAX};
 pub use limits::{CALLERS_MAX, CallerLimits, RateLimit};
 pub use models::{Generator, MODELS_MAX, ModelFacts, ModelKind, ServedModel, ServedModels};
 pub use openai::{
-    COMPLETION_TOKENS_DEFAULT, LABEL_CHARS_MAX, MESSAGES_MAX, METADATA_ENTRIES_MAX, METADATA_KEY_CHARS_MAX,
-    METADATA_VALUE_CHARS_MAX, PARTS_MAX, PROMPTS_MAX,
+    BACKGROUND_MAX, COMPLETION_TOKENS_DEFAULT, LABEL_CHARS_MAX, MESSAGES_MAX, METADATA_ENTRIES_MAX,
+    METADATA_KEY_CHARS_MAX, METADATA_VALUE_CHARS_MAX, PARTS_MAX, PROMPTS_MAX, RESPONSE_EVENTS_BYTES_MAX,
+    ResponseStoreOptions,
 };
 pub use openapi::openapi;
 pub use options::{RandomSource, ServerOptions, UnixTime};

@@ -3,6 +3,7 @@
 use crate::ServerError;
 use crate::api_error::ApiError;
 use ballast_runtime::Runtime;
+use ballast_runtime::encoding::TextEncoder;
 use ballast_tokens::PromptFormat;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -34,6 +35,8 @@ pub struct ServedModel {
 pub enum ModelKind {
     /// It answers prompts token by token.
     Generator(Generator),
+    /// It turns texts into vectors, or ranks them.
+    Encoder(TextEncoder),
 }
 
 /// A model that answers prompts. Clones are the same model.
@@ -70,6 +73,7 @@ impl ServedModel {
     pub(crate) fn context_len(&self) -> usize {
         match &self.kind {
             ModelKind::Generator(generator) => generator.runtime.shape().context_len,
+            ModelKind::Encoder(encoder) => encoder.shape().context_len,
         }
     }
 
@@ -77,6 +81,15 @@ impl ServedModel {
     pub(crate) fn generator(&self) -> Option<&Generator> {
         match &self.kind {
             ModelKind::Generator(generator) => Some(generator),
+            ModelKind::Encoder(_) => None,
+        }
+    }
+
+    /// What encodes, if it does.
+    pub(crate) fn encoder(&self) -> Option<&TextEncoder> {
+        match &self.kind {
+            ModelKind::Generator(_) => None,
+            ModelKind::Encoder(encoder) => Some(encoder),
         }
     }
 }
@@ -122,6 +135,12 @@ impl ServedModels {
     /// The one that is meant where none is named.
     pub(crate) fn first(&self) -> ModelUse {
         ModelUse(Arc::clone(&self.0[0]))
+    }
+
+    /// The first that encodes; where none does, the first.
+    pub(crate) fn first_encoder(&self) -> ModelUse {
+        let encoder = self.0.iter().find(|model| model.encoder().is_some());
+        ModelUse(Arc::clone(encoder.unwrap_or(&self.0[0])))
     }
 
     /// Whether there is only one.
@@ -172,6 +191,47 @@ impl TryFrom<ModelUse> for GeneratorUse {
         let generator = model.generator().cloned();
         let generator = generator.ok_or_else(|| ApiError::ModelCannot { model: model.id.clone(), what: "generate" })?;
         Ok(Self { generator, model })
+    }
+}
+
+/// A use of a model that encodes.
+#[derive(Clone, Debug)]
+pub(crate) struct EncoderUse {
+    // As in a generator's use.
+    encoder: TextEncoder,
+    model: ModelUse,
+}
+
+impl TryFrom<ModelUse> for EncoderUse {
+    type Error = ApiError;
+
+    /// # Errors
+    /// If the model does something else.
+    fn try_from(model: ModelUse) -> Result<Self, ApiError> {
+        let encoder = model.encoder().cloned();
+        let encoder =
+            encoder.ok_or_else(|| ApiError::ModelCannot { model: model.id.clone(), what: "give embeddings" })?;
+        Ok(Self { encoder, model })
+    }
+}
+
+impl EncoderUse {
+    /// The engine at work, with its vocabulary.
+    pub(crate) fn encoder(&self) -> &TextEncoder {
+        &self.encoder
+    }
+
+    /// The use of the model, for as long as its answer is in progress.
+    pub(crate) fn into_model(self) -> ModelUse {
+        self.model
+    }
+}
+
+impl Deref for EncoderUse {
+    type Target = ServedModel;
+
+    fn deref(&self) -> &ServedModel {
+        &self.model
     }
 }
 

@@ -1,12 +1,14 @@
 //! The Ollama wire: chat and generate, one JSON object a line, and what is known of the model.
 
 mod card;
+mod embed;
 mod options;
 mod request;
 mod tools;
 mod words;
 
 pub(crate) use card::{list, running, show, version};
+pub(crate) use embed::{embed, embeddings};
 
 use crate::api_error::{ApiError, Told};
 use crate::generation::{Submitted, Take, Taken, begin};

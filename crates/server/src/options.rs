@@ -2,7 +2,8 @@
 
 use crate::cors::{CORS_ORIGINS_MAX, CorsOrigin};
 use crate::{
-    ApiKeys, AuditLog, BulkheadOptions, CallerLimits, JwtVerifier, KeyStore, RateLimit, ServerError, TlsStore,
+    ApiKeys, AuditLog, BulkheadOptions, CallerLimits, JwtVerifier, KeyStore, RateLimit, ResponseStoreOptions,
+    ServerError, TlsStore,
 };
 use std::fmt;
 use std::num::{NonZeroU32, NonZeroU64};
@@ -66,6 +67,8 @@ pub struct ServerOptions {
     pub drain_timeout: Duration,
     /// Time that answers cut at the end of draining have to say so.
     pub cut_timeout: Duration,
+    /// How many responses are kept, how long, and in how much memory.
+    pub responses: ResponseStoreOptions,
     /// Where random numbers come from.
     pub random: RandomSource,
     /// Where the date comes from.
@@ -101,6 +104,7 @@ impl ServerOptions {
             keep_alive: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(30),
             cut_timeout: Duration::from_secs(2),
+            responses: ResponseStoreOptions::default(),
             random,
             unix_time,
         }

@@ -43,7 +43,7 @@ impl SecurityEvent {
     pub(crate) fn of(error: &ApiError) -> Option<Self> {
         match error {
             ApiError::Refusal(refusal) => Self::of_refusal(*refusal),
-            ApiError::Limited(Limited::Places { .. }) => None,
+            ApiError::Limited(Limited::Places { .. } | Limited::Background { .. }) => None,
             ApiError::Limited(
                 Limited::Requests { .. }
                 | Limited::Tokens { .. }
@@ -56,8 +56,10 @@ impl SecurityEvent {
             | ApiError::ModelCannot { .. }
             | ApiError::Constraint { .. }
             | ApiError::ToolSchema { .. }
+            | ApiError::ResponseUnknown
             | ApiError::Prompt(_)
             | ApiError::Runtime(_)
+            | ApiError::Encode(_)
             | ApiError::Ended { .. }
             | ApiError::Panicked => None,
         }

@@ -3,7 +3,8 @@
 use crate::api_error::ApiError;
 use crate::bulkheads::Bulkheads;
 use crate::limits::Limits;
-use crate::models::{GeneratorUse, ModelUse};
+use crate::models::{EncoderUse, GeneratorUse, ModelUse};
+use crate::openai::{Background, ResponseStore};
 use crate::security::SecurityCounts;
 use crate::{ServedModels, ServerError, ServerOptions};
 use ballast_backend::TokenId;
@@ -19,6 +20,10 @@ pub(crate) struct Server {
     pub(crate) options: ServerOptions,
     pub(crate) limits: Arc<Limits>,
     pub(crate) bulkheads: Bulkheads,
+    /// Answers that are kept.
+    pub(crate) responses: ResponseStore,
+    /// Answers that are made though nobody waits.
+    pub(crate) background: Background,
     pub(crate) security: SecurityCounts,
     is_cut: watch::Sender<bool>,
 }
@@ -29,8 +34,9 @@ impl Server {
     pub(crate) fn new(models: ServedModels, options: ServerOptions) -> Result<Self, ServerError> {
         options.check()?;
         let (limits, bulkheads) = (Arc::new(Limits::new()), Bulkheads::new(options.bulkheads));
+        let (responses, background) = (ResponseStore::new(options.responses), Background::default());
         let (security, is_cut) = (SecurityCounts::new(), watch::Sender::new(false));
-        Ok(Self { models, options, limits, bulkheads, security, is_cut })
+        Ok(Self { models, options, limits, bulkheads, responses, background, security, is_cut })
     }
 
     /// The model of this name.
@@ -56,6 +62,24 @@ impl Server {
     /// As [`Self::generator`].
     pub(crate) fn generator_of_many(&self, name: Option<&str>) -> Result<GeneratorUse, ApiError> {
         self.generator(name.filter(|_| !self.models.is_single()))
+    }
+
+    /// The model of this name, which encodes; without a name, the first that does.
+    ///
+    /// # Errors
+    /// If there is none, or it does something else.
+    pub(crate) fn encoder(&self, name: Option<&str>) -> Result<EncoderUse, ApiError> {
+        let named = name.map_or_else(|| Ok(self.models.first_encoder()), |name| self.model(name));
+        named?.try_into()
+    }
+
+    /// As [`Self::encoder`], on wires whose clients name a model only where there are several: where there is one, any
+    /// name means it.
+    ///
+    /// # Errors
+    /// As [`Self::encoder`].
+    pub(crate) fn encoder_of_many(&self, name: Option<&str>) -> Result<EncoderUse, ApiError> {
+        self.encoder(name.filter(|_| !self.models.is_single()))
     }
 
     /// How conversations are rendered now, with the cue for the model's turn or without.

@@ -14,6 +14,8 @@ mod completions;
 mod connections;
 #[path = "server/constrained.rs"]
 mod constrained;
+#[path = "server/embeddings.rs"]
+mod embeddings;
 #[path = "server/fuzz.rs"]
 mod fuzz;
 #[path = "server/guards.rs"]
@@ -36,7 +38,13 @@ mod metrics;
 mod models;
 #[path = "server/ollama.rs"]
 mod ollama;
+#[path = "server/response_tools.rs"]
+mod response_tools;
+#[path = "server/responses.rs"]
+mod responses;
 #[path = "server/routes.rs"]
 mod routes;
 #[path = "server/tls.rs"]
 mod tls;
+#[path = "server/tools.rs"]
+mod tools;

@@ -1,12 +1,14 @@
 //! `ballast run`: one prompt, one answer.
 
-use crate::constraint::ConstraintArgs;
+mod constraint;
+
 use crate::failure::Failure;
 use crate::options::{LoadArgs, ModelArg, SamplingArgs};
 use crate::{output, signals};
 use ballast::tokens::ChatMessage;
 use ballast::{Answer, Engine, FinishReason, Generate, Phase, Prompt, ReasonCode, TokenId, TokenLogprob};
 use clap::Args as ClapArgs;
+use constraint::ConstraintArgs;
 use serde_json::{Value, json};
 
 #[derive(Debug, ClapArgs)]

@@ -5,13 +5,15 @@ mod guards;
 pub(crate) mod key;
 mod models;
 mod rate;
+mod stored;
 mod tls;
 
 use crate::configuration::SourceArgs;
 use crate::failure::{Exit, Failure};
-use crate::options::LoadArgs;
+use crate::options::{LoadArgs, locate, open_gguf};
 use crate::output;
-use ballast::Engine;
+use ballast::gguf::Gguf;
+use ballast::{Encoder, Engine, wiring};
 use ballast_server::{ApiKeys, Generator, ModelFacts, ModelKind, ServedModel, ServedModels, ServerOptions, serve};
 use bounds::BoundArgs;
 use clap::Args as ClapArgs;
@@ -22,6 +24,7 @@ use rate::RateArgs;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
+use stored::StoredArgs;
 use tls::TlsArgs;
 use tokio::net::TcpListener;
 
@@ -51,6 +54,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     bounds: BoundArgs,
     #[command(flatten)]
+    stored: StoredArgs,
+    #[command(flatten)]
     load: LoadArgs,
     /// Print the OpenAPI document of the server and serve nothing.
     #[arg(long)]
@@ -61,6 +66,19 @@ pub(crate) struct Args {
 }
 
 impl Args {
+    /// Loads a model as what its file says it is.
+    fn load(&self, model: &str) -> Result<Loaded, Failure> {
+        let located = locate(model)?;
+        let gguf = open_gguf(located.path())?;
+        if !Encoder::is_in(&gguf) {
+            drop(gguf);
+            return Ok(Loaded::Engine(self.load.load(model)?));
+        }
+        let facts = encoder_facts(&gguf);
+        drop(gguf);
+        Ok(Loaded::Encoder(self.load.load_encoder(located.path())?, facts))
+    }
+
     pub(crate) fn run(self) -> Result<(), Failure> {
         if self.print_openapi {
             return output::line(&serde_json::to_string_pretty(&ballast_server::openapi())?);
@@ -68,10 +86,10 @@ impl Args {
         let keys = self.keys.resolve(self.host)?;
         let (tls, jwt) = (self.tls.resolve()?, self.jwt.resolve()?);
         let named = self.models.named()?;
-        let load = |named: &NamedModel| Ok((self.load.load(&named.model)?, named.id.clone()));
+        let load = |named: &NamedModel| Ok((self.load(&named.model)?, named.id.clone()));
         // Kept to the end of this function: an engine's last handle is not to be dropped where sockets are served.
         let engines = named.iter().map(load).collect::<Result<Vec<_>, Failure>>()?;
-        let models = engines.iter().map(|(engine, id)| served(engine, id.clone())).collect();
+        let models = engines.iter().map(|(loaded, id)| loaded.served(id.clone())).collect();
         let models = ServedModels::new(models).map_err(server_failure)?;
         let ids: Vec<&str> = named.iter().map(|named| named.id.as_str()).collect();
         let runtime = tokio_runtime()?;
@@ -87,9 +105,45 @@ impl Args {
             self.guards.apply(&mut options)?;
             self.rate.apply(keyed, &mut options);
             self.bounds.set(&mut options);
+            self.stored.set(&mut options);
             options.request_deadline = Duration::from_secs(self.request_timeout);
             serve(listener, models, options, asked_to_stop()).await.map_err(server_failure)
         })
+    }
+}
+
+/// A model that is loaded.
+enum Loaded {
+    Engine(Engine),
+    Encoder(Encoder, ModelFacts),
+}
+
+impl Loaded {
+    fn served(&self, id: String) -> ServedModel {
+        match self {
+            Self::Engine(engine) => served(engine, id),
+            Self::Encoder(encoder, facts) => ServedModel {
+                id,
+                aliases: Vec::new(),
+                kind: ModelKind::Encoder(encoder.texts().clone()),
+                fingerprint: format!("ballast-{}-{}", env!("CARGO_PKG_VERSION"), facts.file_bytes),
+                created: ballast::unix_seconds(),
+                facts: facts.clone(),
+            },
+        }
+    }
+}
+
+/// What a file says of an encoder.
+fn encoder_facts(gguf: &Gguf) -> ModelFacts {
+    let counts = wiring::tensor_types(gguf);
+    let most = counts.iter().max_by_key(|(_, n)| **n);
+    ModelFacts {
+        architecture: gguf.metadata().string("general.architecture").ok().flatten().unwrap_or_default().to_owned(),
+        n_parameters: counts.values().sum(),
+        quantization: most.map(|(name, _)| (*name).to_owned()).unwrap_or_default(),
+        file_bytes: gguf.files().iter().map(|file| file.bytes().len() as u64).sum(),
+        sha256: String::new(),
     }
 }
 

@@ -63,6 +63,7 @@ pub(crate) async fn show(State(server): State<Arc<Server>>, request: Request) ->
 fn capability(model: &ServedModel) -> &'static str {
     match model.kind {
         ModelKind::Generator(_) => "completion",
+        ModelKind::Encoder(_) => "embedding",
     }
 }
 

@@ -162,8 +162,8 @@ async fn the_audit_log_says_that_a_client_left() {
     socket.write_all(chat_request(json!({"stream": true})).as_bytes()).await.unwrap();
     read_until(&mut socket, "assistant").await;
     drop(socket);
-    house.control.release();
     let lines = lines(&path, 1).await;
+    house.control.release();
     assert_eq!((&lines[0]["status"], &lines[0]["is_complete"]), (&json!(200), &json!(false)), "{lines:?}");
 }
 

@@ -5,7 +5,7 @@ use super::{CONSTRAINT_BYTES_MAX, Constraint, ConstraintError, GrammarMatcher, g
 use crate::Tokenizer;
 use llguidance::api::{ParserLimits, TopLevelGrammar};
 use llguidance::{ParserFactory, TokenParser};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -14,6 +14,23 @@ pub const GRAMMARS_KEPT_MAX: usize = 32;
 
 /// Stack to compile on. Schemas and grammars may be nested and refer to each other as deep as their bounds allow.
 const STACK_BYTES: usize = 64 << 20;
+
+/// What the engine says of a schema, the keyword that it speaks of, and what the value may be. Checked by the oracle
+/// `json_schema`, which wants every refusal to name a keyword.
+const REFUSALS: [(&str, &str, &str); 4] = [
+    (
+        "oneOf constraints are not supported",
+        "oneOf",
+        "schemas that can be told apart by their type or by a constant; or use `anyOf`",
+    ),
+    ("patternProperty regexes", "patternProperties", "patterns of which no two match the same name"),
+    ("for 'multipleOf'", "multipleOf", "a number of few digits"),
+    (
+        "min/maxProperties only",
+        "properties",
+        "only names that are required, beside a bound for the number of properties",
+    ),
+];
 
 /// Bounds of the engine of grammars. They count work and not time, so the same grammar ends at the same token on every
 /// machine. Its own defaults where nothing else is said.
@@ -130,11 +147,10 @@ fn factory(tokenizer: &Arc<Tokenizer>) -> Result<ParserFactory, ConstraintError>
 /// The engine's refusal, in words that a caller can do something with.
 fn refused(constraint: &Constraint, cause: &str) -> ConstraintError {
     if let Constraint::JsonSchema(schema) = constraint
-        && cause.contains("oneOf constraints are not supported")
+        && let Some((_, keyword, expected)) = REFUSALS.iter().find(|(words, ..)| cause.contains(words))
     {
-        let pointer = schema::first_one_of(schema, "").unwrap_or_default();
-        let expected = "schemas that can be told apart by their type or by a constant; or use `anyOf`";
-        return ConstraintError::Value { keyword: "oneOf".to_owned(), pointer, expected };
+        let pointer = schema::first_with(schema, keyword, "").unwrap_or_default();
+        return ConstraintError::Value { keyword: (*keyword).to_owned(), pointer, expected };
     }
     ConstraintError::Refused { what: constraint.kind(), cause: first_line(cause) }
 }
@@ -204,8 +220,8 @@ impl Kept {
 fn is_same(a: &Constraint, b: &Constraint) -> bool {
     match (a, b) {
         (Constraint::JsonSchema(a), Constraint::JsonSchema(b)) => {
-            let (text_a, text_b) = (a.to_string(), b.to_string());
-            a == b && text_a == text_b
+            let [a_text, b_text] = [a, b].map(Value::to_string);
+            a_text == b_text
         }
         _ => a == b,
     }

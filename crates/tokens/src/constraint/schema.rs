@@ -99,16 +99,13 @@ pub(super) fn check(schema: &Value) -> Result<(), ConstraintError> {
     check.tree(schema, "")
 }
 
-/// The place of the first `oneOf`.
-pub(super) fn first_one_of(schema: &Value, pointer: &str) -> Option<String> {
+/// The place of the first schema that has a keyword.
+pub(super) fn first_with(schema: &Value, keyword: &str, pointer: &str) -> Option<String> {
+    let below = |name: &str, value: &Value| first_with(value, keyword, &format!("{pointer}/{name}"));
     match schema {
-        Value::Object(fields) if fields.contains_key("oneOf") => Some(pointer.to_owned()),
-        Value::Object(fields) => {
-            fields.iter().find_map(|(name, value)| first_one_of(value, &format!("{pointer}/{name}")))
-        }
-        Value::Array(items) => {
-            items.iter().enumerate().find_map(|(idx, value)| first_one_of(value, &format!("{pointer}/{idx}")))
-        }
+        Value::Object(fields) if fields.contains_key(keyword) => Some(pointer.to_owned()),
+        Value::Object(fields) => fields.iter().find_map(|(name, value)| below(name, value)),
+        Value::Array(items) => items.iter().enumerate().find_map(|(idx, value)| below(&idx.to_string(), value)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
     }
 }

@@ -65,7 +65,7 @@ fn a_grammar_that_cannot_be_compiled_is_refused_without_a_panic() {
 #[test]
 fn a_grammar_that_takes_too_much_work_says_so_and_stays_so() {
     // So ambiguous that what it may be in the middle of grows with each letter.
-    let rules = "start: a\na: a a | a a a | a a a a | a a a a a | \"x\"";
+    let rules = "start: a\na: a a | a a a | a a a a | a a a a a | a a a a a a | a a a a a a a | a a a a a a a a | a a a a a a a a a | a a a a a a a a a a | a a a a a a a a a a a | a a a a a a a a a a a a | \"x\"";
     let mut matcher = grammar(&Constraint::Lark(rules.to_owned())).matcher(tokenizer().vocab_size());
     let token = tokenizer().id_of("x").unwrap();
     let error = (0..2000).find_map(|_| matcher.advance(token).err()).expect("a bound is met");

@@ -86,6 +86,9 @@ fn values_that_would_be_taken_for_something_else_are_refused() {
         (json!({"required": ["a"], "minProperties": 3}), " minProperties"),
         (json!({"anyOf": []}), " anyOf"),
         (json!({"format": "color"}), " format"),
+        (json!({"items": {"patternProperties": {"a": true, "b": {"type": "null"}}}}), "/items patternProperties"),
+        (json!({"multipleOf": 123_456_789.123_456_7}), " multipleOf"),
+        (json!({"properties": {"a": true, "b": true}, "maxProperties": 2}), " properties"),
         (json!({"oneOf": [{"type": "string", "maxLength": 3}, {"type": "string", "minLength": 2}]}), " oneOf"),
     ];
     for (schema, expected) in cases {

@@ -14,10 +14,10 @@ use super::server::{Scratch, Server, ServerCommand, ServerPlan};
 use crate::failure::Failure;
 use crate::options::{positive, seconds};
 use crate::output;
-use crate::verbs::serve::key::new_key;
-use ballast::SystemClock;
+use crate::verbs::serve::{key::new_key, server_options};
 use ballast::machine::Machine;
 use ballast::soak::{GateRow, Limit, Verdict};
+use ballast::{RuntimeOptions, SystemClock};
 use clap::Args as ClapArgs;
 use departures::{DEPARTURES, Departure};
 use gauges::Gauges;
@@ -38,8 +38,8 @@ const WINDOW_BYTES: u32 = 1;
 const BYTE_INTERVAL: Duration = Duration::from_secs(1);
 /// How long slow readers' answers may take to be generated before the others are measured beside them.
 const SETTLE_MAX: Duration = Duration::from_secs(60);
-/// How often the server's memory is looked at.
-const MEMORY_INTERVAL: Duration = Duration::from_millis(100);
+/// How often the server is looked at under load.
+const WATCH_INTERVAL: Duration = Duration::from_millis(100);
 
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "The exit code is 1 if a gate fails.")]
@@ -166,6 +166,15 @@ impl Args {
     }
 }
 
+/// The most that was seen of a server under load; `None`: it was not seen.
+#[derive(Clone, Copy, Debug, Default)]
+struct Most {
+    /// Resident.
+    bytes: Option<u64>,
+    /// Requests that waited.
+    waiting: Option<f64>,
+}
+
 /// A server and everything it is put through.
 struct Trial<'a> {
     args: &'a Args,
@@ -182,7 +191,8 @@ impl Trial<'_> {
         if warm_up.n_done() == 0 {
             return Err(format!("no answer to the first request: {:?}", warm_up.errors()));
         }
-        let mut rows = self.overload().await;
+        let mut rows = facts();
+        rows.extend(self.overload().await);
         rows.extend(self.beside_slow_readers().await);
         for departure in DEPARTURES {
             rows.push(self.departure(departure).await);
@@ -218,8 +228,8 @@ impl Trial<'_> {
         let n_requests = (1..=REQUESTS_MAX).rfind(|&n| n as f64 <= wanted).unwrap_or(1);
         let requests = self.usual(n_requests, seed.wrapping_add(1));
         let overload = load::run(&self.target, Arrivals::Open { per_second }, requests, seed);
-        let (overload, most) = self.watching_memory(overload).await;
-        let growth = before.zip(most).map(|(before, most)| (most as f64 / before as f64 - 1.0) * 100.0);
+        let (overload, most) = self.watched(overload).await;
+        let growth = before.zip(most.bytes).map(|(before, most)| (most as f64 / before as f64 - 1.0) * 100.0);
         let goodput = overload.tokens_per_second() / peak.tokens_per_second();
         let refused = overload.exchanges.iter().filter(|exchange| matches!(exchange.end, End::Refused { .. }));
         let unfit = refused.clone().filter(|exchange| !is_for_clients(&exchange.end));
@@ -235,6 +245,7 @@ impl Trial<'_> {
                 Some(Limit::AtLeast(self.args.gates.goodput_min)),
                 Some(goodput),
             ),
+            GateRow::new("overload, most requests that waited", Some(Limit::AtMost(queue_max() as f64)), most.waiting),
             GateRow::new("overload, refused", None, count(refused.count())),
             GateRow::new("overload, refused otherwise than clients retry", Some(Limit::Is(0.0)), count(unfit.count())),
             GateRow::new("overload, broken off", Some(Limit::Is(0.0)), count(broken.count())),
@@ -246,14 +257,18 @@ impl Trial<'_> {
         ]
     }
 
-    /// The most memory the server held meanwhile.
-    async fn watching_memory(&self, load: impl Future<Output = Outcome>) -> (Outcome, Option<u64>) {
+    /// Looks at the server while it is under load.
+    async fn watched(&self, load: impl Future<Output = Outcome>) -> (Outcome, Most) {
         let mut load = std::pin::pin!(load);
-        let mut most = None;
+        let mut most = Most::default();
         loop {
             tokio::select! {
-                outcome = &mut load => return (outcome, most.max(self.server.resident_bytes())),
-                () = tokio::time::sleep(MEMORY_INTERVAL) => most = most.max(self.server.resident_bytes()),
+                outcome = &mut load => return (outcome, most),
+                () = tokio::time::sleep(WATCH_INTERVAL) => {
+                    most.bytes = most.bytes.max(self.server.resident_bytes());
+                    let waiting = gauges::read(&self.target).await.map(|gauges| gauges.waiting);
+                    most.waiting = waiting.into_iter().chain(most.waiting).reduce(f64::max);
+                }
             }
         }
     }
@@ -300,6 +315,23 @@ impl Trial<'_> {
         let time = departure.time(self).await;
         GateRow::new(departure.name, limit, time.map(|time| time.as_secs_f64() * 1e3))
     }
+}
+
+/// Requests that may wait: there is no option for it.
+fn queue_max() -> usize {
+    RuntimeOptions::default().admission.queue_max
+}
+
+/// What the server takes before it refuses: sequences at a time are an option, and told above.
+fn facts() -> Vec<GateRow> {
+    let admission = RuntimeOptions::default().admission;
+    let connections = server_options(None).connections_max;
+    let told = |name, n: usize| GateRow::new(name, None, Some(n as f64));
+    vec![
+        told("connections at a time", connections),
+        told("requests that may wait", admission.queue_max),
+        told("prompt tokens that may wait", admission.queued_tokens_max),
+    ]
 }
 
 /// Whether official clients ask again after it, and when the server says. (openai-python, anthropic-sdk)

@@ -136,3 +136,30 @@ fn fill(tokenizer: &Tokenizer, mut text: String, n_tokens: usize, random: &mut S
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ballast_testkit::tiny_tokenizer;
+
+    #[test]
+    fn prompts_have_their_length_share_their_beginning_and_differ() {
+        let tokenizer = tiny_tokenizer();
+        let prompts = |plan: PromptPlan| {
+            let mut prompts = Prompts::new(&tokenizer, plan);
+            [prompts.next(), prompts.next()]
+        };
+        let length = |text: &str| tokenizer.encode(text, EncodeOptions::default()).len();
+        for (n_tokens, shared) in [(64, 0.0), (64, 0.5), (200, 0.25), (17, 0.0)] {
+            let plan = PromptPlan { n_tokens, shared, seed: 7 };
+            let [a, b] = prompts(plan);
+            assert_eq!((length(&a), length(&b)), (n_tokens, n_tokens), "{plan:?}");
+            let n_alike = a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count();
+            assert!(a != b && length(&a[..n_alike]) as f64 >= n_tokens as f64 * shared, "{plan:?}: {a} / {b}");
+            assert_eq!(prompts(plan), [a.clone(), b], "the same seed");
+            assert_ne!(prompts(PromptPlan { seed: 8, ..plan })[0], a, "another seed");
+        }
+        let [a, b] = prompts(PromptPlan { n_tokens: 32, shared: 1.0, seed: 7 });
+        assert!(a != b && a[..16] == b[..16], "{a} / {b}");
+    }
+}

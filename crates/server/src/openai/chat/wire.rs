@@ -111,11 +111,7 @@ impl Wire {
 
     /// The token's entry in `logprobs`. The token that ends the answer is not part of it.
     pub(super) fn logprob(&self, event: &TokenEvent) -> Option<Value> {
-        let logprob = self.words.logprob(event)?;
-        let mut entry = self.words.token(event.token, logprob.chosen);
-        let top = logprob.top.iter().map(|&(token, logprob)| self.words.token(token, logprob));
-        entry["top_logprobs"] = top.collect();
-        Some(entry)
+        self.words.logprob_entry(event)
     }
 
     fn logprobs(&self, entries: Vec<Value>) -> Value {

@@ -302,16 +302,14 @@ impl<'a> Parser<'a> {
     }
 }
 
-fn repeated(mut part: Part, min: u32, max: Option<u32>) -> Part {
-    if let Part::Repeat { min: before, max: max_before, .. } = &mut part
-        && *before <= 1
-        && max_before.is_none_or(|max| max <= 1)
-    {
-        *max_before = if max.is_none() || max_before.is_none() { None } else { Some(1) };
-        *before = min.min(*before);
-        return part;
+fn repeated(part: Part, min: u32, max: Option<u32>) -> Part {
+    let boxed = |part| Part::Repeat { part: Box::new(part), min, max };
+    let Part::Repeat { part, min: before, max: max_before } = part else { return boxed(part) };
+    if before > 1 || max_before.is_some_and(|max| max > 1) {
+        return boxed(Part::Repeat { part, min: before, max: max_before });
     }
-    Part::Repeat { part: Box::new(part), min, max }
+    let max = if max.is_none() || max_before.is_none() { None } else { Some(1) };
+    Part::Repeat { part, min: min.min(before), max }
 }
 
 fn is_of_name(c: char) -> bool {
