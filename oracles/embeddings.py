@@ -28,7 +28,7 @@ except ImportError:
     np = openai = tokenizers = None
 
 N_SENTENCES = 100
-COSINE_MIN = {"f32": 0.99999, "f16": 0.9999, "q8_0": 0.999}
+COSINE_MIN = {"f32": 0.99999, "f16": 0.9999, "q8_0": 0.995}
 WORDS = ("the a lighthouse keeper ship sea storm night harbour quickly slowly answers question river mountain café naïve "
          "Zürich 1984 3.14 don't re-embedding tokenization 中文 日本語 🦙 $5 e-mail@example.org antidisestablishmentarianism").split()
 
