@@ -11,8 +11,8 @@ mod params;
 mod responses;
 
 pub(crate) use chat::chat_completions;
+pub(crate) use chat::{MESSAGE_CALLS_MAX, functions, messages};
 pub use chat::{MESSAGES_MAX, PARTS_MAX};
-pub(crate) use chat::{functions, messages};
 pub use completions::{COMPLETION_TOKENS_DEFAULT, PROMPTS_MAX};
 pub(crate) use completions::{Prompt, completions, prompts};
 pub(crate) use embeddings::embeddings;

@@ -1,13 +1,10 @@
 //! `tools`, and calls in messages.
 
 use crate::fields::{Fields, ParamError};
-use crate::openai::functions;
+use crate::openai::{MESSAGE_CALLS_MAX, functions};
 use crate::tools::{Choice, Tools, arguments};
 use ballast_tokens::{CallCount, ToolCall};
 use serde_json::Value;
-
-/// Most calls of one message.
-pub(super) const MESSAGE_CALLS_MAX: usize = 128;
 
 /// # Errors
 /// The first thing that is wrong, by its name.

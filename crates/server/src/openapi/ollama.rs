@@ -1,12 +1,12 @@
 //! Ollama's wire.
 
-use super::openai::stop;
+use super::openai::{stop, tools};
 use super::operation::{Operation, Served};
 use super::schema::{
-    Field, any, at_least, boolean, count, given, integer, list, one_of, only, said, seed, sent, some, string,
+    Field, any, at_least, boolean, count, either, given, integer, list, one_of, only, said, seed, sent, some, string,
     tokens_or_all, within,
 };
-use crate::openai::MESSAGES_MAX;
+use crate::openai::{MESSAGE_CALLS_MAX, MESSAGES_MAX};
 use crate::stream::LINES;
 use ballast_tokens::{PENALTY_WINDOW_MAX, TEMPERATURE_MAX};
 use serde_json::Value;
@@ -75,8 +75,16 @@ fn options(served: &Served) -> Value {
 
 fn chat_body(served: &Served) -> Value {
     let role = one_of(&["system", "user", "assistant"]);
-    let message = sent(vec![("role", role), ("content", string())], vec![]);
+    let said_only = sent(vec![("role", role), ("content", string())], vec![]);
+    let object = serde_json::json!({ "type": "object" });
+    let function = sent(vec![("name", string()), ("arguments", object)], vec![]);
+    let calls =
+        some(&sent(vec![("function", function)], vec![("id", string()), ("type", string())]), 0, MESSAGE_CALLS_MAX);
+    let asking = sent(vec![("role", only("assistant")), ("tool_calls", calls)], vec![("content", string())]);
+    let answer = sent(vec![("role", only("tool")), ("content", string())], vec![("tool_name", string())]);
+    let message = either(&[said_only, asking, answer]);
     let mut others = shared(served);
+    others.push(("tools", tools()));
     others.push(("messages", said(some(&message, 0, MESSAGES_MAX), "None: the model is loaded.")));
     sent(vec![("model", served.model())], others)
 }

@@ -5,6 +5,8 @@ use super::schema::{
     Field, any, at_least, boolean, bounded, count, either, given, integer, list, null, number, one_of, only, or_null,
     said, seed, sent, some, string, within,
 };
+use crate::TOOLS_MAX;
+use crate::openai::MESSAGE_CALLS_MAX;
 use crate::openai::{
     LABEL_CHARS_MAX, MESSAGES_MAX, METADATA_ENTRIES_MAX, METADATA_KEY_CHARS_MAX, METADATA_VALUE_CHARS_MAX, PARTS_MAX,
     PROMPTS_MAX,
@@ -109,14 +111,59 @@ pub(super) fn priority() -> Value {
 }
 
 pub(super) fn messages() -> Value {
-    let part = sent(vec![("type", only("text")), ("text", string())], vec![]);
-    let content = either(&[string(), some(&part, 1, PARTS_MAX)]);
+    some(&message(), 1, MESSAGES_MAX)
+}
+
+fn message() -> Value {
     let role = one_of(&["system", "developer", "user", "assistant"]);
-    some(&sent(vec![("role", role), ("content", content)], vec![]), 1, MESSAGES_MAX)
+    sent(vec![("role", role), ("content", content())], vec![])
+}
+
+fn content() -> Value {
+    let part = sent(vec![("type", only("text")), ("text", string())], vec![]);
+    either(&[string(), some(&part, 1, PARTS_MAX)])
+}
+
+/// Messages of conversations with tools.
+fn messages_with_tools() -> Value {
+    let function = sent(vec![("name", string()), ("arguments", either(&[string(), any_object()]))], vec![]);
+    let call =
+        sent(vec![("id", string()), ("type", only("function")), ("function", function)], vec![("index", at_least(0))]);
+    let calls = some(&call, 0, MESSAGE_CALLS_MAX);
+    let asking = sent(vec![("role", only("assistant")), ("tool_calls", calls)], vec![("content", content())]);
+    let answer = vec![("role", only("tool")), ("tool_call_id", string()), ("content", content())];
+    some(&either(&[message(), asking, sent(answer, vec![("name", string())])]), 1, MESSAGES_MAX)
+}
+
+fn any_object() -> Value {
+    json!({ "type": "object" })
+}
+
+/// A tool's name.
+pub(super) fn tool_name() -> Value {
+    json!({ "type": "string", "pattern": "^[a-zA-Z0-9_-]{1,64}$" })
+}
+
+/// Tools of type `function`.
+pub(super) fn tools() -> Value {
+    let others = vec![("description", string()), ("parameters", any_object()), ("strict", boolean())];
+    let function = sent(vec![("name", tool_name())], others);
+    let tool = sent(vec![("type", only("function")), ("function", function)], vec![]);
+    said(some(&tool, 0, TOOLS_MAX), "What the model may call; schemas are enforced.")
+}
+
+fn tool_choice() -> Value {
+    let named = || {
+        let function = sent(vec![("name", tool_name())], vec![]);
+        sent(vec![("type", only("function")), ("function", function)], vec![])
+    };
+    let allowed = vec![("mode", one_of(&["auto", "required"])), ("tools", some(&named(), 1, TOOLS_MAX))];
+    let allowed = sent(vec![("type", only("allowed_tools")), ("allowed_tools", sent(allowed, vec![]))], vec![]);
+    either(&[one_of(&["none", "auto", "required"]), named(), allowed])
 }
 
 fn chat_body(model: &Value, served: &Served) -> Value {
-    let needed = vec![("model", model.clone()), ("messages", messages())];
+    let needed = vec![("model", model.clone()), ("messages", messages_with_tools())];
     let mut others = shared(served);
     let top_logprobs = count(0, i64::try_from(LOGPROBS_MAX).unwrap_or(0));
     others.extend([
@@ -124,6 +171,9 @@ fn chat_body(model: &Value, served: &Served) -> Value {
         ("logprobs", boolean()),
         ("top_logprobs", said(top_logprobs, "Only with logprobs.")),
         ("stream_options", said(stream_options(), "Only with stream.")),
+        ("tools", tools()),
+        ("tool_choice", tool_choice()),
+        ("parallel_tool_calls", said(boolean(), "False: at most one call.")),
     ]);
     let mut body = streams(sent(needed, others));
     body["not"] = json!({ "required": ["max_tokens", "max_completion_tokens"] });

@@ -6,7 +6,7 @@ use ballast_tokens::{CallCount, CallNeed, ToolCall};
 use serde_json::Value;
 
 /// Most calls of one message.
-pub(super) const MESSAGE_CALLS_MAX: usize = 128;
+pub(crate) const MESSAGE_CALLS_MAX: usize = 128;
 
 const FUNCTIONS_ONLY: &str = "tools are of type `function`";
 const CHOICES: &str = "none, auto, required, or an object that names functions";
