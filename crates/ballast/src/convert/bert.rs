@@ -42,6 +42,7 @@ struct RawModule {
 
 /// How a sentence encoder pools.
 #[derive(Debug, Default, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "the file has them so")]
 #[serde(default)]
 #[expect(clippy::struct_excessive_bools, reason = "the file has one for each kind")]
 struct RawPooling {

@@ -58,10 +58,12 @@ impl<'a> Elements<'a> {
         for chunk in self.bytes.chunks(CHUNK_LEN * self.source.n_bytes()) {
             let values = self.source.values(chunk);
             out.clear();
-            match tensor_type {
-                TensorType::F16 => out.extend(values.iter().flat_map(|x| f16::from_f32(*x).to_le_bytes())),
-                TensorType::Q8_0 => values.chunks(Q8_LEN).for_each(|block| quantize(block, &mut out)),
-                _ => out.extend(values.iter().flat_map(|x| x.to_le_bytes())),
+            if tensor_type == TensorType::F16 {
+                out.extend(values.iter().flat_map(|x| f16::from_f32(*x).to_le_bytes()));
+            } else if tensor_type == TensorType::Q8_0 {
+                values.chunks(Q8_LEN).for_each(|block| quantize(block, &mut out));
+            } else {
+                out.extend(values.iter().flat_map(|x| x.to_le_bytes()));
             }
             write(&out)?;
         }
