@@ -3,7 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "this is where the environment enters the program")]
 
 use ballast_store::{Clock, Places, Secret, Store};
-use std::env::{var, var_os};
+use std::env::{var, var_os, vars_os};
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -58,6 +58,26 @@ pub(crate) fn compile_cache_dir() -> Option<PathBuf> {
 /// Whether packed weights are used where they lie in the compile cache, though the command line does not say so.
 pub(crate) fn map_weights() -> bool {
     text("BALLAST_MAP_WEIGHTS").is_some_and(|value| value != "0")
+}
+
+/// Files of settings in their usual places, the weakest first, whether they exist or not.
+pub(crate) fn config_files() -> Vec<PathBuf> {
+    let of_user = path("XDG_CONFIG_HOME").or_else(|| home().map(|home| home.join(".config")));
+    let dirs = [Some(PathBuf::from("/etc")), of_user];
+    dirs.into_iter().flatten().map(|dir| dir.join("ballast/config.toml")).collect()
+}
+
+/// One variable, if it is set to something.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    text(name)
+}
+
+/// Every variable whose name begins so, sorted by name. One that is no text is passed over.
+pub(crate) fn variables_with(prefix: &str) -> Vec<(String, String)> {
+    let pairs = vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let mut pairs: Vec<_> = pairs.filter(|(name, _)| name.starts_with(prefix)).collect();
+    pairs.sort_unstable();
+    pairs
 }
 
 fn home() -> Option<PathBuf> {

@@ -7,10 +7,10 @@ use tracing_subscriber::EnvFilter;
 #[derive(Args, Debug)]
 pub(crate) struct LogOptions {
     /// What to log: off, error, warn, info, debug, trace, or per module (`ballast_llm=debug`).
-    #[arg(long, global = true, env = "BALLAST_LOG", default_value = "error", value_name = "FILTER", value_parser = filter)]
+    #[arg(long, global = true, env = "BALLAST_LOG", default_value = "error", value_name = "FILTER", value_parser = filter, help_heading = "Logging")]
     log: String,
     /// How to log.
-    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT", help_heading = "Logging")]
     log_format: LogFormat,
 }
 

@@ -3,6 +3,7 @@
 //! The answer goes to standard output, everything else to standard error. Exit codes are in `failure.rs`.
 #![forbid(unsafe_code)]
 
+mod configuration;
 mod environment;
 mod failure;
 mod logging;
@@ -13,7 +14,7 @@ mod signals;
 mod verbs;
 
 use clap::{CommandFactory, Parser};
-
+use configuration::Unread;
 use logging::LogOptions;
 use std::process::ExitCode;
 use verbs::Verb;
@@ -32,9 +33,10 @@ struct Cli {
 
 fn main() -> ExitCode {
     ballast::worker_main();
-    let cli = match Cli::try_parse() {
+    let cli = match configuration::read(std::env::args_os().collect()) {
         Ok(cli) => cli,
-        Err(error) => return failure::show_usage(&error),
+        Err(Unread::Line(error)) => return failure::show_usage(&error),
+        Err(Unread::Source(failure)) => return failure.show(),
     };
     cli.log.start();
     match cli.verb.run(Cli::command) {

@@ -5,6 +5,7 @@ mod chat;
 mod check;
 mod compile;
 mod completions;
+mod config;
 mod demo;
 mod detokenize;
 mod facts;
@@ -65,6 +66,8 @@ pub(crate) enum Verb {
     Bench(bench::Args),
     /// Run for long under load and faults, and print the gates.
     Soak(soak::Args),
+    /// Check or show the settings of `serve`.
+    Config(config::Args),
     /// Look into GGUF files.
     Gguf(gguf::Args),
     /// Print a shell's completion script.
@@ -93,6 +96,7 @@ impl Verb {
             Self::Perplexity(args) => args.run(),
             Self::Bench(args) => args.run(),
             Self::Soak(args) => args.run(),
+            Self::Config(args) => args.run(),
             Self::Gguf(args) => args.run(),
             Self::Completions(args) => args.run(command()),
         }

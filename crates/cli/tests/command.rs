@@ -8,6 +8,8 @@ mod bench;
 mod chat;
 #[path = "command/compile.rs"]
 mod compile;
+#[path = "command/config.rs"]
+mod config;
 #[path = "command/exits.rs"]
 mod exits;
 #[path = "command/http.rs"]

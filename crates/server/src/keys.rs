@@ -3,11 +3,9 @@
 use crate::ApiKeyError;
 use crate::api_error::{ApiError, Refusal};
 use crate::state::Server;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderName};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 use ballast_runtime::TenantId;
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -76,14 +74,15 @@ fn digest(key: &str) -> [u8; 32] {
 }
 
 /// Lets a request through that carries a key, in its tenant's name, or any if the server has none.
-pub(crate) async fn require_key(State(server): State<Arc<Server>>, mut request: Request, next: Next) -> Response {
+///
+/// # Errors
+/// If it carries none that opens the server.
+pub(crate) fn admit(server: &Server, request: &mut Request) -> Result<(), ApiError> {
     if let Some(keys) = &server.options.keys {
-        let Some(tenant) = presented(request.headers()).and_then(|key| keys.tenant(key)) else {
-            return ApiError::from(Refusal::Key).into_response();
-        };
-        request.extensions_mut().insert(tenant);
+        let tenant = presented(request.headers()).and_then(|key| keys.tenant(key));
+        request.extensions_mut().insert(tenant.ok_or(Refusal::Key)?);
     }
-    next.run(request).await
+    Ok(())
 }
 
 /// The key as OpenAI's and Ollama's clients send it, or as Anthropic's do.

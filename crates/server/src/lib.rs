@@ -3,14 +3,13 @@
 //! ```text
 //! socket -> connection cap, header timeout, stall guard     connection.rs, stall.rs
 //!        -> request id -> key -> rate                       request_id.rs, keys.rs, limits.rs
-//!        -> GET  /health, /livez, /readyz, .. (need no key) health.rs
-//!        -> GET  /v1/models, /v1/models/{id}                openai/models.rs
-//!        -> POST /v1/chat/completions                       openai/chat.rs
-//!        -> POST /v1/completions                            openai/completions.rs
-//!        -> POST /v1/messages, /v1/messages/count_tokens    anthropic.rs
-//!        -> POST /api/chat, /api/generate, ..               ollama.rs
-//!        -> POST /completion, /tokenize, ..                 llamacpp.rs
-//!        -> GET  /metrics                                   metrics.rs
+//!        -> the route's row: its scope, class and handler   routes/table.rs
+//!           /health, /livez, .. (need no key)               health.rs
+//!           /v1/chat/completions, /v1/models, ..            openai.rs
+//!           /v1/messages, ..                                anthropic.rs
+//!           /api/chat, ..                                   ollama.rs
+//!           /completion, /tokenize, ..                      llamacpp.rs
+//!           /metrics                                        metrics.rs
 //! errors are put into the words of the route's wire          wire.rs
 //! ```
 //!
@@ -63,6 +62,7 @@ mod options;
 mod params;
 mod request_id;
 mod routes;
+mod scope;
 mod security_headers;
 mod stall;
 mod state;
@@ -82,3 +82,5 @@ pub use openai::{
 pub use options::{RandomSource, ServerOptions, UnixTime};
 pub use params::CHOICES_MAX;
 pub use request_id::REQUEST_ID_BYTES_MAX;
+pub use routes::{Route, RouteClass, RouteMethod, routes};
+pub use scope::{Scope, ScopeUnknown};

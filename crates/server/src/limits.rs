@@ -6,7 +6,7 @@
 use crate::api_error::ApiError;
 use crate::connection::PeerAddress;
 use crate::state::Server;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -18,7 +18,6 @@ use governor::{Quota, RateLimiter};
 use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// Callers that are told apart; when there are more, those that have not asked for a while are forgotten.
@@ -80,7 +79,7 @@ impl Limits {
 }
 
 /// Lets a request through if its caller has one left.
-pub(crate) async fn take_one(State(server): State<Arc<Server>>, request: Request, next: Next) -> Response {
+pub(crate) async fn take_one(server: &Server, request: Request, next: Next) -> Response {
     let Some(limits) = &server.limits else { return next.run(request).await };
     let extensions = request.extensions();
     let tenant = extensions.get::<TenantId>().cloned().map(Caller::Tenant);

@@ -1,14 +1,17 @@
 //! `ballast serve`: models behind HTTP.
 
+mod bounds;
 pub(crate) mod key;
 mod models;
 mod rate;
 
+use crate::configuration::SourceArgs;
 use crate::failure::{Exit, Failure};
 use crate::options::LoadArgs;
 use crate::output;
 use ballast::Engine;
 use ballast_server::{ApiKeys, Generator, ModelFacts, ModelKind, ServedModel, ServedModels, ServerOptions, serve};
+use bounds::BoundArgs;
 use clap::Args as ClapArgs;
 use key::KeyArgs;
 use models::{ModelsArgs, NamedModel};
@@ -36,7 +39,12 @@ pub(crate) struct Args {
     #[command(flatten)]
     rate: RateArgs,
     #[command(flatten)]
+    bounds: BoundArgs,
+    #[command(flatten)]
     load: LoadArgs,
+    /// Read before the others, to complete them.
+    #[command(flatten)]
+    _sources: SourceArgs,
 }
 
 impl Args {
@@ -57,6 +65,7 @@ impl Args {
             let keyed = keys.api_keys.is_some();
             let mut options = server_options(keys.api_keys);
             options.rate_limit = self.rate.limit(keyed);
+            self.bounds.set(&mut options);
             options.request_deadline = Duration::from_secs(self.request_timeout);
             serve(listener, models, options, asked_to_stop()).await.map_err(server_failure)
         })

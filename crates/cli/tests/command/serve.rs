@@ -11,7 +11,7 @@ const KEY: &str = "sk-quokka-0123456789";
 const CHAT: &str = "/v1/chat/completions";
 
 /// A running server, ended with the test.
-struct Server {
+pub(crate) struct Server {
     child: Child,
     address: SocketAddr,
     stderr: BufReader<ChildStderr>,
@@ -25,7 +25,7 @@ impl Server {
         Self::spawn(&mut home.command(&[&["serve", home.model(), "--port", "0"], args].concat()))
     }
 
-    fn spawn(command: &mut Command) -> Self {
+    pub(crate) fn spawn(command: &mut Command) -> Self {
         let mut child = command.spawn().unwrap();
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
         let mut said = String::new();
@@ -39,6 +39,10 @@ impl Server {
             }
         };
         Self { child, address, stderr, said }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// The key it made, from its next line.

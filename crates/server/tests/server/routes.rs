@@ -7,41 +7,35 @@ use serde_json::json;
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 
+/// A path that the router takes to this route.
+fn path_of(route: &ballast_server::Route) -> String {
+    let part = |part: &str| if part.starts_with('{') { "x".to_owned() } else { part.to_owned() };
+    route.path.split('/').map(part).collect::<Vec<_>>().join("/")
+}
+
+#[tokio::test]
+async fn liveness_is_told_to_everybody() {
+    let house = House::open(Plan::default()).await;
+    for route in ballast_server::routes().iter().filter(|route| route.scope.is_none()) {
+        let answer = exchange(house.address, &request(route.method.as_str(), &path_of(route), &[], "")).await;
+        assert_eq!(answer.status, 200, "{route:?}");
+    }
+}
+
 #[tokio::test]
 async fn every_route_needs_a_key_unless_it_is_liveness() {
     let house = House::open(Plan::default()).await;
     let body = chat_body(json!({}));
-    let routes = [
-        ("POST", "/v1/chat/completions"),
-        ("POST", "/v1/completions"),
-        ("POST", "/v1/messages"),
-        ("POST", "/v1/messages/count_tokens"),
-        ("POST", "/completion"),
-        ("POST", "/completions"),
-        ("POST", "/tokenize"),
-        ("POST", "/detokenize"),
-        ("POST", "/apply-template"),
-        ("GET", "/props"),
-        ("GET", "/metrics"),
-        ("GET", "/health/metrics"),
-        ("POST", "/api/chat"),
-        ("POST", "/api/generate"),
-        ("POST", "/api/show"),
-        ("GET", "/api/tags"),
-        ("GET", "/api/ps"),
-        ("GET", "/api/version"),
-        ("GET", "/v1/models"),
-        ("GET", "/v1/models/x"),
-        ("GET", "/v1/nothing"),
-        ("GET", "/"),
-        ("DELETE", "/v1/models"),
-    ];
+    let known = ballast_server::routes().iter().filter(|route| route.scope.is_some());
+    let known = known.map(|route| (route.method.as_str(), path_of(route)));
+    let unknown = [("GET", "/v1/nothing"), ("GET", "/"), ("DELETE", "/v1/models"), ("POST", "/health")];
+    let routes = known.chain(unknown.map(|(method, path)| (method, path.to_owned())));
     let wrong = bearer("another-key-of-some-length");
     let basic = format!("Basic {KEY}");
     for (method, path) in routes {
         for key in [None, Some(wrong.as_str()), Some("Bearer"), Some(basic.as_str())] {
             let headers: Vec<_> = [JSON].into_iter().chain(key.map(|key| ("authorization", key))).collect();
-            let answer = exchange(house.address, &request(method, path, &headers, &body)).await;
+            let answer = exchange(house.address, &request(method, &path, &headers, &body)).await;
             assert_eq!(answer.status, 401, "{method} {path} {key:?}");
             let message = answer.json().to_string();
             assert!(message.contains("a valid API key is needed"), "{method} {path}: {message}");

@@ -1,0 +1,175 @@
+//! Every route there is: method, path, the scope a caller needs, the class it shares its places with.
+//!
+//! The router is built from this table and from nothing else, so a route without a row does not exist, and what walks
+//! the table walks the router.
+
+use crate::scope::Scope;
+use crate::state::Server;
+use crate::{anthropic, health, llamacpp, metrics, ollama, openai};
+use RouteMethod::{Get, Post};
+use axum::http::Method;
+use axum::routing::{MethodFilter, MethodRouter, on};
+use std::fmt;
+use std::sync::Arc;
+
+/// A method that some route takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RouteMethod {
+    /// `GET`, and `HEAD` with it.
+    Get,
+    /// `POST`.
+    Post,
+    /// `DELETE`.
+    Delete,
+}
+
+impl RouteMethod {
+    /// As a request line has it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Delete => "DELETE",
+        }
+    }
+
+    fn takes(self, method: &Method) -> bool {
+        method.as_str() == self.as_str() || (self == Self::Get && *method == Method::HEAD)
+    }
+
+    fn filter(self) -> MethodFilter {
+        match self {
+            Self::Get => MethodFilter::GET,
+            Self::Post => MethodFilter::POST,
+            Self::Delete => MethodFilter::DELETE,
+        }
+    }
+}
+
+/// Routes that share their places: a class that is full keeps no other waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RouteClass {
+    /// A model generates.
+    Generation,
+    /// A model reads texts and gives numbers.
+    Embeddings,
+    /// Nothing runs on a model.
+    Reading,
+    /// Operators and their scrapers.
+    Admin,
+    /// Whether the server lives: never held up by anything.
+    Liveness,
+}
+
+/// One row.
+#[derive(Clone, Copy)]
+pub struct Route {
+    /// What a request line begins with.
+    pub method: RouteMethod,
+    /// With `{name}` for a part and `{*name}` for a rest of the path.
+    pub path: &'static str,
+    /// What a caller needs to be allowed; `None`: it is liveness, and open.
+    pub scope: Option<Scope>,
+    /// Whom it shares its places with.
+    pub class: RouteClass,
+    to: fn(MethodFilter) -> MethodRouter<Arc<Server>>,
+}
+
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} ({:?}, {:?})", self.method.as_str(), self.path, self.scope, self.class)
+    }
+}
+
+impl Route {
+    /// Whom its requests go to.
+    pub(super) fn handler(&self) -> MethodRouter<Arc<Server>> {
+        (self.to)(self.method.filter())
+    }
+}
+
+/// Every route there is.
+#[must_use]
+pub fn routes() -> &'static [Route] {
+    ROUTES
+}
+
+/// The row of a request: `path` as the router matched it.
+pub(crate) fn route_of(method: &Method, path: &str) -> Option<&'static Route> {
+    ROUTES.iter().find(|route| route.path == path && route.method.takes(method))
+}
+
+/// A handler as a row has it.
+type To = fn(MethodFilter) -> MethodRouter<Arc<Server>>;
+
+const fn generation(method: RouteMethod, path: &'static str, to: To) -> Route {
+    Route { method, path, scope: Some(Scope::Generate), class: RouteClass::Generation, to }
+}
+
+const fn reading(method: RouteMethod, path: &'static str, to: To) -> Route {
+    Route { method, path, scope: Some(Scope::Read), class: RouteClass::Reading, to }
+}
+
+const fn counting(method: RouteMethod, path: &'static str, to: To) -> Route {
+    Route { method, path, scope: Some(Scope::Metrics), class: RouteClass::Admin, to }
+}
+
+const fn liveness(path: &'static str, to: To) -> Route {
+    Route { method: Get, path, scope: None, class: RouteClass::Liveness, to }
+}
+
+static ROUTES: &[Route] = &[
+    generation(Post, "/v1/chat/completions", |m| on(m, openai::chat_completions)),
+    generation(Post, "/v1/completions", |m| on(m, openai::completions)),
+    reading(Get, "/v1/models", |m| on(m, openai::list_models)),
+    reading(Get, "/v1/models/{*id}", |m| on(m, openai::show_model)),
+    generation(Post, "/v1/messages", |m| on(m, anthropic::messages)),
+    reading(Post, "/v1/messages/count_tokens", |m| on(m, anthropic::count_tokens)),
+    generation(Post, "/completion", |m| on(m, llamacpp::completion)),
+    generation(Post, "/completions", |m| on(m, llamacpp::completion)),
+    reading(Post, "/tokenize", |m| on(m, llamacpp::tokenize)),
+    reading(Post, "/detokenize", |m| on(m, llamacpp::detokenize)),
+    reading(Post, "/apply-template", |m| on(m, llamacpp::apply_template)),
+    reading(Get, "/props", |m| on(m, llamacpp::props)),
+    generation(Post, "/api/chat", |m| on(m, ollama::chat)),
+    generation(Post, "/api/generate", |m| on(m, ollama::generate)),
+    reading(Get, "/api/tags", |m| on(m, ollama::list)),
+    reading(Get, "/api/ps", |m| on(m, ollama::running)),
+    reading(Post, "/api/show", |m| on(m, ollama::show)),
+    reading(Get, "/api/version", |m| on(m, ollama::version)),
+    counting(Get, "/metrics", |m| on(m, metrics::metrics)),
+    counting(Get, "/health/metrics", |m| on(m, metrics::metrics)),
+    liveness("/health", |m| on(m, health::health)),
+    liveness("/health/live", |m| on(m, health::live)),
+    liveness("/health/ready", |m| on(m, health::ready)),
+    liveness("/healthz", |m| on(m, health::live)),
+    liveness("/livez", |m| on(m, health::live)),
+    liveness("/readyz", |m| on(m, health::ready)),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_liveness_is_open() {
+        for route in ROUTES {
+            assert_eq!(route.scope.is_none(), route.class == RouteClass::Liveness, "{route:?}");
+            let is_health = ["/health", "/healthz", "/livez", "/readyz"].contains(&route.path)
+                || ["/health/live", "/health/ready"].contains(&route.path);
+            assert_eq!(route.scope.is_none(), is_health, "{route:?}");
+        }
+    }
+
+    #[test]
+    fn every_row_is_found_by_its_method_and_path() {
+        for (idx, route) in ROUTES.iter().enumerate() {
+            let method = route.method.as_str().parse().unwrap();
+            let found = route_of(&method, route.path).unwrap();
+            assert!(std::ptr::eq(found, &raw const ROUTES[idx]), "{route:?} stands twice");
+        }
+        assert_eq!(route_of(&Method::HEAD, "/metrics").unwrap().path, "/metrics");
+        assert!(route_of(&Method::POST, "/metrics").is_none() && route_of(&Method::GET, "/nothing").is_none());
+    }
+}
