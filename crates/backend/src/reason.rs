@@ -83,6 +83,10 @@ reason_codes! {
     RateLimited = "RATE_LIMITED",
     /// A policy does not allow the request or the answer.
     PolicyBlocked = "POLICY_BLOCKED",
+    /// To keep to what the answer must look like would take more work or memory than a token is worth.
+    ConstraintTooComplex = "CONSTRAINT_TOO_COMPLEX",
+    /// What the answer must look like leaves no token that may come next.
+    ConstraintFailed = "CONSTRAINT_FAILED",
 }
 
 impl fmt::Display for ReasonCode {

@@ -117,6 +117,7 @@ impl Engine {
             max_tokens: generate.max_tokens,
             ignore_eos: generate.ignore_eos,
             show_special: generate.show_special,
+            constraint: None,
             deadlines: generate.deadlines,
             tenant: generate.tenant.clone(),
             priority: generate.priority,

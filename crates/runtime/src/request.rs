@@ -2,7 +2,7 @@
 
 use crate::{CorrelationId, TenantId};
 use ballast_backend::{ReasonCode, TokenId};
-use ballast_tokens::SamplingParams;
+use ballast_tokens::{Grammar, SamplingParams};
 use compact_str::CompactString;
 use std::time::Duration;
 
@@ -19,8 +19,11 @@ pub struct Request {
     pub stop: Vec<String>,
     /// Most tokens to generate; `None`: until the context is full.
     pub max_tokens: Option<usize>,
-    /// Go on after end-of-generation tokens.
+    /// Go on after end-of-generation tokens, unless `constraint` has the answer end.
     pub ignore_eos: bool,
+    /// What the answer must look like, compiled by [`crate::Runtime::compile`]; `None`: anything. Where it can go no
+    /// further the answer ends with `Stop`. An answer that ends for another reason may be a part of what was asked for.
+    pub constraint: Option<Grammar>,
     /// Give control tokens of the answer as text.
     pub show_special: bool,
     /// How long each phase may take; past it the request is ended with `CANCELLED_BY_TIMEOUT`.
@@ -134,6 +137,7 @@ impl Request {
             stop: Vec::new(),
             max_tokens: None,
             ignore_eos: false,
+            constraint: None,
             show_special: false,
             deadlines: Deadlines::default(),
             tenant: TenantId::default(),

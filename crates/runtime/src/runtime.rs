@@ -11,7 +11,7 @@ use crate::sequence::Surroundings;
 use crate::telemetry::Telemetry;
 use crate::{Request, RuntimeError, TokenStream};
 use ballast_backend::{Clock, Generator, GeneratorShape};
-use ballast_tokens::Tokenizer;
+use ballast_tokens::{Constraint, ConstraintError, Grammar, GrammarCompiler, Tokenizer};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -136,6 +136,7 @@ pub(crate) struct Inner {
     /// The chain, never empty.
     pub(crate) replicas: Vec<Replica>,
     pub(crate) tokenizer: Arc<Tokenizer>,
+    pub(crate) grammars: GrammarCompiler,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) admission: Admission,
     pub(crate) governance: Governance,
@@ -185,7 +186,9 @@ impl Runtime {
         let RuntimeParts { tokenizer, clock, options, policy, telemetry } = parts;
         let (admission, governance) = (Admission::new(options.admission), Governance::new(policy));
         let n_requests = AtomicU64::new(1);
-        let inner = Inner { replicas, tokenizer, clock, admission, governance, options, telemetry, n_requests };
+        let grammars = GrammarCompiler::new(Arc::clone(&tokenizer));
+        let inner =
+            Inner { replicas, tokenizer, grammars, clock, admission, governance, options, telemetry, n_requests };
         Self { inner: Arc::new(inner) }
     }
 
@@ -196,6 +199,15 @@ impl Runtime {
     /// asked; see [`RuntimeError`].
     pub fn submit(&self, request: Request) -> Result<TokenStream, RuntimeError> {
         pipeline::submit(&self.inner, request)
+    }
+
+    /// Compiles what an answer must look like for [`Request::constraint`], or finds it compiled. May take some hundred
+    /// milliseconds: not for async code.
+    ///
+    /// # Errors
+    /// If some of it cannot be enforced, or it is too large; see [`ConstraintError`].
+    pub fn compile(&self, constraint: &Constraint) -> Result<Grammar, ConstraintError> {
+        self.inner.grammars.compile(constraint)
     }
 
     /// What the first engine can do; its context no longer than the KV cache has room for.

@@ -13,7 +13,8 @@ use crate::{
     Usage,
 };
 use ballast_backend::{ErrorKind, GeneratorShape, ReasonCode, TokenId};
-use ballast_tokens::{Detokenizer, Sampled, Sampler, SamplingError, ShowSpecial, StopMatcher, Tokenizer};
+use ballast_tokens::{Detokenizer, GrammarMatcher, MatchError, Sampled, Sampler, SamplingError};
+use ballast_tokens::{ShowSpecial, StopMatcher, Tokenizer};
 use compact_str::CompactString;
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,6 +60,8 @@ pub(crate) struct Sequence {
     wants_logprobs: bool,
     around: Surroundings,
     sampler: Sampler,
+    /// Where it is in the grammar that it must keep to.
+    grammar: Option<GrammarMatcher>,
     detokenizer: Detokenizer,
     /// `None` once the answer has ended.
     stop: Option<StopMatcher>,
@@ -100,6 +103,7 @@ impl Sequence {
             max_tokens,
             ignore_eos: request.ignore_eos,
             wants_logprobs: request.sampling.n_logprobs.is_some(),
+            grammar: request.constraint.map(|grammar| grammar.matcher(around.shape.vocab_size)),
             detokenizer: Detokenizer::new(Arc::clone(&around.tokenizer), show_special),
             around,
             sampler,
@@ -142,7 +146,8 @@ impl Sequence {
         let (text, matched) = (CompactString::from(outcome.text), outcome.matched);
         let logprob = self.wants_logprobs.then_some(TokenLogprob { chosen: logprob, top });
         self.untold = Some(TokenEvent { token, text, logprob });
-        if matched.is_some() || (self.around.tokenizer.is_end_of_generation(token) && !self.ignore_eos) {
+        let is_ended = self.around.tokenizer.is_end_of_generation(token) && !self.ignore_eos;
+        if matched.is_some() || is_ended || self.grammar.as_ref().is_some_and(GrammarMatcher::is_done) {
             self.finish(End::plain(FinishReason::Stop), now);
         } else if self.n_generated() >= self.max_tokens {
             self.finish(End::plain(FinishReason::Length), now);
@@ -185,6 +190,8 @@ impl Sequence {
         let outcome = match end.finish_reason {
             FinishReason::Stop | FinishReason::Length => Outcome::Success { latency },
             FinishReason::Error if end.reason == Some(ReasonCode::EngineStalled) => Outcome::TimedOut,
+            // What was asked for could not be kept to, which the engine does not know of.
+            FinishReason::Error if end.reason.is_some_and(is_of_constraint) => Outcome::Failed(ErrorKind::Invalid),
             FinishReason::Error => Outcome::Failed(ErrorKind::Internal),
             // A reader's own limits and a shutdown say nothing about the engine; a token that did not come does.
             FinishReason::Cancelled => match end.overdue {
@@ -284,13 +291,19 @@ impl Job for Sequence {
     }
 
     fn accept(&mut self, logits: &mut [f32], now: Duration) {
-        match self.sampler.sample(logits) {
+        match self.choose(logits) {
             Ok(sampled) => self.push(sampled, now),
             Err(error) => self.fail(&error, now),
         }
     }
 
     fn catch_up(&mut self) {
+        if let Some(grammar) = self.grammar.as_mut().filter(|_| self.stop.is_some())
+            && let Err(error) = grammar.prepare()
+        {
+            // It says so again when it is asked for the mask.
+            tracing::debug!(%error, "there is no mask for the next token");
+        }
         if let Some(token) = self.untold.take() {
             self.send(Event::Token(token));
         }
@@ -330,10 +343,44 @@ impl Job for Sequence {
     }
 }
 
+/// Why there is no next token.
+#[derive(Debug, thiserror::Error)]
+enum NoToken {
+    #[error(transparent)]
+    Sampling(#[from] SamplingError),
+    #[error(transparent)]
+    Grammar(#[from] MatchError),
+    /// Each token that the grammar allows is impossible for the model, or was made so by a bias.
+    #[error("no token that the grammar allows is possible")]
+    AllowedAreImpossible,
+}
+
+/// Whether a reason speaks of what was asked for and not of the engine.
+pub(crate) fn is_of_constraint(reason: ReasonCode) -> bool {
+    matches!(reason, ReasonCode::ConstraintFailed | ReasonCode::ConstraintTooComplex)
+}
+
 impl Sequence {
-    fn fail(&mut self, error: &SamplingError, now: Duration) {
-        tracing::error!(%error, "no token can be sampled from the engine's logits");
-        self.finish(End::error(ReasonCode::EngineFailed), now);
+    /// The next token, among those that the grammar allows where there is one.
+    fn choose(&mut self, logits: &mut [f32]) -> Result<Sampled, NoToken> {
+        let Some(grammar) = &mut self.grammar else { return Ok(self.sampler.sample(logits)?) };
+        let sampled = match self.sampler.sample_masked(logits, Some(grammar.mask()?)) {
+            Ok(sampled) => sampled,
+            Err(SamplingError::NoTokenPossible) => return Err(NoToken::AllowedAreImpossible),
+            Err(error) => return Err(error.into()),
+        };
+        grammar.advance(sampled.token)?;
+        Ok(sampled)
+    }
+
+    fn fail(&mut self, error: &NoToken, now: Duration) {
+        let reason = match error {
+            NoToken::Sampling(_) => ReasonCode::EngineFailed,
+            NoToken::Grammar(error) => error.reason(),
+            NoToken::AllowedAreImpossible => ReasonCode::ConstraintFailed,
+        };
+        tracing::error!(%error, %reason, "there is no next token");
+        self.finish(End::error(reason), now);
     }
 }
 

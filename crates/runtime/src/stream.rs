@@ -4,7 +4,7 @@ use crate::bell::Bell;
 use crate::governance::Approved;
 use crate::pipeline::{self, Route};
 use crate::runtime::Inner;
-use crate::sequence::EVENTS_PER_STEP;
+use crate::sequence::{EVENTS_PER_STEP, is_of_constraint};
 use crate::{FinishReason, Summary, Timings, TokenEvent, Usage};
 use ballast_backend::ReasonCode;
 use std::fmt;
@@ -122,7 +122,9 @@ impl TokenStream {
         match &event {
             Event::Token(_) => self.n_tokens += 1,
             Event::Done(summary) => {
-                if summary.finish_reason == FinishReason::Error && self.n_tokens == 0 && self.is_rescued(summary) {
+                let is_engines =
+                    summary.finish_reason == FinishReason::Error && !summary.reason.is_some_and(is_of_constraint);
+                if is_engines && self.n_tokens == 0 && self.is_rescued(summary) {
                     return Noted::Rescued;
                 }
                 self.done = true;

@@ -4,7 +4,7 @@ use crate::fields::ParamError;
 use axum::http::StatusCode;
 use ballast_backend::{ErrorKind, ReasonCode};
 use ballast_runtime::{FinishReason, RuntimeError};
-use ballast_tokens::{PromptError, SamplingError};
+use ballast_tokens::{ConstraintError, PromptError, SamplingError};
 use std::time::Duration;
 
 /// When a caller who is refused is told to come back, where the runtime cannot say.
@@ -50,6 +50,9 @@ pub(crate) enum ApiError {
     Prompt(#[from] PromptError),
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
+    /// What the answer must look like cannot be enforced.
+    #[error("{param}: {error}")]
+    Constraint { param: &'static str, error: ConstraintError },
     /// The caller asks more often than it may.
     #[error("too many requests: wait before the next")]
     RateLimited { retry_after: Duration },
@@ -66,6 +69,12 @@ fn ended_text(finish_reason: FinishReason, reason: Option<ReasonCode>) -> &'stat
             "the request's time was over before the answer was complete; ask for fewer tokens or give it more with `timeout`"
         }
         Some(ReasonCode::Draining) => "the server is shutting down; ask again elsewhere or later",
+        Some(ReasonCode::ConstraintTooComplex) => {
+            "what the answer must look like takes too much work to keep to; ask for something simpler"
+        }
+        Some(ReasonCode::ConstraintFailed) => {
+            "what the answer must look like left no token that may come next; ask for something that can be said"
+        }
         _ if finish_reason == FinishReason::Cancelled => "the request was cancelled",
         _ => "the engine failed while it worked on this request",
     }
@@ -109,7 +118,11 @@ impl ApiError {
             Self::ModelUnknown { .. } | Self::ModelCannot { .. } => ErrorKind::Invalid,
             Self::Prompt(error) => error.kind(),
             Self::Runtime(error) => error.kind(),
+            Self::Constraint { error, .. } => error.kind(),
             Self::RateLimited { .. } => ErrorKind::Overloaded,
+            Self::Ended { reason: Some(ReasonCode::ConstraintTooComplex | ReasonCode::ConstraintFailed), .. } => {
+                ErrorKind::Invalid
+            }
             Self::Ended { reason: Some(ReasonCode::Draining), .. } => ErrorKind::Unavailable,
             Self::Ended { finish_reason: FinishReason::Cancelled, .. } => ErrorKind::Cancelled,
             Self::Ended { .. } | Self::Panicked => ErrorKind::Internal,
@@ -131,6 +144,7 @@ impl ApiError {
             | Self::ModelCannot { .. }
             | Self::Prompt(_)
             | Self::Runtime(_)
+            | Self::Constraint { .. }
             | Self::RateLimited { .. }
             | Self::Ended { .. }
             | Self::Panicked => status_of(self.kind()),
@@ -148,6 +162,7 @@ impl ApiError {
             | Self::ModelUnknown { .. }
             | Self::ModelCannot { .. }
             | Self::Prompt(_)
+            | Self::Constraint { .. }
             | Self::Panicked => None,
         }
     }
@@ -163,6 +178,7 @@ impl ApiError {
             | Self::ModelUnknown { .. }
             | Self::ModelCannot { .. }
             | Self::Prompt(_)
+            | Self::Constraint { .. }
             | Self::Ended { .. }
             | Self::Panicked => None,
         };
@@ -189,6 +205,7 @@ impl ApiError {
             Self::Prompt(PromptError::TemplateMissing) => "chat_template_missing",
             Self::Prompt(PromptError::Template(_)) => "chat_template_failed",
             Self::Runtime(_) => "invalid_value",
+            Self::Constraint { error, .. } => constraint_code(error),
             Self::RateLimited { .. } => "rate_limited",
             Self::Ended { .. } | Self::Panicked => "server_error",
         };
@@ -202,6 +219,7 @@ impl ApiError {
             Self::ModelUnknown { .. } | Self::ModelCannot { .. } => Some("model".to_owned()),
             Self::Prompt(_) => Some("messages".to_owned()),
             Self::Runtime(error) => runtime_param(error).map(str::to_owned),
+            Self::Constraint { param, error } => Some(constraint_param(param, error)),
             Self::Refusal(_) | Self::Json(_) | Self::RateLimited { .. } | Self::Ended { .. } | Self::Panicked => None,
         }
     }
@@ -241,6 +259,22 @@ fn runtime_param(error: &RuntimeError) -> Option<&'static str> {
         | RuntimeError::NoEngine
         | RuntimeError::Engine(_)
         | RuntimeError::Stopped => None,
+    }
+}
+
+/// The parameter, down to the keyword of the schema where one is to blame.
+fn constraint_param(param: &str, error: &ConstraintError) -> String {
+    let pointer = error.pointer().unwrap_or_default();
+    let path = param.to_owned() + &pointer.replace('/', ".");
+    path.chars().take(MESSAGE_CHARS_MAX).collect()
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "what is not named, and what is to come, is a value that is wrong")]
+fn constraint_code(error: &ConstraintError) -> &'static str {
+    match error {
+        ConstraintError::Keyword { .. } | ConstraintError::Unsupported { .. } => "unsupported_parameter",
+        ConstraintError::Vocabulary { .. } => "server_error",
+        _ => "invalid_value",
     }
 }
 

@@ -8,7 +8,7 @@ use crate::models::GeneratorUse;
 use crate::state::Server;
 use ballast_backend::TokenId;
 use ballast_runtime::{Deadlines, Priority, Request, TokenStream};
-use ballast_tokens::SamplingParams;
+use ballast_tokens::{Constraint, SamplingParams};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -22,6 +22,10 @@ pub(crate) struct GenerationParams {
     pub(crate) stop: Vec<String>,
     pub(crate) max_tokens: Option<usize>,
     pub(crate) ignore_eos: bool,
+    /// What the answer must look like.
+    pub(crate) constraint: Option<Constraint>,
+    /// The parameter that asks for `constraint`, for errors; empty where nothing does.
+    pub(crate) constrained_by: &'static str,
     pub(crate) deadline: Duration,
     /// `None`: what the request's header says.
     pub(crate) priority: Option<Priority>,
@@ -62,8 +66,12 @@ impl GenerationParams {
         n_choices: usize,
     ) -> Result<Vec<TokenStream>, ApiError> {
         let choices = prompts.iter().flat_map(|prompt| (0..n_choices as u64).map(move |choice| (prompt, choice)));
+        let constraint = self.constraint.as_ref().map(|constraint| model.runtime().compile(constraint));
+        let constraint = constraint.transpose();
+        let constraint = constraint.map_err(|error| ApiError::Constraint { param: self.constrained_by, error })?;
         let submit = |(prompt, choice): (&Vec<TokenId>, u64)| {
             let mut request = self.request(prompt.clone(), (server.options.random)());
+            request.constraint = constraint.clone();
             request.priority = self.priority.unwrap_or(asker.priority);
             request.correlation = asker.correlation.clone();
             request.tenant = asker.tenant.clone();

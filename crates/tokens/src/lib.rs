@@ -5,6 +5,8 @@
 //! - [`ChatTemplate`] and [`PromptFormat`]: messages to the text, and the tokens, that the model was trained on.
 //! - [`Tokenizer`]: text to tokens. [`TokenizerDiagnostics`] says what was wrong with its file.
 //! - [`Sampler`]: logits to the next token.
+//! - [`Constraint`]: what an answer must look like. [`GrammarCompiler`] makes a [`Grammar`] of it, whose
+//!   [`GrammarMatcher`] tells the sampler which tokens may come next.
 //! - [`Detokenizer`]: tokens to text, whole characters only. [`StopMatcher`]: where the text ends.
 //!
 //! ```
@@ -21,6 +23,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod constraint;
 mod detokenizer;
 mod diagnostics;
 mod pretokenizer;
@@ -30,6 +33,10 @@ mod stop;
 mod template;
 mod tokenizer;
 
+pub use constraint::{
+    CONSTRAINT_BYTES_MAX, Constraint, ConstraintError, GRAMMARS_KEPT_MAX, Grammar, GrammarCompiler, GrammarMatcher,
+    MatchError,
+};
 pub use detokenizer::Detokenizer;
 pub use diagnostics::{Finding, TokenizerDiagnostics, TokenizerMode};
 pub use pretokenizer::PreTokenizer;

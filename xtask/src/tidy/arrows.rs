@@ -68,6 +68,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("clap", &["ballast-cli"]),
     ("indicatif", &["ballast-cli"]),
     ("memmap2", &["ballast-gguf"]),
+    ("llguidance", &["ballast-tokens"]),
     ("minijinja", &["ballast-tokens"]),
     ("rustyline", &["ballast-cli"]),
     ("ureq", &["ballast-cli", "ballast-store"]),

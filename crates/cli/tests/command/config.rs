@@ -104,8 +104,10 @@ fn the_schema_knows_every_key() {
 fn options_overrule_what_excludes_them() {
     let home = Home::new();
     let keys = home.file("keys.txt", "sk-quokka-0123456789\n");
-    let file = home
-        .file("c.toml", format!("[server]\nport = 0\nmodel = {:?}\nalias = \"filed\"\nno_auth = true\n", home.model()));
+    let file = home.file(
+        "c.toml",
+        format!("[server]\nport = 0\nmodels = [{:?}]\nalias = \"filed\"\nno_auth = true\n", home.model()),
+    );
     let variable = [("BALLAST_API_KEY", "sk-wombat-0123456789")];
     let server = Server::spawn(home.command(&["serve", "--config", &file, "--api-key-file", &keys]).envs(variable));
     let ids = |key| get(server.address(), "/v1/models", Some(key));

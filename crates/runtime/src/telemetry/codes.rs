@@ -92,7 +92,9 @@ impl StopReason {
             | ReasonCode::ModelNotFound
             | ReasonCode::ModelLoadFailed
             | ReasonCode::RateLimited
-            | ReasonCode::PolicyBlocked => Self::Error,
+            | ReasonCode::PolicyBlocked
+            | ReasonCode::ConstraintTooComplex
+            | ReasonCode::ConstraintFailed => Self::Error,
             _ => Self::Error,
         }
     }
@@ -176,7 +178,9 @@ impl DegradeReason {
             | ReasonCode::ModelNotFound
             | ReasonCode::ModelLoadFailed
             | ReasonCode::RateLimited
-            | ReasonCode::PolicyBlocked => None,
+            | ReasonCode::PolicyBlocked
+            | ReasonCode::ConstraintTooComplex
+            | ReasonCode::ConstraintFailed => None,
             _ => None,
         }
     }

@@ -103,7 +103,9 @@ impl FailureMode {
             | ReasonCode::BackpressureQueueFull
             | ReasonCode::Draining
             | ReasonCode::RateLimited
-            | ReasonCode::PolicyBlocked => Some(Self::Unknown),
+            | ReasonCode::PolicyBlocked
+            | ReasonCode::ConstraintTooComplex
+            | ReasonCode::ConstraintFailed => Some(Self::Unknown),
             ReasonCode::TokenizerFallbackByteBpe
             | ReasonCode::TokenizerFallbackTokenTableOnly
             | ReasonCode::ContextTruncated

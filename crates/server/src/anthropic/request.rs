@@ -84,6 +84,8 @@ fn generation(fields: &mut Fields, options: &ServerOptions) -> Result<Generation
         stop,
         max_tokens: Some(max_tokens),
         ignore_eos: false,
+        constraint: None,
+        constrained_by: "",
         deadline: deadline(fields, options)?,
         priority: None,
     };

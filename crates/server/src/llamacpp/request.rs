@@ -85,6 +85,8 @@ fn generation(fields: &mut Fields, options: &ServerOptions) -> Result<Generation
         stop: strings(fields, "stop")?,
         max_tokens: max_tokens(fields)?.or(options.max_tokens_default),
         ignore_eos: fields.bool("ignore_eos")?.unwrap_or(false),
+        constraint: None,
+        constrained_by: "",
         deadline: deadline(fields, options)?,
         priority: None,
     };

@@ -47,6 +47,8 @@ pub(super) fn take(
         stop: strings(&mut options, "stop")?,
         max_tokens: max_tokens(&mut options)?.or(server.max_tokens_default),
         ignore_eos: false,
+        constraint: None,
+        constrained_by: "",
         deadline,
         priority: None,
     };

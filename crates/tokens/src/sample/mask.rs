@@ -74,6 +74,19 @@ impl TokenMask {
         self.words.iter().map(|word| word.count_ones() as usize).sum()
     }
 
+    /// Allows exactly the tokens whose bits are set, 32 in a word, the first in the lowest. Words past the vocabulary do
+    /// not count.
+    pub(crate) fn set(&mut self, halves: &[u32]) {
+        for (idx, word) in self.words.iter_mut().enumerate() {
+            let half = |idx: usize| u64::from(halves.get(idx).copied().unwrap_or(0));
+            *word = half(2 * idx) | half(2 * idx + 1) << 32;
+        }
+        let n_last = self.vocab_size % 64;
+        if let Some(last) = self.words.last_mut().filter(|_| n_last > 0) {
+            *last &= u64::MAX >> (64 - n_last);
+        }
+    }
+
     /// The bits of tokens `64 * idx` to `64 * idx + 63`, the first in the lowest; 0 outside the vocabulary.
     pub(super) fn word(&self, idx: usize) -> u64 {
         self.words.get(idx).copied().unwrap_or(0)

@@ -103,6 +103,8 @@ fn generation(fields: &mut Fields, options: &ServerOptions) -> Result<Generation
         stop: strings(fields, "stop")?,
         max_tokens: Some(params::max_tokens(fields)?.unwrap_or(COMPLETION_TOKENS_DEFAULT)),
         ignore_eos: fields.bool("ignore_eos")?.unwrap_or(false),
+        constraint: None,
+        constrained_by: "",
         deadline: deadline(fields, options)?,
         priority: params::priority(fields)?,
     };

@@ -1,0 +1,54 @@
+//! What an answer must look like: a constraint is compiled into a grammar, which allows some tokens after each other.
+//!
+//! ```text
+//! Constraint --check--> what can be enforced --compile--> Grammar --matcher--> one GrammarMatcher for each sequence
+//!              |                                             |                   mask: tokens that may come next
+//!              +-- refused by the name of what cannot be     +-- kept by content advance: one token further
+//! ```
+//!
+//! [`GrammarCompiler`] does it for one vocabulary. The engine behind it is the crate `llguidance`; what that would ignore
+//! is refused here, so that an answer that is complete obeys all that was asked. Nothing of it is seen outside.
+
+mod compiler;
+mod error;
+mod matcher;
+mod vocabulary;
+
+pub use compiler::{GRAMMARS_KEPT_MAX, Grammar, GrammarCompiler};
+pub use error::{ConstraintError, MatchError};
+pub use matcher::GrammarMatcher;
+
+use serde_json::Value;
+
+/// Longest text of a constraint, in bytes.
+pub const CONSTRAINT_BYTES_MAX: usize = 256 << 10;
+
+/// What an answer must look like.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Constraint {
+    /// JSON that is valid by a schema. A keyword that cannot be enforced is an error, annotations aside.
+    JsonSchema(Value),
+    /// Any JSON object.
+    JsonObject,
+    /// Text that matches a regular expression from its beginning to its end.
+    Regex(String),
+    /// A grammar in llguidance's dialect of Lark. `<|name|>` is a special token of the vocabulary, `%json {..}` JSON by a
+    /// schema, which is checked as in [`Constraint::JsonSchema`].
+    Lark(String),
+    /// A grammar in llama.cpp's format.
+    Gbnf(String),
+}
+
+impl Constraint {
+    /// What kind it is, in words for messages.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::JsonSchema(_) => "JSON schema",
+            Self::JsonObject => "JSON object",
+            Self::Regex(_) => "regular expression",
+            Self::Lark(_) => "Lark grammar",
+            Self::Gbnf(_) => "GBNF grammar",
+        }
+    }
+}

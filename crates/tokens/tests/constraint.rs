@@ -1,0 +1,7 @@
+//! Constraints on a small vocabulary: what a grammar lets through, where it ends, and what is refused.
+#![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
+#[path = "constraint/ends.rs"]
+mod ends;
+#[path = "constraint/walk.rs"]
+mod walk;
