@@ -199,7 +199,7 @@ impl LoadArgs {
             memory: MemoryBudget { mode, bytes: self.memory_budget },
             compile_cache: self.compile_cache.open(),
             cached_weights: self.cached_weights(),
-            progress: Some(progress::packing()),
+            progress: Some(progress::packing(|_, _| ())),
             isolation,
             tokenizer: self.tokenizer_options(),
             chat_template,
@@ -224,12 +224,17 @@ impl LoadArgs {
     pub(crate) fn load(&self, model: &str) -> Result<Engine, Failure> {
         let located = locate(model)?;
         let engine = Engine::load(located.path(), &self.options()?)?;
-        // A vocabulary without tokens for bytes that hardly occur is common and shown by `ballast show`.
-        let findings = engine.report().findings.iter().filter(|f| f.code != ReasonCode::TokenizerVocabPartial);
-        for finding in findings {
-            output::note(&format!("note: {}: {}", finding.code, finding.detail));
-        }
+        tell_findings(&engine);
         Ok(engine)
+    }
+}
+
+/// Tells what the person should know about a model that was loaded.
+pub(crate) fn tell_findings(engine: &Engine) {
+    // A vocabulary without tokens for bytes that hardly occur is common and shown by `ballast show`.
+    let findings = engine.report().findings.iter().filter(|f| f.code != ReasonCode::TokenizerVocabPartial);
+    for finding in findings {
+        output::note(&format!("note: {}: {}", finding.code, finding.detail));
     }
 }
 

@@ -1,11 +1,13 @@
 //! Connections: how many, for how long, and how they end.
 //!
 //! ```text
-//! accepting => draining   shutdown: the listener closes, idle connections end, answers in progress go on
+//! accepting => leaving    shutdown: readiness says no, answers close their connections, new ones are still taken
+//! leaving   => draining   drain_delay: the listener closes, idle connections end, answers in progress go on
 //! draining  => ended      every answer is complete
 //! draining  => cut        drain_timeout: answers in progress end with DRAINING, connections left after that are dropped
 //! ```
 
+use crate::keeper::Keeper;
 use crate::routes;
 use crate::stall::StallGuard;
 use crate::state::Server;
@@ -15,9 +17,9 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use std::future::pending;
 use std::io;
 use std::net::IpAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -46,17 +48,27 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServerError> {
     let server = Arc::new(Server::new(models, options)?);
+    let _keeper = Keeper::start(&server);
     let mut connections = Connections::new(&server);
-    let accepted = {
-        let mut shutdown = pin!(shutdown);
-        tokio::select! {
-            () = &mut shutdown => Ok(()),
-            failed = connections.accept_all(&listener) => failed,
-        }
+    let accepted = tokio::select! {
+        () = shutdown => Ok(()),
+        failed = connections.accept_all(&listener) => failed,
+        failed = start(&server) => failed,
+    };
+    server.leave();
+    let accepted = match accepted {
+        Ok(()) => connections.linger(&listener).await,
+        failed => failed,
     };
     drop(listener);
     connections.drain().await?;
     accepted
+}
+
+/// Loads the first model. Returns only when it cannot be.
+async fn start(server: &Server) -> Result<(), ServerError> {
+    server.models.start().await?;
+    pending().await
 }
 
 /// Where a request comes from.
@@ -102,6 +114,12 @@ impl Connections {
                 }
             }
         }
+    }
+
+    /// Goes on accepting for as long as load balancers may take to hear that the server goes.
+    async fn linger(&mut self, listener: &TcpListener) -> Result<(), ServerError> {
+        let delay = self.server.options.drain_delay;
+        timeout(delay, self.accept_all(listener)).await.unwrap_or(Ok(()))
     }
 
     fn spawn(&mut self, socket: TcpStream, address: PeerAddress, place: OwnedSemaphorePermit) {

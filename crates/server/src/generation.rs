@@ -2,8 +2,10 @@
 
 use crate::api_error::ApiError;
 use crate::body;
+use crate::fields::Fields;
 use crate::incoming::{Asker, Incoming};
-use crate::models::ModelUse;
+use crate::models::{Held, with_models};
+use crate::params;
 use crate::state::Server;
 use axum::extract::Request;
 use ballast_runtime::{Event, FinishReason, Summary, TokenEvent, TokenStream};
@@ -19,7 +21,7 @@ pub(crate) struct Taken<W> {
     /// One for each answer that was asked for.
     pub(crate) streams: Vec<TokenStream>,
     /// Whose answers they are.
-    pub(crate) model: ModelUse,
+    pub(crate) model: Held,
     /// How long the answers may take.
     pub(crate) deadline: Duration,
     /// What its wire has to remember.
@@ -39,12 +41,17 @@ pub(crate) async fn begin<W: Send + 'static>(
     take: Take<W>,
 ) -> Result<(Tokens, W), ApiError> {
     let asker = Asker::of(&request)?;
-    let incoming = Incoming { body: body::read(request, &server.options).await?, asker };
+    let body = body::read(request, &server.options).await?;
+    let patience = || Ok(params::deadline(&mut Fields::of_body(&body)?, &server.options)?);
+    let incoming = Incoming { body: body.clone(), asker };
     // A long prompt takes milliseconds to render and tokenize: not on a thread that serves sockets.
-    let asked = Arc::clone(&server);
-    let taken = tokio::task::spawn_blocking(move || take(&asked, &incoming)).await;
-    let Taken { streams, model, deadline, wire } = taken.map_err(|_| ApiError::Panicked)??;
-    let overdue = deadline.saturating_add(server.options.deadline_grace);
+    let work = move |server: &Server, waited: Duration| {
+        let asker = Asker { waited, ..incoming.asker.clone() };
+        Ok((take(server, &Incoming { body: incoming.body.clone(), asker })?, waited))
+    };
+    let (taken, waited) = with_models(&server, patience, work).await?;
+    let Taken { streams, model, deadline, wire } = taken;
+    let overdue = deadline.saturating_sub(waited).saturating_add(server.options.deadline_grace);
     let streams = streams.into_iter().map(Some).collect();
     let (overdue, cut) = (Box::pin(sleep(overdue)), Box::pin(server.wait_cut()));
     Ok((Tokens { streams, turn: 0, overdue, cut, _model: model }, wire))
@@ -61,7 +68,7 @@ pub(crate) struct Tokens {
     /// When the server goes down.
     cut: Pin<Box<dyn Future<Output = ()> + Send>>,
     /// The model stays as long as it answers. Dropped after the streams.
-    _model: ModelUse,
+    _model: Held,
 }
 
 impl Tokens {

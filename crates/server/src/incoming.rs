@@ -7,6 +7,7 @@ use axum::extract::Request;
 use axum::http::HeaderName;
 use ballast_runtime::{CorrelationId, Priority, TenantId};
 use serde_json::Value;
+use std::time::Duration;
 
 const PRIORITY: HeaderName = HeaderName::from_static("x-ballast-priority");
 const EXPECTED: &str = "low, normal, high, or a whole number from -10 to 10";
@@ -18,6 +19,8 @@ pub(crate) struct Asker {
     pub(crate) correlation: Option<CorrelationId>,
     /// Whose key it was; that of everybody where no key is asked for.
     pub(crate) tenant: TenantId,
+    /// How long the request has waited for its model to be loaded.
+    pub(crate) waited: Duration,
 }
 
 /// A request whose body has come.
@@ -41,7 +44,7 @@ impl Asker {
         };
         let correlation = request.extensions().get::<RequestId>().and_then(RequestId::correlation);
         let tenant = request.extensions().get::<TenantId>().cloned().unwrap_or_default();
-        Ok(Self { priority, correlation, tenant })
+        Ok(Self { priority, correlation, tenant, waited: Duration::ZERO })
     }
 }
 

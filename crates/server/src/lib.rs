@@ -18,7 +18,8 @@
 //! the work done for it, streamed or not. Text of prompts and answers is never logged.
 //!
 //! ```no_run
-//! # async fn example(runtime: ballast_runtime::Runtime, format: ballast_tokens::PromptFormat) {
+//! # use ballast_backend::Clock;
+//! # async fn example(runtime: ballast_runtime::Runtime, format: ballast_tokens::PromptFormat, clock: std::sync::Arc<dyn Clock>) {
 //! use ballast_server::{ApiKeys, Generator, ModelFacts, ModelKind, ServedModel, ServedModels, ServerOptions, serve};
 //! use std::sync::Arc;
 //!
@@ -30,7 +31,7 @@
 //!     created: 0,
 //!     facts: ModelFacts::default(),
 //! };
-//! let models = ServedModels::new(vec![model]).expect("it has a name");
+//! let models = ServedModels::loaded(vec![model], clock).expect("it has a name");
 //! let mut options = ServerOptions::new(Arc::new(|| 4), Arc::new(|| 1_700_000_000));
 //! options.keys = Some(ApiKeys::new(vec!["a-key-nobody-guesses".to_owned()]).expect("the key is good"));
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await.expect("the port is free");
@@ -51,7 +52,9 @@ mod generation;
 mod health;
 mod incoming;
 mod json;
+mod keeper;
 mod keys;
+mod leaving;
 mod limits;
 mod llamacpp;
 mod metrics;
@@ -74,7 +77,10 @@ pub use error::{ApiKeyError, ServerError};
 pub use json::JSON_DEPTH_MAX;
 pub use keys::{ApiKeys, KEY_BYTES_MAX, KEY_BYTES_MIN, KEYS_MAX};
 pub use limits::{CALLERS_MAX, RateLimit};
-pub use models::{Generator, MODELS_MAX, ModelFacts, ModelKind, ServedModel, ServedModels};
+pub use models::{
+    Generator, HouseOptions, KnownModel, LoadMeter, LoadModel, MODELS_MAX, ModelFacts, ModelKind, ServedModel,
+    ServedModels,
+};
 pub use openai::{
     COMPLETION_TOKENS_DEFAULT, LABEL_BYTES_MAX, MESSAGES_MAX, METADATA_ENTRIES_MAX, METADATA_KEY_BYTES_MAX,
     METADATA_VALUE_BYTES_MAX, PARTS_MAX, PROMPTS_MAX,

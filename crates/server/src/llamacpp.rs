@@ -2,7 +2,9 @@
 
 mod completion;
 mod request;
+mod router;
 mod tokens;
 
 pub(crate) use completion::completion;
+pub(crate) use router::{load, unload};
 pub(crate) use tokens::{apply_template, detokenize, props, tokenize};

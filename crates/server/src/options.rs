@@ -34,11 +34,16 @@ pub struct ServerOptions {
     pub request_deadline_max: Duration,
     /// How long past its deadline a request is waited for before the server answers without the runtime.
     pub deadline_grace: Duration,
+    /// Longest time that a request waits for its model to be loaded, within its own time.
+    pub load_wait_max: Duration,
     /// Most tokens of an answer when the request does not say; `None`: until the context is full.
     pub max_tokens_default: Option<usize>,
     /// Longest silence in a streamed answer before a comment is sent.
     pub keep_alive: Duration,
-    /// Time that answers in progress have after shutdown begins.
+    /// Time from the word to end until no connection is taken any more. Readiness says no at once, so that load balancers
+    /// look elsewhere first.
+    pub drain_delay: Duration,
+    /// Time that answers in progress have after that.
     pub drain_timeout: Duration,
     /// Time that answers cut at the end of draining have to say so.
     pub cut_timeout: Duration,
@@ -63,8 +68,10 @@ impl ServerOptions {
             request_deadline: Duration::from_secs(300),
             request_deadline_max: Duration::from_secs(3600),
             deadline_grace: Duration::from_secs(10),
+            load_wait_max: Duration::MAX,
             max_tokens_default: None,
             keep_alive: Duration::from_secs(10),
+            drain_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(30),
             cut_timeout: Duration::from_secs(2),
             random,

@@ -26,5 +26,7 @@ mod metrics;
 mod models;
 #[path = "server/ollama.rs"]
 mod ollama;
+#[path = "server/on_demand.rs"]
+mod on_demand;
 #[path = "server/routes.rs"]
 mod routes;

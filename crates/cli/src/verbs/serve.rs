@@ -1,6 +1,8 @@
 //! `ballast serve`: models behind HTTP.
 
 mod bounds;
+mod drain;
+mod house;
 pub(crate) mod key;
 mod models;
 mod rate;
@@ -10,11 +12,13 @@ use crate::failure::{Exit, Failure};
 use crate::options::LoadArgs;
 use crate::output;
 use ballast::Engine;
-use ballast_server::{ApiKeys, Generator, ModelFacts, ModelKind, ServedModel, ServedModels, ServerOptions, serve};
+use ballast_server::{ApiKeys, Generator, ModelFacts, ModelKind, ServedModel, ServerOptions, serve};
 use bounds::BoundArgs;
 use clap::Args as ClapArgs;
+use drain::DrainArgs;
+use house::{FirstFailure, HouseArgs};
 use key::KeyArgs;
-use models::{ModelsArgs, NamedModel};
+use models::ModelsArgs;
 use rate::RateArgs;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -41,6 +45,10 @@ pub(crate) struct Args {
     #[command(flatten)]
     bounds: BoundArgs,
     #[command(flatten)]
+    drain: DrainArgs,
+    #[command(flatten)]
+    house: HouseArgs,
+    #[command(flatten)]
     load: LoadArgs,
     /// Read before the others, to complete them.
     #[command(flatten)]
@@ -51,11 +59,9 @@ impl Args {
     pub(crate) fn run(self) -> Result<(), Failure> {
         let keys = self.keys.resolve(self.host)?;
         let named = self.models.named();
-        let load = |named: &NamedModel| Ok((self.load.load(&named.model)?, named.id.clone()));
+        let failure = Arc::new(FirstFailure::default());
         // Kept to the end of this function: an engine's last handle is not to be dropped where sockets are served.
-        let engines = named.iter().map(load).collect::<Result<Vec<_>, Failure>>()?;
-        let models = engines.iter().map(|(engine, id)| served(engine, id.clone())).collect();
-        let models = ServedModels::new(models).map_err(server_failure)?;
+        let models = self.house.models(&named, &self.load, &failure)?;
         let ids: Vec<&str> = named.iter().map(|named| named.id.as_str()).collect();
         let runtime = tokio_runtime()?;
         runtime.block_on(async {
@@ -66,8 +72,13 @@ impl Args {
             let mut options = server_options(keys.api_keys);
             options.rate_limit = self.rate.limit(keyed);
             self.bounds.set(&mut options);
+            self.house.set(&mut options);
+            self.drain.set(&mut options);
             options.request_deadline = Duration::from_secs(self.request_timeout);
-            serve(listener, models, options, asked_to_stop()).await.map_err(server_failure)
+            let ended = serve(listener, models.clone(), options, drain::asked_to_stop()).await;
+            ended.map_err(|error| {
+                failure.take().filter(|_| is_first_model(&error)).unwrap_or_else(|| server_failure(error))
+            })
         })
     }
 }
@@ -113,26 +124,10 @@ pub(crate) fn server_options(keys: Option<ApiKeys>) -> ServerOptions {
     ServerOptions { keys, ..ServerOptions::new(random, Arc::new(ballast::unix_seconds)) }
 }
 
-pub(crate) fn server_failure(error: ballast_server::ServerError) -> Failure {
-    Failure::new(Exit::Failed, error.to_string())
+fn is_first_model(error: &ballast_server::ServerError) -> bool {
+    matches!(error, ballast_server::ServerError::Model { .. })
 }
 
-/// Resolves at the first SIGINT or SIGTERM.
-async fn asked_to_stop() {
-    let interrupt = tokio::signal::ctrl_c();
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-            drop(interrupt.await);
-            return;
-        };
-        tokio::select! {
-            _ = interrupt => {}
-            _ = terminate.recv() => {}
-        }
-    }
-    #[cfg(not(unix))]
-    drop(interrupt.await);
-    output::note("stopping: running answers may finish");
+pub(crate) fn server_failure(error: ballast_server::ServerError) -> Failure {
+    Failure::new(Exit::Failed, error.to_string())
 }

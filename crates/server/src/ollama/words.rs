@@ -2,11 +2,11 @@
 
 use super::card::timestamp;
 use super::error_body;
+use crate::UnixTime;
 use crate::api_error::ApiError;
 use crate::generation::Whole;
 use crate::state::Server;
 use crate::stream::{Frames, LINES};
-use crate::{ServedModel, UnixTime};
 use ballast_runtime::{FinishReason, Summary, TokenEvent};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -26,8 +26,8 @@ pub(super) struct Words {
 }
 
 impl Words {
-    pub(super) fn new(server: &Server, model: &ServedModel, kind: Kind) -> Self {
-        Self { kind, model: model.id.clone(), unix_time: UnixTime::clone(&server.options.unix_time) }
+    pub(super) fn new(server: &Server, model: String, kind: Kind) -> Self {
+        Self { kind, model, unix_time: UnixTime::clone(&server.options.unix_time) }
     }
 
     /// An answer in one piece.
@@ -35,10 +35,15 @@ impl Words {
         self.last(&answer.text, &answer.summary)
     }
 
-    /// The answer to nothing: the model is loaded.
-    pub(super) fn loaded(&self) -> Value {
+    /// Whose words they are.
+    pub(super) fn model(&self) -> &str {
+        &self.model
+    }
+
+    /// The answer to nothing: what was done instead, `load` or `unload`.
+    pub(super) fn nothing(&self, done: &str) -> Value {
         let mut object = self.object("", true);
-        object["done_reason"] = "load".into();
+        object["done_reason"] = done.into();
         object
     }
 

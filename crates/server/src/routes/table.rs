@@ -115,6 +115,10 @@ const fn counting(method: RouteMethod, path: &'static str, to: To) -> Route {
     Route { method, path, scope: Some(Scope::Metrics), class: RouteClass::Admin, to }
 }
 
+const fn operating(method: RouteMethod, path: &'static str, to: To) -> Route {
+    Route { method, path, scope: Some(Scope::Admin), class: RouteClass::Admin, to }
+}
+
 const fn liveness(path: &'static str, to: To) -> Route {
     Route { method: Get, path, scope: None, class: RouteClass::Liveness, to }
 }
@@ -123,6 +127,7 @@ static ROUTES: &[Route] = &[
     generation(Post, "/v1/chat/completions", |m| on(m, openai::chat_completions)),
     generation(Post, "/v1/completions", |m| on(m, openai::completions)),
     reading(Get, "/v1/models", |m| on(m, openai::list_models)),
+    reading(Get, "/models", |m| on(m, openai::list_models)),
     reading(Get, "/v1/models/{*id}", |m| on(m, openai::show_model)),
     generation(Post, "/v1/messages", |m| on(m, anthropic::messages)),
     reading(Post, "/v1/messages/count_tokens", |m| on(m, anthropic::count_tokens)),
@@ -138,6 +143,8 @@ static ROUTES: &[Route] = &[
     reading(Get, "/api/ps", |m| on(m, ollama::running)),
     reading(Post, "/api/show", |m| on(m, ollama::show)),
     reading(Get, "/api/version", |m| on(m, ollama::version)),
+    operating(Post, "/models/load", |m| on(m, llamacpp::load)),
+    operating(Post, "/models/unload", |m| on(m, llamacpp::unload)),
     counting(Get, "/metrics", |m| on(m, metrics::metrics)),
     counting(Get, "/health/metrics", |m| on(m, metrics::metrics)),
     liveness("/health", |m| on(m, health::health)),

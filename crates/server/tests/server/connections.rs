@@ -1,8 +1,9 @@
 //! Connections: how many, slow ones, and how the server goes down.
 
-use crate::client::{read_answer, read_until, request};
+use crate::client::{exchange, read_answer, read_until, request};
 use crate::house::{House, Plan, chat_request};
 use ballast_server::ServerError;
+use ballast_testkit::PATIENCE;
 use serde_json::json;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -66,6 +67,31 @@ async fn answers_in_progress_are_finished_on_the_way_down() {
     assert_eq!(read_answer(&mut whole).await.status, 200);
     read_until(&mut stream, "[DONE]").await;
     house.ended().await.unwrap();
+}
+
+#[tokio::test]
+async fn readiness_says_no_before_the_listener_closes() {
+    let options = |o: &mut ballast_server::ServerOptions| o.drain_delay = Duration::from_secs(3600);
+    let mut house = House::open(Plan { options, ..Plan::default() }).await;
+    let before = house.chat(json!({})).await;
+    assert_eq!((before.status, before.header("connection")), (200, Some("close")), "the client asked for it");
+    let mut kept = send(&house, "GET /livez HTTP/1.1\r\nhost: test\r\n\r\n").await;
+    assert!(!read_until(&mut kept, "status").await.contains("connection: close"));
+    house.shut_down();
+    let told = async {
+        while exchange(house.address, &request("GET", "/readyz", &[], "")).await.status != 503 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, told).await.expect("readiness says no");
+    let ready = exchange(house.address, &request("GET", "/readyz", &[], "")).await;
+    assert_eq!(ready.json()["status"], "draining");
+    assert_eq!(exchange(house.address, &request("GET", "/livez", &[], "")).await.status, 200, "it lives");
+    assert_eq!(house.chat(json!({})).await.status, 200, "who comes all the same is answered");
+    kept.write_all(b"GET /livez HTTP/1.1\r\nhost: test\r\n\r\n").await.unwrap();
+    let mut rest = String::new();
+    kept.read_to_string(&mut rest).await.unwrap();
+    assert!(rest.contains("connection: close"), "{rest}");
 }
 
 #[tokio::test]

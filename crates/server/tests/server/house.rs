@@ -62,7 +62,7 @@ pub(crate) const ALIAS: &str = "default";
 
 impl Plan {
     /// A model that follows a script, and the hands on it.
-    fn model(&self, id: &str, answer: &str, clock: &VirtualClock) -> (ServedModel, ScriptControl) {
+    pub(crate) fn model(&self, id: &str, answer: &str, clock: &VirtualClock) -> (ServedModel, ScriptControl) {
         let format = tiny_prompt_format();
         let tokenizer = Arc::clone(format.tokenizer());
         let cue = tokens_of(&tokenizer, ASSISTANT_TURN);
@@ -95,6 +95,13 @@ impl Plan {
     }
 }
 
+/// What a test holds of the models that are served.
+pub(crate) struct Hands {
+    pub(crate) clock: VirtualClock,
+    pub(crate) control: ScriptControl,
+    pub(crate) kept: Vec<ServedModel>,
+}
+
 impl House {
     pub(crate) async fn open(plan: Plan) -> Self {
         let clock = VirtualClock::new();
@@ -104,6 +111,13 @@ impl House {
             models.push(plan.model(OTHER, answer, &clock).0);
         }
         let kept = models.clone();
+        let models = ServedModels::loaded(models, Arc::new(clock.clone())).unwrap();
+        Self::open_with(plan, models, Hands { clock, control, kept }).await
+    }
+
+    /// A server of models that the test has declared.
+    pub(crate) async fn open_with(plan: Plan, models: ServedModels, hands: Hands) -> Self {
+        let Hands { clock, control, kept } = hands;
         let seeds = AtomicU64::new(1);
         let random = Arc::new(move || seeds.fetch_add(1, Ordering::Relaxed));
         let mut options = ServerOptions::new(random, Arc::new(|| 1_700_000_000));
@@ -113,7 +127,7 @@ impl House {
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async move { stopped.await.unwrap_or_default() };
-        let task = tokio::spawn(serve(listener, ServedModels::new(models).unwrap(), options, shutdown));
+        let task = tokio::spawn(serve(listener, models, options, shutdown));
         Self { address, control, clock, _models: kept, stop: Some(stop), task }
     }
 
