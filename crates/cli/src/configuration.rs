@@ -71,8 +71,7 @@ impl From<Failure> for Unread {
 /// If a source cannot be read, has a key that does not exist, or a value that its option does not take.
 pub(crate) fn read(line: Vec<OsString>) -> Result<Cli, Unread> {
     let line = compat::translate(line)?;
-    // What is missing may come from another source. What is wrong is told when the line is read in earnest.
-    let matches = relaxed().try_get_matches_from(&line);
+    let matches = command().try_get_matches_from(&line);
     let Some((VERB, given)) = matches.as_ref().ok().and_then(|matches| matches.subcommand()) else {
         return Cli::try_parse_from(line).map_err(Unread::Line);
     };
@@ -85,11 +84,6 @@ pub(crate) fn read(line: Vec<OsString>) -> Result<Cli, Unread> {
 fn command() -> Command {
     let no_variable = |arg: Arg| if key::is_setting(&arg) { arg.env(Resettable::Reset) } else { arg };
     Cli::command().mut_args(no_variable).mut_subcommand(VERB, |verb| verb.mut_args(no_variable))
-}
-
-/// The same, without the demand that nothing be missing.
-fn relaxed() -> Command {
-    command().mut_subcommand(VERB, |verb| verb.mut_args(|arg| arg.required(false)))
 }
 
 /// The line with what the other sources add.
@@ -131,7 +125,7 @@ fn options<'a>(settings: &'a Settings, keys: &'a Keys, is_given: impl Fn(&Key) -
 fn check(options: &[Opt<'_>]) -> Result<(), Failure> {
     for option in options {
         let line = ["ballast", VERB].map(OsString::from).into_iter().chain(option.words.iter().cloned());
-        if let Err(error) = relaxed().try_get_matches_from(line) {
+        if let Err(error) = command().try_get_matches_from(line) {
             let text = error.to_string();
             let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
             let what = format!("{} cannot be: {first}", option.setting.path);
@@ -156,6 +150,6 @@ pub(crate) fn settings(sources: &SourceArgs) -> Result<(Keys, Settings), Failure
     let options = options(&settings, &keys, |_| false);
     check(&options)?;
     let line = insert(["ballast", VERB].map(OsString::from).to_vec(), options);
-    relaxed().try_get_matches_from(line).map_err(|error| Failure::usage(error.to_string()))?;
+    command().try_get_matches_from(line).map_err(|error| Failure::usage(error.to_string()))?;
     Ok((keys, settings))
 }

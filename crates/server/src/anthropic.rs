@@ -6,6 +6,7 @@ mod request;
 mod stream;
 mod words;
 
+pub(crate) use content::BLOCKS_MAX;
 pub(crate) use error::{error_body, error_status};
 
 use crate::api_error::ApiError;

@@ -1,6 +1,8 @@
 //! What a caller is told when there is no answer: status, code, headers and text. The wire formats give it its shape.
 
 use crate::fields::ParamError;
+use crate::routes::RouteClass;
+use crate::scope::Scope;
 use axum::http::StatusCode;
 use ballast_backend::{ErrorKind, ReasonCode};
 use ballast_runtime::lifecycle::{LifecycleError, ModelId};
@@ -18,6 +20,14 @@ const MESSAGE_CHARS_MAX: usize = 1000;
 pub(crate) enum Refusal {
     #[error("a valid API key is needed: send it as `Authorization: Bearer KEY` or `x-api-key: KEY`")]
     Key,
+    #[error("the API key has expired: ask whoever runs this server for a new one")]
+    KeyExpired,
+    #[error("the API key was revoked: ask whoever runs this server for a new one")]
+    KeyRevoked,
+    #[error("the API key is not allowed this: it needs the scope `{needed}`")]
+    Scope { needed: Scope },
+    #[error("model: the API key is not allowed this model")]
+    Model,
     #[error("there is no such route")]
     Route,
     #[error("the route does not take this method")]
@@ -30,6 +40,42 @@ pub(crate) enum Refusal {
     BodyBroken,
     #[error("the request's body: expected at most {max} bytes")]
     BodyTooLong { max: usize },
+}
+
+/// Why a caller is to wait, or to ask for less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Limited {
+    #[error("too many requests: wait before the next")]
+    Requests { retry_after: Duration },
+    #[error("too many tokens: wait before the next request, or ask for a shorter answer")]
+    Tokens { retry_after: Duration },
+    #[error("the prompt: expected at most the {limit} tokens that a minute has, got {got}")]
+    TokensNever { limit: u64, got: u64 },
+    #[error("too many requests at a time: expected at most {limit}")]
+    AtOnce { limit: u32 },
+    /// A class of routes is full.
+    #[error("the server has no place for another request of this kind now")]
+    Places { class: RouteClass },
+}
+
+impl Limited {
+    fn reason(self) -> ReasonCode {
+        match self {
+            Self::Places { .. } => ReasonCode::BackpressureQueueFull,
+            Self::Requests { .. } | Self::Tokens { .. } | Self::TokensNever { .. } | Self::AtOnce { .. } => {
+                ReasonCode::RateLimited
+            }
+        }
+    }
+
+    /// `None`: never.
+    fn retry_after(self) -> Option<Duration> {
+        match self {
+            Self::Requests { retry_after } | Self::Tokens { retry_after } => Some(retry_after),
+            Self::AtOnce { .. } | Self::Places { .. } => Some(RETRY_AFTER),
+            Self::TokensNever { .. } => None,
+        }
+    }
 }
 
 /// Why there is no answer.
@@ -63,9 +109,8 @@ pub(crate) enum ApiError {
     /// What the answer must look like cannot be enforced.
     #[error("{param}: {error}")]
     Constraint { param: &'static str, error: ConstraintError },
-    /// The caller asks more often than it may.
-    #[error("too many requests: wait before the next")]
-    RateLimited { retry_after: Duration },
+    #[error(transparent)]
+    Limited(#[from] Limited),
     /// The request ended without an answer.
     #[error("{}", ended_text(*.finish_reason, *.reason))]
     Ended { finish_reason: FinishReason, reason: Option<ReasonCode> },
@@ -128,7 +173,9 @@ impl ApiError {
 
     pub(crate) fn kind(&self) -> ErrorKind {
         match self {
-            Self::Refusal(Refusal::Key) => ErrorKind::Denied,
+            Self::Refusal(
+                Refusal::Key | Refusal::KeyExpired | Refusal::KeyRevoked | Refusal::Scope { .. } | Refusal::Model,
+            ) => ErrorKind::Denied,
             Self::Refusal(_) | Self::Json(_) | Self::Param(_) => ErrorKind::Invalid,
             Self::ModelUnknown { .. } | Self::ModelCannot { .. } => ErrorKind::Invalid,
             Self::ModelCold { .. } | Self::ModelLoading { .. } => ErrorKind::Unavailable,
@@ -136,7 +183,7 @@ impl ApiError {
             Self::Prompt(error) => error.kind(),
             Self::Runtime(error) => error.kind(),
             Self::Constraint { error, .. } => error.kind(),
-            Self::RateLimited { .. } => ErrorKind::Overloaded,
+            Self::Limited(_) => ErrorKind::Overloaded,
             Self::Ended { reason: Some(ReasonCode::ConstraintTooComplex | ReasonCode::ConstraintFailed), .. } => {
                 ErrorKind::Invalid
             }
@@ -149,7 +196,8 @@ impl ApiError {
     /// The status. Where HTTP has a word of its own for the refusal it is that one, else the kind decides.
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::Refusal(Refusal::Key) => StatusCode::UNAUTHORIZED,
+            Self::Refusal(Refusal::Key | Refusal::KeyExpired | Refusal::KeyRevoked) => StatusCode::UNAUTHORIZED,
+            Self::Refusal(Refusal::Scope { .. } | Refusal::Model) => StatusCode::FORBIDDEN,
             Self::Refusal(Refusal::Route) | Self::ModelUnknown { .. } => StatusCode::NOT_FOUND,
             Self::Refusal(Refusal::Method) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Refusal(Refusal::ContentType) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -165,7 +213,7 @@ impl ApiError {
             | Self::Prompt(_)
             | Self::Runtime(_)
             | Self::Constraint { .. }
-            | Self::RateLimited { .. }
+            | Self::Limited(_)
             | Self::Ended { .. }
             | Self::Panicked => status_of(self.kind()),
         }
@@ -177,7 +225,7 @@ impl ApiError {
             Self::Lifecycle(error) => error.reason(),
             Self::ModelCold { .. } | Self::ModelLoading { .. } => Some(ReasonCode::EngineUnavailable),
             Self::Ended { reason, .. } => *reason,
-            Self::RateLimited { .. } => Some(ReasonCode::RateLimited),
+            Self::Limited(limited) => Some(limited.reason()),
             Self::Refusal(_)
             | Self::Json(_)
             | Self::Param(_)
@@ -189,12 +237,12 @@ impl ApiError {
         }
     }
 
-    /// When the same request may succeed.
-    pub(crate) fn retry_after(&self) -> Duration {
-        let known = match self {
-            Self::Runtime(error) => error.retry_after(),
-            Self::Lifecycle(error) => error.retry_after(),
-            Self::RateLimited { retry_after } => Some(*retry_after),
+    /// When the same request may succeed; `None`: never.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Runtime(error) => error.retry_after().or(Some(RETRY_AFTER)),
+            Self::Lifecycle(error) => error.retry_after().or(Some(RETRY_AFTER)),
+            Self::Limited(limited) => limited.retry_after(),
             Self::Refusal(_)
             | Self::Json(_)
             | Self::Param(_)
@@ -205,9 +253,8 @@ impl ApiError {
             | Self::Prompt(_)
             | Self::Constraint { .. }
             | Self::Ended { .. }
-            | Self::Panicked => None,
-        };
-        known.unwrap_or(RETRY_AFTER)
+            | Self::Panicked => Some(RETRY_AFTER),
+        }
     }
 
     /// The stable code: the reason in lower case where there is one.
@@ -217,6 +264,10 @@ impl ApiError {
         }
         let code = match self {
             Self::Refusal(Refusal::Key) => "invalid_api_key",
+            Self::Refusal(Refusal::KeyExpired) => "api_key_expired",
+            Self::Refusal(Refusal::KeyRevoked) => "api_key_revoked",
+            Self::Refusal(Refusal::Scope { .. }) => "scope_missing",
+            Self::Refusal(Refusal::Model) => "model_not_allowed",
             Self::Refusal(Refusal::Route) => "route_not_found",
             Self::Refusal(Refusal::Method) => "method_not_allowed",
             Self::Refusal(Refusal::ContentType) => "content_type_not_json",
@@ -232,7 +283,7 @@ impl ApiError {
             Self::Prompt(PromptError::Template(_)) => "chat_template_failed",
             Self::Runtime(_) | Self::Lifecycle(_) => "invalid_value",
             Self::Constraint { error, .. } => constraint_code(error),
-            Self::RateLimited { .. } => "rate_limited",
+            Self::Limited(_) => "rate_limited",
             Self::Ended { .. } | Self::Panicked => "server_error",
         };
         code.to_owned()
@@ -242,7 +293,8 @@ impl ApiError {
     pub(crate) fn param(&self) -> Option<String> {
         match self {
             Self::Param(error) => Some(error.param().to_owned()),
-            Self::ModelUnknown { .. }
+            Self::Refusal(Refusal::Model)
+            | Self::ModelUnknown { .. }
             | Self::ModelCannot { .. }
             | Self::ModelCold { .. }
             | Self::ModelLoading { .. }
@@ -250,7 +302,7 @@ impl ApiError {
             Self::Prompt(_) => Some("messages".to_owned()),
             Self::Runtime(error) => runtime_param(error).map(str::to_owned),
             Self::Constraint { param, error } => Some(constraint_param(param, error)),
-            Self::Refusal(_) | Self::Json(_) | Self::RateLimited { .. } | Self::Ended { .. } | Self::Panicked => None,
+            Self::Refusal(_) | Self::Json(_) | Self::Limited(_) | Self::Ended { .. } | Self::Panicked => None,
         }
     }
 

@@ -4,6 +4,7 @@ use crate::api_error::ApiError;
 use crate::body;
 use crate::fields::Fields;
 use crate::incoming::{Asker, Incoming};
+use crate::limits::Reservation;
 use crate::models::{Held, with_models};
 use crate::params;
 use crate::state::Server;
@@ -19,13 +20,21 @@ use tokio::time::{Sleep, sleep};
 /// A request that was parsed and taken.
 pub(crate) struct Taken<W> {
     /// One for each answer that was asked for.
-    pub(crate) streams: Vec<TokenStream>,
+    pub(crate) streams: Submitted,
     /// Whose answers they are.
     pub(crate) model: Held,
     /// How long the answers may take.
     pub(crate) deadline: Duration,
     /// What its wire has to remember.
     pub(crate) wire: W,
+}
+
+/// Answers that the runtime works on, and the tokens that were set aside for them.
+#[derive(Default)]
+pub(crate) struct Submitted {
+    pub(crate) streams: Vec<TokenStream>,
+    /// `None` where nobody guards.
+    pub(crate) reserved: Option<Reservation>,
 }
 
 /// Parses a body and has the runtime take what it asks for.
@@ -47,14 +56,21 @@ pub(crate) async fn begin<W: Send + 'static>(
     // A long prompt takes milliseconds to render and tokenize: not on a thread that serves sockets.
     let work = move |server: &Server, waited: Duration| {
         let asker = Asker { waited, ..incoming.asker.clone() };
-        Ok((take(server, &Incoming { body: incoming.body.clone(), asker })?, waited))
+        let visit = asker.visit.clone();
+        let taken = take(server, &Incoming { body: incoming.body.clone(), asker });
+        if let (Err(ApiError::ModelCold { model }), Some(visit)) = (&taken, visit) {
+            // Nobody has a model loaded that they may not ask.
+            visit.caller.check_model(model.as_str())?;
+        }
+        Ok((taken?, waited))
     };
     let (taken, waited) = with_models(&server, patience, work).await?;
     let Taken { streams, model, deadline, wire } = taken;
     let overdue = deadline.saturating_sub(waited).saturating_add(server.options.deadline_grace);
+    let Submitted { streams, reserved } = streams;
     let streams = streams.into_iter().map(Some).collect();
     let (overdue, cut) = (Box::pin(sleep(overdue)), Box::pin(server.wait_cut()));
-    Ok((Tokens { streams, turn: 0, overdue, cut, _model: model }, wire))
+    Ok((Tokens { streams, turn: 0, overdue, cut, reserved, _model: model }, wire))
 }
 
 /// Answers in progress. Dropping them ends the work.
@@ -67,6 +83,7 @@ pub(crate) struct Tokens {
     overdue: Pin<Box<Sleep>>,
     /// When the server goes down.
     cut: Pin<Box<dyn Future<Output = ()> + Send>>,
+    reserved: Option<Reservation>,
     /// The model stays as long as it answers. Dropped after the streams.
     _model: Held,
 }
@@ -97,8 +114,9 @@ impl Tokens {
             let Some(stream) = place else { continue };
             let Poll::Ready(event) = stream.poll_recv(context) else { continue };
             let Some(event) = event else { return Poll::Ready(Err(ApiError::Panicked)) };
-            if matches!(event, Event::Done(_)) {
-                *place = None;
+            match &event {
+                Event::Token(_) => self.reserved.iter_mut().for_each(|reserved| reserved.note(1)),
+                Event::Done(_) => *place = None,
             }
             self.turn = (idx + 1) % n;
             return Poll::Ready(Ok(Some((idx, event))));

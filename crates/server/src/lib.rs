@@ -1,7 +1,7 @@
 //! HTTP: wire formats, keys, limits, streaming, health. Is given a built runtime, never an engine.
 //!
 //! ```text
-//! socket -> connection cap, header timeout, stall guard     connection.rs, stall.rs
+//! socket -> connection cap, header timeout, stall guard     connection.rs
 //!        -> request id -> key -> rate                       request_id.rs, keys.rs, limits.rs
 //!        -> the route's row: its scope, class and handler   routes/table.rs
 //!           /health, /livez, .. (need no key)               health.rs
@@ -45,14 +45,19 @@ mod api_error;
 mod body;
 #[cfg(test)]
 mod broken;
+mod bulkheads;
+mod caller;
 mod connection;
+mod constraint;
 mod error;
 mod fields;
 mod generation;
+mod guard;
 mod health;
 mod incoming;
 mod json;
 mod keeper;
+mod key_store;
 mod keys;
 mod leaving;
 mod limits;
@@ -61,31 +66,38 @@ mod metrics;
 mod models;
 mod ollama;
 mod openai;
+mod openapi;
 mod options;
 mod params;
 mod request_id;
 mod routes;
 mod scope;
 mod security_headers;
-mod stall;
 mod state;
 mod stream;
 mod wire;
 
-pub use connection::{ACCEPT_FAILURES_MAX, HEADER_BYTES_MAX, serve};
+pub use bulkheads::BulkheadOptions;
+pub use connection::{ACCEPT_FAILURES_MAX, HEADER_BYTES_MAX, Listener, RESET_STREAMS_MAX, STREAMS_MAX, serve};
+pub use constraint::CHOICES_OF_TEXT_MAX;
 pub use error::{ApiKeyError, ServerError};
 pub use json::JSON_DEPTH_MAX;
+pub use key_store::{
+    KEY_FILE_BYTES_MAX, KEY_ID_BYTES, KEY_NAME_BYTES_MAX, KEY_RECORDS_MAX, KEY_SECRET_BYTES, KeyFile, KeyFileError,
+    KeyRecord, KeyStore, KeyTerms, MODELS_PER_KEY_MAX, NewKey,
+};
 pub use keys::{ApiKeys, KEY_BYTES_MAX, KEY_BYTES_MIN, KEYS_MAX};
-pub use limits::{CALLERS_MAX, RateLimit};
+pub use limits::{CALLERS_MAX, CallerLimits, RateLimit};
 pub use models::{
     Generator, HouseOptions, KnownModel, LoadMeter, LoadModel, MODELS_MAX, ModelFacts, ModelKind, ServedModel,
     ServedModels,
 };
 pub use openai::{
-    COMPLETION_TOKENS_DEFAULT, LABEL_BYTES_MAX, MESSAGES_MAX, METADATA_ENTRIES_MAX, METADATA_KEY_BYTES_MAX,
-    METADATA_VALUE_BYTES_MAX, PARTS_MAX, PROMPTS_MAX,
+    COMPLETION_TOKENS_DEFAULT, LABEL_CHARS_MAX, MESSAGES_MAX, METADATA_ENTRIES_MAX, METADATA_KEY_CHARS_MAX,
+    METADATA_VALUE_CHARS_MAX, PARTS_MAX, PROMPTS_MAX,
 };
-pub use options::{RandomSource, ServerOptions, UnixTime};
+pub use openapi::openapi;
+pub use options::{PhaseHook, RandomSource, ServerOptions, ServerPhase, UnixTime};
 pub use params::CHOICES_MAX;
 pub use request_id::REQUEST_ID_BYTES_MAX;
 pub use routes::{Route, RouteClass, RouteMethod, routes};

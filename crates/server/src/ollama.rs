@@ -9,7 +9,7 @@ mod words;
 pub(crate) use card::{list, running, show, version};
 
 use crate::api_error::{ApiError, Told};
-use crate::generation::{Take, Taken, begin};
+use crate::generation::{Submitted, Take, Taken, begin};
 use crate::incoming::Incoming;
 use crate::models::Held;
 use crate::state::Server;
@@ -62,7 +62,8 @@ fn take(server: &Server, incoming: &Incoming, kind: Kind) -> Result<Taken<(Words
     let deadline = ask.generation.deadline;
     if ask.prompt == Prompt::Nothing && ask.keep == Some(Keep::For(Duration::ZERO)) {
         let words = Words::new(server, server.models.card(&ask.model)?.id, kind);
-        return Ok(Taken { streams: Vec::new(), model: Held::default(), deadline, wire: (words, Asked::Unload) });
+        let (streams, model) = (Submitted::default(), Held::default());
+        return Ok(Taken { streams, model, deadline, wire: (words, Asked::Unload) });
     }
     let model = server.generator(Some(&ask.model))?;
     if let Some(keep) = ask.keep {
@@ -70,8 +71,10 @@ fn take(server: &Server, incoming: &Incoming, kind: Kind) -> Result<Taken<(Words
     }
     let words = Words::new(server, model.id.clone(), kind);
     if matches!(ask.prompt, Prompt::Nothing) {
+        ask.within_context(0, &model)?;
         // The caller only wants the model loaded, which it is.
-        return Ok(Taken { streams: Vec::new(), model: model.into_model(), deadline, wire: (words, Asked::Nothing) });
+        let (streams, model) = (Submitted::default(), model.into_model());
+        return Ok(Taken { streams, model, deadline, wire: (words, Asked::Nothing) });
     }
     let prompt = ask.prompt.tokens(server, &model)?;
     let generation = ask.within_context(prompt.len(), &model)?;

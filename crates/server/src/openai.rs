@@ -17,4 +17,4 @@ pub(crate) use error::error_body;
 pub(crate) use event::{PING, event};
 pub(crate) use models::{list_models, show_model};
 pub(crate) use objects::finite;
-pub use params::{LABEL_BYTES_MAX, METADATA_ENTRIES_MAX, METADATA_KEY_BYTES_MAX, METADATA_VALUE_BYTES_MAX};
+pub use params::{LABEL_CHARS_MAX, METADATA_ENTRIES_MAX, METADATA_KEY_CHARS_MAX, METADATA_VALUE_CHARS_MAX};

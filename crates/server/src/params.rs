@@ -2,13 +2,16 @@
 
 use crate::ServerOptions;
 use crate::api_error::ApiError;
+use crate::caller::Visit;
 use crate::fields::{Fields, ParamError};
+use crate::generation::Submitted;
 use crate::incoming::Asker;
+use crate::limits::Reservation;
 use crate::models::GeneratorUse;
 use crate::state::Server;
 use ballast_backend::TokenId;
-use ballast_runtime::{Deadlines, Priority, Request, TokenStream};
-use ballast_tokens::{Constraint, SamplingParams};
+use ballast_runtime::{Deadlines, Priority, Request};
+use ballast_tokens::{Constraint, SamplingParams, StopMatcher};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -24,8 +27,8 @@ pub(crate) struct GenerationParams {
     pub(crate) ignore_eos: bool,
     /// What the answer must look like.
     pub(crate) constraint: Option<Constraint>,
-    /// The parameter that asks for `constraint`, for errors; empty where nothing does.
-    pub(crate) constrained_by: &'static str,
+    /// The parameter that asks for `constraint`.
+    pub(crate) constrained_by: Option<&'static str>,
     pub(crate) deadline: Duration,
     /// `None`: what the request's header says.
     pub(crate) priority: Option<Priority>,
@@ -33,9 +36,10 @@ pub(crate) struct GenerationParams {
 
 impl GenerationParams {
     /// # Errors
-    /// If a sampling parameter is out of its range.
+    /// If a sampling parameter is out of its range, or a stop string cannot be one.
     pub(crate) fn checked(self) -> Result<Self, ApiError> {
         self.sampling.validate().map_err(|error| ApiError::Runtime(error.into()))?;
+        StopMatcher::check(&self.stop).map_err(|error| ApiError::Runtime(error.into()))?;
         Ok(self)
     }
 
@@ -64,11 +68,17 @@ impl GenerationParams {
         (server, asker): (&Server, &Asker),
         prompts: &[Vec<TokenId>],
         n_choices: usize,
-    ) -> Result<Vec<TokenStream>, ApiError> {
+    ) -> Result<Submitted, ApiError> {
+        let mut reserved = None;
+        if let Some(visit) = &asker.visit {
+            visit.caller.check_model(&model.id)?;
+            reserved = Some(self.reserve(visit, prompts, n_choices, model.runtime().shape().context_len)?);
+        }
         let choices = prompts.iter().flat_map(|prompt| (0..n_choices as u64).map(move |choice| (prompt, choice)));
         let constraint = self.constraint.as_ref().map(|constraint| model.runtime().compile(constraint));
         let constraint = constraint.transpose();
-        let constraint = constraint.map_err(|error| ApiError::Constraint { param: self.constrained_by, error })?;
+        let constraint = constraint
+            .map_err(|error| ApiError::Constraint { param: self.constrained_by.unwrap_or_default(), error })?;
         let submit = |(prompt, choice): (&Vec<TokenId>, u64)| {
             let mut request = self.request(prompt.clone(), (server.options.random)());
             request.constraint = constraint.clone();
@@ -80,8 +90,32 @@ impl GenerationParams {
             request.sampling.seed = request.sampling.seed.map(|seed| seed.wrapping_add(choice));
             Ok(model.runtime().submit(request)?)
         };
-        choices.map(submit).collect()
+        let streams = choices.map(submit).collect::<Result<_, ApiError>>()?;
+        // From here on the prompts are work, whatever becomes of the answers.
+        let n_prompt_tokens = n_tokens(prompts).saturating_mul(n_choices as u64);
+        reserved.iter_mut().for_each(|reserved| reserved.note(n_prompt_tokens));
+        Ok(Submitted { streams, reserved })
     }
+
+    /// Sets aside the tokens of all prompts, and those that their answers may have.
+    fn reserve(
+        &self,
+        visit: &Visit,
+        prompts: &[Vec<TokenId>],
+        n_choices: usize,
+        context_len: usize,
+    ) -> Result<Reservation, ApiError> {
+        let answer = |prompt: &Vec<TokenId>| {
+            let room = context_len.saturating_sub(prompt.len());
+            self.max_tokens.unwrap_or(room).min(room) as u64
+        };
+        let (prompt, answer) = (n_tokens(prompts), prompts.iter().map(answer).sum::<u64>());
+        visit.reserve(prompt.saturating_mul(n_choices as u64), answer.saturating_mul(n_choices as u64))
+    }
+}
+
+fn n_tokens(prompts: &[Vec<TokenId>]) -> u64 {
+    prompts.iter().map(|prompt| prompt.len() as u64).sum()
 }
 
 /// The time a request has, in seconds.

@@ -1,9 +1,10 @@
 //! What every route shares.
 
 use crate::api_error::ApiError;
+use crate::bulkheads::Bulkheads;
 use crate::limits::Limits;
 use crate::models::{GeneratorUse, ModelUse};
-use crate::{ServedModels, ServerError, ServerOptions};
+use crate::{ServedModels, ServerError, ServerOptions, ServerPhase};
 use ballast_backend::TokenId;
 use ballast_tokens::{ChatMessage, RenderOptions};
 use std::sync::Arc;
@@ -24,8 +25,8 @@ enum Phase {
 pub(crate) struct Server {
     pub(crate) models: ServedModels,
     pub(crate) options: ServerOptions,
-    /// `None`: everybody may ask as often as they like.
-    pub(crate) limits: Option<Limits>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) bulkheads: Bulkheads,
     phase: watch::Sender<Phase>,
 }
 
@@ -35,8 +36,8 @@ impl Server {
     pub(crate) fn new(models: ServedModels, options: ServerOptions) -> Result<Self, ServerError> {
         options.check()?;
         models.check()?;
-        let limits = options.rate_limit.and_then(Limits::new);
-        Ok(Self { models, options, limits, phase: watch::Sender::new(Phase::Serving) })
+        let (limits, bulkheads) = (Arc::new(Limits::new()), Bulkheads::new(options.bulkheads));
+        Ok(Self { models, options, limits, bulkheads, phase: watch::Sender::new(Phase::Serving) })
     }
 
     /// The model of this name.
@@ -81,6 +82,14 @@ impl Server {
     /// Says that the server is about to go.
     pub(crate) fn leave(&self) {
         self.phase.send_replace(Phase::Leaving);
+        self.tell(ServerPhase::Leaving);
+    }
+
+    /// Tells who wants to hear it.
+    pub(crate) fn tell(&self, phase: ServerPhase) {
+        if let Some(on_phase) = &self.options.on_phase {
+            on_phase(phase);
+        }
     }
 
     /// Whether the server is about to go.

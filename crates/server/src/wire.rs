@@ -54,11 +54,16 @@ fn headers(error: &ApiError) -> HeaderMap {
         headers.insert(REASON, HeaderValue::from_static(reason.as_str()));
     }
     match error.kind() {
-        ErrorKind::Overloaded | ErrorKind::Unavailable => {
-            let millis = u64::try_from(error.retry_after().as_millis()).unwrap_or(u64::MAX);
-            headers.insert(RETRY_AFTER, millis.div_ceil(1000).into());
-            headers.insert(RETRY_AFTER_MS, millis.into());
-        }
+        ErrorKind::Overloaded | ErrorKind::Unavailable => match error.retry_after() {
+            Some(wait) => {
+                let millis = u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
+                headers.insert(RETRY_AFTER, millis.div_ceil(1000).into());
+                headers.insert(RETRY_AFTER_MS, millis.into());
+            }
+            None => {
+                headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+            }
+        },
         // The work was begun: asking again by itself would do it again.
         ErrorKind::Cancelled | ErrorKind::Internal => {
             headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));

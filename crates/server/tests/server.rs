@@ -12,10 +12,18 @@ mod client;
 mod completions;
 #[path = "server/connections.rs"]
 mod connections;
+#[path = "server/constrained.rs"]
+mod constrained;
+#[path = "server/h2.rs"]
+mod h2;
 #[path = "server/house.rs"]
 mod house;
+#[path = "server/keys.rs"]
+mod keys;
 #[path = "server/leaving.rs"]
 mod leaving;
+#[path = "server/limits.rs"]
+mod limits;
 #[path = "server/llamacpp.rs"]
 mod llamacpp;
 #[path = "server/logs.rs"]

@@ -137,7 +137,7 @@ impl TinyLlama {
 }
 
 /// Random blocks whose values have about the deviation that keeps activations near 1.
-fn matrix(
+pub(crate) fn matrix(
     weight_type: TensorType,
     [n_cols, n_rows]: [u32; 2],
     random: &mut SplitMix,

@@ -4,6 +4,7 @@
 //!
 //! - [`ChatTemplate`] and [`PromptFormat`]: messages to the text, and the tokens, that the model was trained on.
 //! - [`Tokenizer`]: text to tokens. [`TokenizerDiagnostics`] says what was wrong with its file.
+//! - [`WordPiece`]: text to the tokens of an encoder.
 //! - [`Sampler`]: logits to the next token.
 //! - [`Constraint`]: what an answer must look like. [`GrammarCompiler`] makes a [`Grammar`] of it, whose
 //!   [`GrammarMatcher`] tells the sampler which tokens may come next.
@@ -35,7 +36,8 @@ mod tokenizer;
 
 pub use constraint::{
     CONSTRAINT_BYTES_MAX, Constraint, ConstraintError, GRAMMARS_KEPT_MAX, Grammar, GrammarCompiler, GrammarMatcher,
-    MatchError,
+    LARK_BRACKETS_MAX, MatchError, SCHEMA_DEPTH_MAX, SCHEMA_ITEMS_MAX, SCHEMA_LENGTH_MAX, SCHEMA_LEVELS_MAX,
+    SCHEMA_NODES_MAX,
 };
 pub use detokenizer::Detokenizer;
 pub use diagnostics::{Finding, TokenizerDiagnostics, TokenizerMode};
@@ -50,4 +52,7 @@ pub use template::{
     ChatMessage, ChatTemplate, FUEL_BASE, FUEL_MAX, FUEL_PER_MESSAGE_PAIR, RECURSION_MAX, RenderOptions,
     TEMPLATE_OUTPUT_BYTES_MAX, TEMPLATE_SOURCE_BYTES_MAX, TemplateError,
 };
-pub use tokenizer::{EncodeOptions, ShowSpecial, Tokenizer, TokenizerError, TokenizerOptions, TokenizerSource};
+pub use tokenizer::{
+    EncodeOptions, FramedText, ShowSpecial, Tokenizer, TokenizerError, TokenizerOptions, TokenizerSource,
+    WORD_CHARS_MAX, WordPiece,
+};

@@ -3,5 +3,7 @@
 
 #[path = "constraint/ends.rs"]
 mod ends;
+#[path = "constraint/schemas.rs"]
+mod schemas;
 #[path = "constraint/walk.rs"]
 mod walk;

@@ -8,8 +8,8 @@ use std::ffi::OsString;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-/// Options that say where settings come from, or ask for help, are no settings.
-const NO_SETTINGS: [&str; 5] = ["config", "profile", "set", "help", "version"];
+/// Options that say where settings come from, or ask for something else than to serve, are no settings.
+const NO_SETTINGS: [&str; 6] = ["config", "profile", "set", "print_openapi", "help", "version"];
 /// The section of options without a heading.
 const SECTION: &str = "server";
 

@@ -5,20 +5,24 @@ mod drain;
 mod house;
 pub(crate) mod key;
 mod models;
+mod notify;
 mod rate;
+#[cfg(unix)]
+mod socket;
 
 use crate::configuration::SourceArgs;
 use crate::failure::{Exit, Failure};
 use crate::options::LoadArgs;
 use crate::output;
 use ballast::Engine;
-use ballast_server::{ApiKeys, Generator, ModelFacts, ModelKind, ServedModel, ServerOptions, serve};
+use ballast_server::{ApiKeys, Generator, Listener, ModelFacts, ModelKind, ServedModel, ServerOptions, serve};
 use bounds::BoundArgs;
 use clap::Args as ClapArgs;
 use drain::DrainArgs;
 use house::{FirstFailure, HouseArgs};
 use key::KeyArgs;
 use models::ModelsArgs;
+use notify::Notify;
 use rate::RateArgs;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -35,6 +39,10 @@ pub(crate) struct Args {
     /// Port to listen on, 0 for any free one.
     #[arg(long, default_value_t = 8080, value_name = "PORT")]
     port: u16,
+    /// A socket in the file system to listen on instead of a port; only this user may open it.
+    #[cfg(unix)]
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["host", "port"])]
+    socket: Option<std::path::PathBuf>,
     /// End every request after this many seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     request_timeout: u64,
@@ -50,6 +58,9 @@ pub(crate) struct Args {
     house: HouseArgs,
     #[command(flatten)]
     load: LoadArgs,
+    /// Print the OpenAPI document of the server and serve nothing.
+    #[arg(long)]
+    print_openapi: bool,
     /// Read before the others, to complete them.
     #[command(flatten)]
     _sources: SourceArgs,
@@ -57,16 +68,19 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(self) -> Result<(), Failure> {
+        if self.print_openapi {
+            return output::line(&serde_json::to_string_pretty(&ballast_server::openapi())?);
+        }
         let keys = self.keys.resolve(self.host)?;
-        let named = self.models.named();
+        let named = self.models.named()?;
         let failure = Arc::new(FirstFailure::default());
         // Kept to the end of this function: an engine's last handle is not to be dropped where sockets are served.
         let models = self.house.models(&named, &self.load, &failure)?;
         let ids: Vec<&str> = named.iter().map(|named| named.id.as_str()).collect();
         let runtime = tokio_runtime()?;
         runtime.block_on(async {
-            let listener = listen(SocketAddr::new(self.host, self.port)).await?;
-            output::note(&format!("serving {} at http://{}/v1", ids.join(", "), listener.local_addr()?));
+            let listening = self.listen().await?;
+            output::note(&format!("serving {} at {}", ids.join(", "), listening.place));
             keys.tell();
             let keyed = keys.api_keys.is_some();
             let mut options = server_options(keys.api_keys);
@@ -75,10 +89,42 @@ impl Args {
             self.house.set(&mut options);
             self.drain.set(&mut options);
             options.request_deadline = Duration::from_secs(self.request_timeout);
-            let ended = serve(listener, models.clone(), options, drain::asked_to_stop()).await;
+            let notify = Arc::new(Notify::from_environment());
+            notify.keep_alive();
+            options.on_phase = Some(notify.hook());
+            let ended = serve(listening.listener, models.clone(), options, drain::asked_to_stop()).await;
             ended.map_err(|error| {
                 failure.take().filter(|_| is_first_model(&error)).unwrap_or_else(|| server_failure(error))
             })
+        })
+    }
+}
+
+/// Where the server listens.
+struct Listening {
+    listener: Listener,
+    /// For people.
+    place: String,
+    /// Removed in the end.
+    #[cfg(unix)]
+    _file: Option<socket::SocketFile>,
+}
+
+impl Args {
+    async fn listen(&self) -> Result<Listening, Failure> {
+        #[cfg(unix)]
+        if let Some(path) = &self.socket {
+            let (listener, file) = socket::listen(path)?;
+            let place = format!("unix:{}", path.display());
+            return Ok(Listening { listener: listener.into(), place, _file: Some(file) });
+        }
+        let listener = listen(SocketAddr::new(self.host, self.port)).await?;
+        let place = format!("http://{}/v1", listener.local_addr()?);
+        Ok(Listening {
+            listener: listener.into(),
+            place,
+            #[cfg(unix)]
+            _file: None,
         })
     }
 }

@@ -4,7 +4,7 @@ use crate::fields::{Fields, ParamError};
 use serde_json::Value;
 
 /// Most blocks of one message.
-pub(super) const BLOCKS_MAX: usize = 256;
+pub(crate) const BLOCKS_MAX: usize = 256;
 
 const TEXT_ONLY: &str = "content is text";
 

@@ -85,7 +85,7 @@ fn generation(fields: &mut Fields, options: &ServerOptions) -> Result<Generation
         max_tokens: Some(max_tokens),
         ignore_eos: false,
         constraint: None,
-        constrained_by: "",
+        constrained_by: None,
         deadline: deadline(fields, options)?,
         priority: None,
     };
@@ -97,9 +97,9 @@ fn metadata(fields: &mut Fields) -> Result<(), ParamError> {
     let Some(value) = fields.take("metadata") else { return Ok(()) };
     let mut metadata = Fields::new("metadata".to_owned(), value)?;
     if let Some(user) = metadata.string("user_id")?
-        && user.len() > crate::LABEL_BYTES_MAX
+        && user.chars().count() > crate::LABEL_CHARS_MAX
     {
-        let expected = format!("at most {} bytes", crate::LABEL_BYTES_MAX);
+        let expected = format!("at most {} characters", crate::LABEL_CHARS_MAX);
         return Err(ParamError::wrong("metadata.user_id".to_owned(), expected, &user.into()));
     }
     metadata.finish()

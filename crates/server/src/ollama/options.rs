@@ -2,6 +2,7 @@
 
 use crate::ServerOptions;
 use crate::api_error::ApiError;
+use crate::constraint;
 use crate::fields::{Fields, ParamError, Refused, is_one, is_zero, never};
 use crate::params::{GenerationParams, deadline, strings};
 use ballast_tokens::{PENALTY_WINDOW_MAX, SamplingParams};
@@ -40,6 +41,7 @@ pub(super) fn take(
     n_logprobs: Option<usize>,
 ) -> Result<(GenerationParams, Option<usize>), ApiError> {
     let deadline = deadline(fields, server)?;
+    let (constraint, constrained_by) = constraint::of_ollama(fields)?.unzip();
     let given = fields.take("options").unwrap_or_else(|| Value::Object(serde_json::Map::new()));
     let mut options = Fields::new("options".to_owned(), given)?;
     let params = GenerationParams {
@@ -47,8 +49,8 @@ pub(super) fn take(
         stop: strings(&mut options, "stop")?,
         max_tokens: max_tokens(&mut options)?.or(server.max_tokens_default),
         ignore_eos: false,
-        constraint: None,
-        constrained_by: "",
+        constraint,
+        constrained_by,
         deadline,
         priority: None,
     };

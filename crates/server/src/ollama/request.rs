@@ -21,7 +21,6 @@ const ROLES: &str = "one of system, user, assistant";
 
 const UNSUPPORTED: &[Refused] = &[
     ("context", is_empty, "send the conversation to /api/chat"),
-    ("format", |value| value == "", "answers are plain text"),
     ("images", is_empty, TEXT_ONLY),
     ("suffix", |value| value == "", "text goes on from the prompt only"),
     ("template", |value| value == "", "the model's own chat template is used, or `raw`"),

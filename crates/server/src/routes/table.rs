@@ -5,7 +5,7 @@
 
 use crate::scope::Scope;
 use crate::state::Server;
-use crate::{anthropic, health, llamacpp, metrics, ollama, openai};
+use crate::{anthropic, health, llamacpp, metrics, ollama, openai, openapi};
 use RouteMethod::{Get, Post};
 use axum::http::Method;
 use axum::routing::{MethodFilter, MethodRouter, on};
@@ -129,6 +129,7 @@ static ROUTES: &[Route] = &[
     reading(Get, "/v1/models", |m| on(m, openai::list_models)),
     reading(Get, "/models", |m| on(m, openai::list_models)),
     reading(Get, "/v1/models/{*id}", |m| on(m, openai::show_model)),
+    reading(Get, "/openapi.json", |m| on(m, openapi::serve)),
     generation(Post, "/v1/messages", |m| on(m, anthropic::messages)),
     reading(Post, "/v1/messages/count_tokens", |m| on(m, anthropic::count_tokens)),
     generation(Post, "/completion", |m| on(m, llamacpp::completion)),

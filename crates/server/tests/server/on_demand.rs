@@ -78,7 +78,7 @@ async fn house_of(room: u64, plan: Plan) -> (House, Arc<Gate>) {
         served.declare(known).unwrap();
     }
     let hands = Hands { clock, control: first.unwrap(), kept };
-    (House::open_with(plan, served, hands).await, gate)
+    (House::open_of(plan, |_| (), served, hands).await, gate)
 }
 
 fn body(model: &str) -> Value {

@@ -1,7 +1,7 @@
 //! Constraints to grammars, for one vocabulary. What was compiled is kept a while, by content.
 
 use super::vocabulary::{environment, first_line};
-use super::{CONSTRAINT_BYTES_MAX, Constraint, ConstraintError, GrammarMatcher};
+use super::{CONSTRAINT_BYTES_MAX, Constraint, ConstraintError, GrammarMatcher, lark, schema};
 use crate::Tokenizer;
 use llguidance::api::{ParserLimits, TopLevelGrammar};
 use llguidance::{ParserFactory, TokenParser};
@@ -11,6 +11,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Compiled grammars that are kept, the ones asked for last.
 pub const GRAMMARS_KEPT_MAX: usize = 32;
+
+/// Stack to compile on. Schemas and grammars may be nested and refer to each other as deep as their bounds allow.
+const STACK_BYTES: usize = 64 << 20;
 
 /// Bounds of the engine of grammars. They count work and not time, so the same grammar ends at the same token on every
 /// machine. Its own defaults where nothing else is said.
@@ -52,6 +55,8 @@ pub struct GrammarCompiler {
     tokenizer: Arc<Tokenizer>,
     factory: OnceLock<Result<ParserFactory, ConstraintError>>,
     kept: Mutex<Kept>,
+    /// Held while a grammar is compiled: one at a time, whoever asks.
+    turn: Mutex<()>,
 }
 
 impl fmt::Debug for GrammarCompiler {
@@ -64,26 +69,41 @@ impl GrammarCompiler {
     /// A compiler for the vocabulary of a tokenizer.
     #[must_use]
     pub fn new(tokenizer: Arc<Tokenizer>) -> Self {
-        Self { tokenizer, factory: OnceLock::new(), kept: Mutex::default() }
+        Self { tokenizer, factory: OnceLock::new(), kept: Mutex::default(), turn: Mutex::default() }
     }
 
-    /// Compiles a constraint, or finds it compiled. May take some hundred milliseconds: not for a thread that must not
+    /// Compiles a constraint, or finds it compiled. One at a time is compiled, on a thread of its own. May take some hundred milliseconds: not for a thread that must not
     /// wait.
     ///
     /// # Errors
     /// If some of it cannot be enforced, or it is too large; see [`ConstraintError`].
+    ///
+    /// # Panics
+    /// If the system refuses a thread.
     pub fn compile(&self, constraint: &Constraint) -> Result<Grammar, ConstraintError> {
         if let Some(grammar) = self.kept().find(constraint) {
             return Ok(grammar);
         }
         let source = source(constraint)?;
-        let factory = self.factory.get_or_init(|| factory(&self.tokenizer)).as_ref().map_err(Clone::clone)?;
-        let refused = |cause: &str| ConstraintError::Refused { what: constraint.kind(), cause: first_line(cause) };
-        let mut parser = factory.create_parser(source).map_err(|error| refused(&error.to_string()))?;
-        parser.start_without_prompt();
-        let grammar = Grammar { start: Arc::new(parser) };
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(grammar) = self.kept().find(constraint) {
+            return Ok(grammar);
+        }
+        let compile = || self.compile_now(constraint, source);
+        let grammar = std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().name("ballast-grammar".to_owned()).stack_size(STACK_BYTES);
+            let thread = thread.spawn_scoped(scope, compile).expect("the system must grant a thread");
+            thread.join().unwrap_or_else(|_| Err(refused(constraint, "it panicked")))
+        })?;
         self.kept().keep(constraint.clone(), grammar.clone());
         Ok(grammar)
+    }
+
+    fn compile_now(&self, constraint: &Constraint, source: TopLevelGrammar) -> Result<Grammar, ConstraintError> {
+        let factory = self.factory.get_or_init(|| factory(&self.tokenizer)).as_ref().map_err(Clone::clone)?;
+        let mut parser = factory.create_parser(source).map_err(|error| refused(constraint, &error.to_string()))?;
+        parser.start_without_prompt();
+        Ok(Grammar { start: Arc::new(parser) })
     }
 
     fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
@@ -100,21 +120,37 @@ fn factory(tokenizer: &Arc<Tokenizer>) -> Result<ParserFactory, ConstraintError>
     Ok(factory)
 }
 
+/// The engine's refusal, in words that a caller can do something with.
+fn refused(constraint: &Constraint, cause: &str) -> ConstraintError {
+    if let Constraint::JsonSchema(schema) = constraint
+        && cause.contains("oneOf constraints are not supported")
+    {
+        let pointer = schema::first_one_of(schema, "").unwrap_or_default();
+        let expected = "schemas that can be told apart by their type or by a constant; or use `anyOf`";
+        return ConstraintError::Value { keyword: "oneOf".to_owned(), pointer, expected };
+    }
+    ConstraintError::Refused { what: constraint.kind(), cause: first_line(cause) }
+}
+
 /// What the engine of grammars is given.
 fn source(constraint: &Constraint) -> Result<TopLevelGrammar, ConstraintError> {
     match constraint {
         Constraint::JsonSchema(schema) => {
+            schema::check(schema)?;
             within_bounds(&schema.to_string())?;
-            Ok(TopLevelGrammar::from_json_schema(schema.clone()))
+            Ok(TopLevelGrammar::from_json_schema(lark::with_bounded_whitespace(schema.clone())))
         }
-        Constraint::JsonObject => Ok(TopLevelGrammar::from_json_schema(json!({ "type": "object" }))),
+        Constraint::JsonObject => {
+            let object = json!({ "type": "object" });
+            Ok(TopLevelGrammar::from_json_schema(lark::with_bounded_whitespace(object)))
+        }
         Constraint::Regex(regex) => {
             within_bounds(regex)?;
             Ok(TopLevelGrammar::from_regex(regex))
         }
         Constraint::Lark(grammar) => {
             within_bounds(grammar)?;
-            Ok(TopLevelGrammar::from_lark(grammar.clone()))
+            Ok(TopLevelGrammar::from_lark(lark::prepare(grammar)?))
         }
         Constraint::Gbnf(_) => Err(ConstraintError::Unsupported { word: "GBNF" }),
     }

@@ -1,12 +1,13 @@
 //! Which models are served, and under which names.
 
+use crate::failure::Failure;
 use clap::Args as ClapArgs;
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ModelsArgs {
     /// Models: each a path, an alias (`default`), `hf:user/repo[:QUANT]`, or a name in Ollama's store; NAME=MODEL gives
     /// it another name for clients. The first is the one that is meant where a client names none.
-    #[arg(id = "model", required = true, num_args = 1.., value_name = "MODEL", value_parser = parse)]
+    #[arg(id = "model", num_args = 1.., value_name = "MODEL", value_parser = parse)]
     models: Vec<NamedModel>,
     /// The first model's name for clients [default: the name given].
     #[arg(long, value_name = "NAME")]
@@ -24,12 +25,15 @@ pub(crate) struct NamedModel {
 
 impl ModelsArgs {
     /// The models in order.
-    pub(crate) fn named(&self) -> Vec<NamedModel> {
+    pub(crate) fn named(&self) -> Result<Vec<NamedModel>, Failure> {
         let mut models = self.models.clone();
         if let (Some(first), Some(alias)) = (models.first_mut(), &self.alias) {
             first.id.clone_from(alias);
         }
-        models
+        if models.is_empty() {
+            return Err(Failure::usage("no model to serve is named").try_this("ballast serve default"));
+        }
+        Ok(models)
     }
 }
 
@@ -59,7 +63,7 @@ mod tests {
 
     fn named(args: &[&str]) -> Option<Vec<(String, String)>> {
         let line = Line::try_parse_from(args).ok()?;
-        Some(line.models.named().into_iter().map(|named| (named.id, named.model)).collect())
+        Some(line.models.named().ok()?.into_iter().map(|named| (named.id, named.model)).collect())
     }
 
     fn pairs(pairs: &[(&str, &str)]) -> Option<Vec<(String, String)>> {

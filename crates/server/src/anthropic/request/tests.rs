@@ -66,7 +66,7 @@ fn what_is_wrong_is_named() {
         (json!({"messages": [message("user", "x"), message("assistant", "x ")]}), "messages", "invalid_value"),
         (json!({"temperature": 101}), "temperature", "invalid_value"),
         (json!({"stop_sequences": [1]}), "stop_sequences", "invalid_value"),
-        (json!({"metadata": {"user_id": "u".repeat(crate::LABEL_BYTES_MAX + 1)}}), "metadata.user_id", "invalid_value"),
+        (json!({"metadata": {"user_id": "u".repeat(crate::LABEL_CHARS_MAX + 1)}}), "metadata.user_id", "invalid_value"),
         (json!({"metadata": {"other": 1}}), "metadata.other", "unknown_parameter"),
         (json!({"tools": [{}]}), "tools", "unsupported_parameter"),
         (json!({"thinking": {"type": "enabled", "budget_tokens": 9}}), "thinking", "unsupported_parameter"),

@@ -77,7 +77,7 @@ fn what_is_wrong_is_named() {
         ),
         (chat, json!({"prompt": "x"}), "prompt", "unknown_parameter"),
         (chat, json!({"tools": [{}]}), "tools", "unsupported_parameter"),
-        (chat, json!({"format": "json"}), "format", "unsupported_parameter"),
+        (chat, json!({"format": "xml"}), "format", "invalid_value"),
         (chat, json!({"think": true}), "think", "unsupported_parameter"),
         (chat, json!({"keep_alive": "soon"}), "keep_alive", "invalid_value"),
         (chat, json!({"options": {"temperature": 101}}), "temperature", "invalid_value"),

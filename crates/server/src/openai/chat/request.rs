@@ -4,6 +4,7 @@ use super::messages;
 use super::unsupported::UNSUPPORTED;
 use crate::ServerOptions;
 use crate::api_error::ApiError;
+use crate::constraint;
 use crate::fields::{Fields, ParamError};
 use crate::openai::params::{self, Mode};
 use crate::params::{GenerationParams, deadline, strings};
@@ -39,14 +40,15 @@ impl ChatRequest {
 }
 
 fn generation(fields: &mut Fields, options: &ServerOptions) -> Result<GenerationParams, ApiError> {
+    let (constraint, constrained_by) = constraint::of_openai(fields)?.unzip();
     let n_logprobs = n_logprobs(fields)?;
     let params = GenerationParams {
         sampling: params::sampling(fields, n_logprobs)?,
         stop: strings(fields, "stop")?,
         max_tokens: params::max_tokens(fields)?.or(options.max_tokens_default),
         ignore_eos: fields.bool("ignore_eos")?.unwrap_or(false),
-        constraint: None,
-        constrained_by: "",
+        constraint,
+        constrained_by,
         deadline: deadline(fields, options)?,
         priority: params::priority(fields)?,
     };

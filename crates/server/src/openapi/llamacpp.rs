@@ -1,0 +1,111 @@
+//! The routes of llama.cpp's server.
+
+use super::openai::{messages, stop};
+use super::operation::{Operation, Served};
+use super::schema::{
+    Field, any, boolean, count, either, given, integer, list, number, one_of, only, said, sent, signed, some, string,
+    tokens_or_all, within,
+};
+use crate::stream::EVENT_STREAM;
+use ballast_tokens::{LOGPROBS_MAX, PENALTY_WINDOW_MAX, TEMPERATURE_MAX};
+use serde_json::{Value, json};
+
+pub(super) fn operations(served: &Served) -> Vec<Operation> {
+    let named = || -> Vec<Field> { vec![("model", said(string(), "Where there is one model, any name means it."))] };
+    let with = |fields: Vec<Field>| [fields, named()].concat();
+    let tokenized = sent(
+        vec![("content", string())],
+        with(vec![("add_special", boolean()), ("parse_special", boolean()), ("with_pieces", boolean())]),
+    );
+    let rendered = sent(vec![("messages", messages())], with(vec![("add_generation_prompt", boolean())]));
+    let completion = |path| {
+        Operation::post(path, "Go on from a prompt.", (completion_body(served, named()), completion_answer()))
+            .works()
+            .also(EVENT_STREAM)
+    };
+    let changing = |path, summary| {
+        let named = sent(vec![("model", served.model())], Vec::new());
+        Operation::post(path, summary, (named, given(vec![("success", boolean())]))).works()
+    };
+    vec![
+        completion("/completion"),
+        completion("/completions"),
+        Operation::post("/tokenize", "Text to tokens.", (tokenized, given(vec![("tokens", list(any()))]))),
+        Operation::post(
+            "/detokenize",
+            "Tokens to text.",
+            (sent(vec![("tokens", list(served.token()))], named()), given(vec![("content", string())])),
+        ),
+        Operation::post(
+            "/apply-template",
+            "A conversation to a prompt.",
+            (rendered, given(vec![("prompt", string())])),
+        ),
+        Operation::get("/models", "The models, and which are loaded.", super::openai::models()),
+        changing("/models/load", "Begin to load a model."),
+        changing("/models/unload", "Unload a model once its answers in progress have ended."),
+        Operation::get("/props", "What the server is.", props())
+            .query(("model", string()))
+            .fails(404, "There is no such model."),
+    ]
+}
+
+fn completion_body(served: &Served, named: Vec<Field>) -> Value {
+    let pair = either(&[number(), only(false)]);
+    let bias = json!({ "type": "array", "prefixItems": [served.token(), pair], "items": false, "minItems": 2 });
+    let text = json!({ "type": "string", "minLength": 1 });
+    let either_one = either(&[text, some(&served.token(), 1, 4096)]);
+    let prompt = either(&[either_one.clone(), some(&either_one, 1, 1)]);
+    let mut others = named;
+    others.extend([
+        ("stream", said(boolean(), "As server-sent events.")),
+        ("return_tokens", boolean()),
+        ("timings_per_token", boolean()),
+        ("temperature", within(0.0, f64::from(TEMPERATURE_MAX))),
+        ("top_k", signed()),
+        ("top_p", within(0.0, 1.0)),
+        ("min_p", within(0.0, 1.0)),
+        ("repeat_penalty", within(0.1, 10.0)),
+        ("repeat_last_n", count(i64::MIN, i64::try_from(PENALTY_WINDOW_MAX).unwrap_or(0))),
+        ("frequency_penalty", within(-2.0, 2.0)),
+        ("presence_penalty", within(-2.0, 2.0)),
+        ("seed", signed()),
+        ("stop", stop()),
+        ("n_predict", tokens_or_all()),
+        ("n_probs", count(0, i64::try_from(LOGPROBS_MAX).unwrap_or(0))),
+        ("logit_bias", list(bias)),
+        ("ignore_eos", boolean()),
+        ("t_max_predict_ms", signed()),
+        ("timeout", served.timeout()),
+    ]);
+    sent(vec![("prompt", prompt)], others)
+}
+
+fn completion_answer() -> Value {
+    given(vec![
+        ("index", integer()),
+        ("content", string()),
+        ("tokens", list(integer())),
+        ("stop", boolean()),
+        ("id_slot", integer()),
+        ("model", string()),
+        ("stop_type", one_of(&["limit", "word", "eos", "none"])),
+        ("stopping_word", string()),
+        ("tokens_predicted", integer()),
+        ("tokens_evaluated", integer()),
+        ("tokens_cached", integer()),
+        ("truncated", boolean()),
+        ("timings", any()),
+    ])
+}
+
+fn props() -> Value {
+    given(vec![
+        ("default_generation_settings", given(vec![("n_ctx", integer())])),
+        ("total_slots", integer()),
+        ("model_alias", string()),
+        ("model_path", string()),
+        ("chat_template", any()),
+        ("build_info", string()),
+    ])
+}

@@ -1,0 +1,114 @@
+//! Ollama's wire.
+
+use super::openai::stop;
+use super::operation::{Operation, Served};
+use super::schema::{
+    Field, any, at_least, boolean, count, either, given, integer, list, number, one_of, only, said, seed, sent, some,
+    string, tokens_or_all, within,
+};
+use crate::openai::MESSAGES_MAX;
+use crate::stream::LINES;
+use ballast_tokens::{PENALTY_WINDOW_MAX, TEMPERATURE_MAX};
+use serde_json::{Value, json};
+
+pub(super) fn operations(served: &Served) -> Vec<Operation> {
+    let models = || given(vec![("models", list(card()))]);
+    let chat = given(vec![
+        ("model", string()),
+        ("created_at", string()),
+        ("done", boolean()),
+        ("message", given(vec![("role", only("assistant")), ("content", string())])),
+    ]);
+    let generated =
+        given(vec![("model", string()), ("created_at", string()), ("done", boolean()), ("response", string())]);
+    let shown = given(vec![
+        ("modified_at", string()),
+        ("details", details()),
+        ("model_info", any()),
+        ("capabilities", list(string())),
+    ]);
+    vec![
+        Operation::post("/api/chat", "Answer a conversation.", (chat_body(served), chat)).works().also(LINES),
+        Operation::post("/api/generate", "Answer a prompt.", (generate_body(served), generated)).works().also(LINES),
+        Operation::get("/api/tags", "Models that can be asked.", models()),
+        Operation::get("/api/ps", "Models that are loaded.", models()),
+        Operation::post("/api/show", "Everything about one model.", (show_body(served), shown)),
+        Operation::get("/api/version", "The version.", given(vec![("version", string())])),
+    ]
+}
+
+/// An error in this wire's shape.
+pub(super) fn error() -> Value {
+    given(vec![("error", string())])
+}
+
+fn shared(served: &Served) -> Vec<Field> {
+    vec![
+        ("stream", said(boolean(), "A line for each piece; the default.")),
+        ("timeout", served.timeout()),
+        ("keep_alive", either(&[number(), json!({ "type": "string", "pattern": "^-?([0-9]{1,9}(ms|s|m|h)){1,4}$" })])),
+        ("options", options(served)),
+    ]
+}
+
+fn options(served: &Served) -> Value {
+    sent(
+        vec![],
+        vec![
+            ("temperature", within(0.0, f64::from(TEMPERATURE_MAX))),
+            ("top_k", at_least(0)),
+            ("top_p", within(0.0, 1.0)),
+            ("min_p", within(0.0, 1.0)),
+            ("repeat_penalty", within(0.1, 10.0)),
+            ("repeat_last_n", count(i64::MIN, i64::try_from(PENALTY_WINDOW_MAX).unwrap_or(0))),
+            ("frequency_penalty", within(-2.0, 2.0)),
+            ("presence_penalty", within(-2.0, 2.0)),
+            ("seed", seed()),
+            ("stop", stop()),
+            ("num_predict", tokens_or_all()),
+            (
+                "num_ctx",
+                said(served.context_len(), "Tokens of prompt and answer together, within the server's context."),
+            ),
+        ],
+    )
+}
+
+fn chat_body(served: &Served) -> Value {
+    let role = one_of(&["system", "user", "assistant"]);
+    let message = sent(vec![("role", role), ("content", string())], vec![]);
+    let mut others = shared(served);
+    others.push(("messages", said(some(&message, 0, MESSAGES_MAX), "None: the model is loaded.")));
+    sent(vec![("model", served.model())], others)
+}
+
+fn generate_body(served: &Served) -> Value {
+    let mut others = shared(served);
+    others.extend([("prompt", string()), ("system", string()), ("raw", boolean())]);
+    sent(vec![("model", served.model())], others)
+}
+
+fn show_body(served: &Served) -> Value {
+    sent(vec![("model", served.model())], vec![("verbose", boolean())])
+}
+
+fn details() -> Value {
+    given(vec![
+        ("format", string()),
+        ("family", string()),
+        ("families", list(string())),
+        ("parameter_size", string()),
+        ("quantization_level", string()),
+    ])
+}
+
+fn card() -> Value {
+    given(vec![
+        ("name", string()),
+        ("model", string()),
+        ("modified_at", string()),
+        ("size", integer()),
+        ("digest", string()),
+        ("details", details()),
+    ])
+}
