@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod configuration;
+mod constraint;
 mod environment;
 mod failure;
 mod logging;

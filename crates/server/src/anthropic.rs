@@ -4,6 +4,7 @@ mod content;
 mod error;
 mod request;
 mod stream;
+mod tools;
 mod words;
 
 pub(crate) use content::BLOCKS_MAX;
@@ -17,6 +18,7 @@ use crate::incoming::Incoming;
 use crate::models::with_models;
 use crate::state::Server;
 use crate::stream::response;
+use crate::tools::Said;
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
@@ -42,10 +44,12 @@ async fn answer(server: Arc<Server>, request: Request) -> Result<Response, ApiEr
 }
 
 fn take(server: &Server, incoming: &Incoming) -> Result<Taken<(Words, bool)>, ApiError> {
-    let request = MessagesRequest::parse(&incoming.body, &server.options)?;
+    let mut request = MessagesRequest::parse(&incoming.body, &server.options)?;
     let model = server.generator(Some(&request.model))?;
+    let calls = request.conversation.tools.constrain(&model, &mut request.generation)?;
     let prompt = request.conversation.prompt(server, &model)?;
-    let words = Words::new(server, &model, &request, prompt.len());
+    let said = Said::new(calls, Arc::clone(model.runtime().tokenizer()));
+    let words = Words::new(server, &model, &request, (prompt.len(), said));
     let streams = request.generation.submit(&model, (server, &incoming.asker), &[prompt], 1)?;
     Ok(Taken {
         streams,

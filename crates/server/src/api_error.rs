@@ -3,8 +3,10 @@
 use crate::fields::ParamError;
 use crate::routes::RouteClass;
 use crate::scope::Scope;
+use crate::security::SecurityEvent;
 use axum::http::StatusCode;
 use ballast_backend::{ErrorKind, ReasonCode};
+use ballast_runtime::encoding::EncodeError;
 use ballast_runtime::lifecycle::{LifecycleError, ModelId};
 use ballast_runtime::{FinishReason, RuntimeError};
 use ballast_tokens::{ConstraintError, PromptError, SamplingError};
@@ -24,6 +26,8 @@ pub(crate) enum Refusal {
     KeyExpired,
     #[error("the API key was revoked: ask whoever runs this server for a new one")]
     KeyRevoked,
+    #[error("the token has expired: get a new one where it came from")]
+    TokenExpired,
     #[error("the API key is not allowed this: it needs the scope `{needed}`")]
     Scope { needed: Scope },
     #[error("model: the API key is not allowed this model")]
@@ -56,12 +60,15 @@ pub(crate) enum Limited {
     /// A class of routes is full.
     #[error("the server has no place for another request of this kind now")]
     Places { class: RouteClass },
+    /// As many responses are in work in the background as may be.
+    #[error("background: expected at most {background_max} responses in work; ask later, or wait for the answer")]
+    Background { background_max: usize },
 }
 
 impl Limited {
     fn reason(self) -> ReasonCode {
         match self {
-            Self::Places { .. } => ReasonCode::BackpressureQueueFull,
+            Self::Places { .. } | Self::Background { .. } => ReasonCode::BackpressureQueueFull,
             Self::Requests { .. } | Self::Tokens { .. } | Self::TokensNever { .. } | Self::AtOnce { .. } => {
                 ReasonCode::RateLimited
             }
@@ -72,7 +79,7 @@ impl Limited {
     fn retry_after(self) -> Option<Duration> {
         match self {
             Self::Requests { retry_after } | Self::Tokens { retry_after } => Some(retry_after),
-            Self::AtOnce { .. } | Self::Places { .. } => Some(RETRY_AFTER),
+            Self::AtOnce { .. } | Self::Places { .. } | Self::Background { .. } => Some(RETRY_AFTER),
             Self::TokensNever { .. } => None,
         }
     }
@@ -106,9 +113,17 @@ pub(crate) enum ApiError {
     Prompt(#[from] PromptError),
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
+    #[error("{}", encode_text(.0))]
+    Encode(#[from] EncodeError),
     /// What the answer must look like cannot be enforced.
     #[error("{param}: {error}")]
     Constraint { param: &'static str, error: ConstraintError },
+    /// No response of this name is kept for the caller.
+    #[error("there is no such response, or it is kept no longer")]
+    ResponseUnknown,
+    /// The arguments of a tool cannot be kept to its schema.
+    #[error("{param}: {error}")]
+    ToolSchema { param: String, error: ConstraintError },
     #[error(transparent)]
     Limited(#[from] Limited),
     /// The request ended without an answer.
@@ -121,6 +136,16 @@ pub(crate) enum ApiError {
 /// A share of work that is done, where it is known.
 fn percent(progress: Option<f64>) -> String {
     progress.map(|share| format!(", {:.0} % so far", share * 100.0)).unwrap_or_default()
+}
+
+/// What is said of an encoder's error: what is inside of an engine's is for the log.
+fn encode_text(error: &EncodeError) -> String {
+    match error.kind() {
+        ErrorKind::Invalid | ErrorKind::Denied | ErrorKind::Overloaded => error.to_string(),
+        ErrorKind::Cancelled => ended_text(FinishReason::Cancelled, error.reason()).to_owned(),
+        ErrorKind::Unavailable => "the engine cannot take requests now; ask again later".to_owned(),
+        ErrorKind::Internal => ended_text(FinishReason::Error, None).to_owned(),
+    }
 }
 
 fn ended_text(finish_reason: FinishReason, reason: Option<ReasonCode>) -> &'static str {
@@ -151,12 +176,15 @@ pub(crate) struct Told {
     /// The parameter that is to blame.
     pub(crate) param: Option<String>,
     pub(crate) code: String,
+    /// What it is to a guard.
+    pub(crate) security: Option<SecurityEvent>,
 }
 
 impl From<&ApiError> for Told {
     fn from(error: &ApiError) -> Self {
         let (status, kind, reason, code) = (error.status(), error.kind(), error.reason(), error.code());
-        Self { status, kind, reason, message: error.message(), param: error.param(), code }
+        let security = SecurityEvent::of(error);
+        Self { status, kind, reason, message: error.message(), param: error.param(), code, security }
     }
 }
 
@@ -182,7 +210,9 @@ impl ApiError {
             Self::Lifecycle(error) => error.kind(),
             Self::Prompt(error) => error.kind(),
             Self::Runtime(error) => error.kind(),
-            Self::Constraint { error, .. } => error.kind(),
+            Self::Encode(error) => error.kind(),
+            Self::Constraint { error, .. } | Self::ToolSchema { error, .. } => error.kind(),
+            Self::ResponseUnknown => ErrorKind::Invalid,
             Self::Limited(_) => ErrorKind::Overloaded,
             Self::Ended { reason: Some(ReasonCode::ConstraintTooComplex | ReasonCode::ConstraintFailed), .. } => {
                 ErrorKind::Invalid
@@ -196,9 +226,11 @@ impl ApiError {
     /// The status. Where HTTP has a word of its own for the refusal it is that one, else the kind decides.
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::Refusal(Refusal::Key | Refusal::KeyExpired | Refusal::KeyRevoked) => StatusCode::UNAUTHORIZED,
+            Self::Refusal(Refusal::Key | Refusal::KeyExpired | Refusal::KeyRevoked | Refusal::TokenExpired) => {
+                StatusCode::UNAUTHORIZED
+            }
             Self::Refusal(Refusal::Scope { .. } | Refusal::Model) => StatusCode::FORBIDDEN,
-            Self::Refusal(Refusal::Route) | Self::ModelUnknown { .. } => StatusCode::NOT_FOUND,
+            Self::Refusal(Refusal::Route) | Self::ModelUnknown { .. } | Self::ResponseUnknown => StatusCode::NOT_FOUND,
             Self::Refusal(Refusal::Method) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Refusal(Refusal::ContentType) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Refusal(Refusal::BodyTimeout) => StatusCode::REQUEST_TIMEOUT,
@@ -212,7 +244,9 @@ impl ApiError {
             | Self::Lifecycle(_)
             | Self::Prompt(_)
             | Self::Runtime(_)
+            | Self::Encode(_)
             | Self::Constraint { .. }
+            | Self::ToolSchema { .. }
             | Self::Limited(_)
             | Self::Ended { .. }
             | Self::Panicked => status_of(self.kind()),
@@ -224,15 +258,18 @@ impl ApiError {
             Self::Runtime(error) => error.reason(),
             Self::Lifecycle(error) => error.reason(),
             Self::ModelCold { .. } | Self::ModelLoading { .. } => Some(ReasonCode::EngineUnavailable),
+            Self::Encode(error) => error.reason(),
             Self::Ended { reason, .. } => *reason,
             Self::Limited(limited) => Some(limited.reason()),
             Self::Refusal(_)
             | Self::Json(_)
             | Self::Param(_)
+            | Self::ResponseUnknown
             | Self::ModelUnknown { .. }
             | Self::ModelCannot { .. }
             | Self::Prompt(_)
             | Self::Constraint { .. }
+            | Self::ToolSchema { .. }
             | Self::Panicked => None,
         }
     }
@@ -242,16 +279,19 @@ impl ApiError {
         match self {
             Self::Runtime(error) => error.retry_after().or(Some(RETRY_AFTER)),
             Self::Lifecycle(error) => error.retry_after().or(Some(RETRY_AFTER)),
+            Self::Encode(error) => error.retry_after().or(Some(RETRY_AFTER)),
             Self::Limited(limited) => limited.retry_after(),
             Self::Refusal(_)
             | Self::Json(_)
             | Self::Param(_)
+            | Self::ResponseUnknown
             | Self::ModelUnknown { .. }
             | Self::ModelCannot { .. }
             | Self::ModelCold { .. }
             | Self::ModelLoading { .. }
             | Self::Prompt(_)
             | Self::Constraint { .. }
+            | Self::ToolSchema { .. }
             | Self::Ended { .. }
             | Self::Panicked => Some(RETRY_AFTER),
         }
@@ -266,6 +306,7 @@ impl ApiError {
             Self::Refusal(Refusal::Key) => "invalid_api_key",
             Self::Refusal(Refusal::KeyExpired) => "api_key_expired",
             Self::Refusal(Refusal::KeyRevoked) => "api_key_revoked",
+            Self::Refusal(Refusal::TokenExpired) => "token_expired",
             Self::Refusal(Refusal::Scope { .. }) => "scope_missing",
             Self::Refusal(Refusal::Model) => "model_not_allowed",
             Self::Refusal(Refusal::Route) => "route_not_found",
@@ -282,7 +323,10 @@ impl ApiError {
             Self::Prompt(PromptError::TemplateMissing) => "chat_template_missing",
             Self::Prompt(PromptError::Template(_)) => "chat_template_failed",
             Self::Runtime(_) | Self::Lifecycle(_) => "invalid_value",
-            Self::Constraint { error, .. } => constraint_code(error),
+            Self::Encode(error) if error.kind() == ErrorKind::Invalid => "invalid_value",
+            Self::Encode(_) => "server_error",
+            Self::Constraint { error, .. } | Self::ToolSchema { error, .. } => constraint_code(error),
+            Self::ResponseUnknown => "response_not_found",
             Self::Limited(_) => "rate_limited",
             Self::Ended { .. } | Self::Panicked => "server_error",
         };
@@ -301,7 +345,10 @@ impl ApiError {
             | Self::Lifecycle(_) => Some("model".to_owned()),
             Self::Prompt(_) => Some("messages".to_owned()),
             Self::Runtime(error) => runtime_param(error).map(str::to_owned),
+            Self::Encode(error) => (error.kind() == ErrorKind::Invalid).then(|| "input".to_owned()),
             Self::Constraint { param, error } => Some(constraint_param(param, error)),
+            Self::ResponseUnknown => Some("response_id".to_owned()),
+            Self::ToolSchema { param, error } => Some(constraint_param(param, error)),
             Self::Refusal(_) | Self::Json(_) | Self::Limited(_) | Self::Ended { .. } | Self::Panicked => None,
         }
     }

@@ -4,7 +4,8 @@ use crate::api_error::{ApiError, Refusal};
 use crate::key_store::KeyTerms;
 use crate::limits::{Account, CallerLimits, Refused, Reservation, Seat, Standings};
 use crate::scope::Scope;
-use ballast_runtime::TenantId;
+use crate::trail::Trail;
+use ballast_runtime::{Event, TenantId};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -56,19 +57,50 @@ impl Caller {
 pub(crate) struct Visit {
     pub(crate) caller: Caller,
     seat: Arc<Seat>,
+    /// `None` where nobody keeps one.
+    trail: Option<Arc<Trail>>,
+}
+
+/// Answers that a caller is given, and what they use up.
+#[derive(Debug)]
+pub(crate) struct Work {
+    reservation: Reservation,
+    trail: Option<Arc<Trail>>,
+}
+
+impl Work {
+    /// Prompts were taken by `model`: they are work, whatever becomes of the answers.
+    pub(crate) fn note_prompt(&mut self, model: &str, n_tokens: u64) {
+        self.reservation.note(n_tokens);
+        if let Some(trail) = &self.trail {
+            trail.note_prompt(model, n_tokens);
+        }
+    }
+
+    pub(crate) fn note(&mut self, event: &Event) {
+        match event {
+            Event::Token(_) => {
+                self.reservation.note(1);
+                self.trail.iter().for_each(|trail| trail.note_token());
+            }
+            Event::Done(summary) => self.trail.iter().for_each(|trail| trail.note_end(summary)),
+        }
+    }
 }
 
 impl Visit {
-    pub(crate) fn new(caller: Caller, seat: Seat) -> Self {
-        Self { caller, seat: Arc::new(seat) }
+    pub(crate) fn new(caller: Caller, seat: Seat, trail: Option<Arc<Trail>>) -> Self {
+        Self { caller, seat: Arc::new(seat), trail }
     }
 
     /// Sets tokens aside for prompts, and for the answers they may have.
     ///
     /// # Errors
     /// If the caller has not as many.
-    pub(crate) fn reserve(&self, prompt: u64, answer: u64) -> Result<Reservation, ApiError> {
-        Arc::clone(&self.seat).reserve(prompt, answer).map_err(|refused| ApiError::of_tokens(refused, prompt))
+    pub(crate) fn reserve(&self, prompt: u64, answer: u64) -> Result<Work, ApiError> {
+        let reservation = Arc::clone(&self.seat).reserve(prompt, answer);
+        let reservation = reservation.map_err(|refused| ApiError::of_tokens(refused, prompt))?;
+        Ok(Work { reservation, trail: self.trail.clone() })
     }
 
     pub(crate) fn standings(&self) -> Standings {

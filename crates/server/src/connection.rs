@@ -18,8 +18,10 @@ mod stall;
 pub use listener::Listener;
 
 use crate::keeper::Keeper;
+use crate::reload::Watched as WatchedFiles;
 use crate::routes;
 use crate::state::Server;
+use crate::tls;
 use crate::{ServedModels, ServerError, ServerOptions, ServerPhase};
 use activity::IdleLimits;
 use axum::body::Body;
@@ -50,6 +52,8 @@ pub const STREAMS_MAX: u32 = 128;
 /// Requests of HTTP/2 that a client may take back before anybody looked at them; one more ends its connection.
 /// (CVE-2023-44487)
 pub const RESET_STREAMS_MAX: usize = 20;
+/// Most header lines of a request: hyper's own bound, which is not changed, so that they need no allocation.
+pub const HEADERS_MAX: usize = 100;
 /// Failures to accept in a row before the listener is given up.
 pub const ACCEPT_FAILURES_MAX: u32 = 100;
 /// Pause after a failure to accept: the usual cause, too few file descriptors, needs a moment to pass.
@@ -77,6 +81,8 @@ pub async fn serve(
     let listener = listener.into();
     let server = Arc::new(Server::new(models, options)?);
     let _keeper = Keeper::start(&server);
+    let mut background = JoinSet::new();
+    background.spawn(WatchedFiles::of(&server.options).watch());
     let mut connections = Connections::new(&server);
     let accepted = tokio::select! {
         () = shutdown => Ok(()),
@@ -175,7 +181,9 @@ impl Connections {
     fn spawn(&mut self, socket: Box<dyn Socket>, address: PeerAddress, place: OwnedSemaphorePermit) {
         while self.tasks.try_join_next().is_some() {}
         let watched = self.places.open();
-        let socket = StallGuard::new(socket, self.server.options.stall_timeout).noting(Arc::clone(&watched));
+        let options = &self.server.options;
+        let socket = tls::Socket::new(socket, options.tls.clone(), options.handshake_timeout);
+        let socket = StallGuard::new(socket, options.stall_timeout).noting(Arc::clone(&watched));
         let router = TowerToHyperService::new(self.router.clone().layer(Extension(address)));
         let connection = self.protocols.serve_connection(TokioIo::new(socket), answering(router, &watched));
         let connection = self.graceful.watch(connection.into_owned());
@@ -195,6 +203,11 @@ impl Connections {
     async fn drain(self) -> Result<(), ServerError> {
         let Self { server, graceful, mut tasks, .. } = self;
         if timeout(server.options.drain_timeout, graceful.shutdown()).await.is_ok() {
+            // What is left in work has nobody who could come for it.
+            server.cut();
+            if timeout(server.options.cut_timeout, server.background.wait_idle()).await.is_err() {
+                tracing::warn!("responses in the background were left that did not end");
+            }
             return Ok(());
         }
         while tasks.try_join_next().is_some() {}

@@ -2,13 +2,14 @@
 
 use crate::api_error::ApiError;
 use crate::body;
+use crate::caller::Work;
 use crate::fields::Fields;
 use crate::incoming::{Asker, Incoming};
-use crate::limits::Reservation;
 use crate::models::{Held, with_models};
 use crate::params;
 use crate::state::Server;
 use axum::extract::Request;
+use ballast_backend::TokenId;
 use ballast_runtime::{Event, FinishReason, Summary, TokenEvent, TokenStream};
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -34,7 +35,7 @@ pub(crate) struct Taken<W> {
 pub(crate) struct Submitted {
     pub(crate) streams: Vec<TokenStream>,
     /// `None` where nobody guards.
-    pub(crate) reserved: Option<Reservation>,
+    pub(crate) work: Option<Work>,
 }
 
 /// Parses a body and has the runtime take what it asks for.
@@ -54,7 +55,7 @@ pub(crate) async fn begin<W: Send + 'static>(
     let patience = || Ok(params::deadline(&mut Fields::of_body(&body)?, &server.options)?);
     let incoming = Incoming { body: body.clone(), asker };
     // A long prompt takes milliseconds to render and tokenize: not on a thread that serves sockets.
-    let work = move |server: &Server, waited: Duration| {
+    let call = move |server: &Server, waited: Duration| {
         let asker = Asker { waited, ..incoming.asker.clone() };
         let visit = asker.visit.clone();
         let taken = take(server, &Incoming { body: incoming.body.clone(), asker });
@@ -64,13 +65,13 @@ pub(crate) async fn begin<W: Send + 'static>(
         }
         Ok((taken?, waited))
     };
-    let (taken, waited) = with_models(&server, patience, work).await?;
+    let (taken, waited) = with_models(&server, patience, call).await?;
     let Taken { streams, model, deadline, wire } = taken;
     let overdue = deadline.saturating_sub(waited).saturating_add(server.options.deadline_grace);
-    let Submitted { streams, reserved } = streams;
+    let Submitted { streams, work } = streams;
     let streams = streams.into_iter().map(Some).collect();
     let (overdue, cut) = (Box::pin(sleep(overdue)), Box::pin(server.wait_cut()));
-    Ok((Tokens { streams, turn: 0, overdue, cut, reserved, _model: model }, wire))
+    Ok((Tokens { streams, turn: 0, overdue, cut, work, _model: model }, wire))
 }
 
 /// Answers in progress. Dropping them ends the work.
@@ -83,7 +84,7 @@ pub(crate) struct Tokens {
     overdue: Pin<Box<Sleep>>,
     /// When the server goes down.
     cut: Pin<Box<dyn Future<Output = ()> + Send>>,
-    reserved: Option<Reservation>,
+    work: Option<Work>,
     /// The model stays as long as it answers. Dropped after the streams.
     _model: Held,
 }
@@ -114,9 +115,11 @@ impl Tokens {
             let Some(stream) = place else { continue };
             let Poll::Ready(event) = stream.poll_recv(context) else { continue };
             let Some(event) = event else { return Poll::Ready(Err(ApiError::Panicked)) };
-            match &event {
-                Event::Token(_) => self.reserved.iter_mut().for_each(|reserved| reserved.note(1)),
-                Event::Done(_) => *place = None,
+            if matches!(event, Event::Done(_)) {
+                *place = None;
+            }
+            if let Some(work) = &mut self.work {
+                work.note(&event);
             }
             self.turn = (idx + 1) % n;
             return Poll::Ready(Ok(Some((idx, event))));
@@ -131,10 +134,12 @@ impl Tokens {
     pub(crate) async fn whole(mut self, mut each: impl FnMut(usize, &TokenEvent)) -> Result<Vec<Whole>, ApiError> {
         let mut texts = vec![String::new(); self.streams.len()];
         let mut summaries: Vec<Option<Summary>> = vec![None; self.streams.len()];
+        let mut last = vec![None; self.streams.len()];
         while let Some((idx, event)) = self.next().await? {
             match event {
                 Event::Token(event) => {
                     texts[idx] += &event.text;
+                    last[idx] = Some(event.token);
                     each(idx, &event);
                 }
                 Event::Done(summary) => {
@@ -144,8 +149,8 @@ impl Tokens {
                 }
             }
         }
-        let answers = texts.into_iter().zip(summaries);
-        Ok(answers.filter_map(|(text, summary)| Some(Whole { text, summary: summary? })).collect())
+        let answers = texts.into_iter().zip(last).zip(summaries);
+        Ok(answers.filter_map(|((text, last), summary)| Some(Whole { text, last, summary: summary? })).collect())
     }
 }
 
@@ -153,6 +158,8 @@ impl Tokens {
 #[derive(Debug)]
 pub(crate) struct Whole {
     pub(crate) text: String,
+    /// Its last token.
+    pub(crate) last: Option<TokenId>,
     pub(crate) summary: Summary,
 }
 

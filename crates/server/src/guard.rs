@@ -9,6 +9,7 @@ use crate::keys;
 use crate::limits::{Refused, Standings};
 use crate::routes::{Route, RouteClass, route_of};
 use crate::state::Server;
+use crate::trail::Trail;
 use crate::wire::Wire;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{MatchedPath, Request, State};
@@ -50,7 +51,11 @@ fn admit(
     standings: &mut Standings,
 ) -> Result<Visit, ApiError> {
     let address = request.extensions().get::<PeerAddress>().map(|address| address.0);
+    let trail = request.extensions().get::<Arc<Trail>>().cloned();
     let caller = keys::admit(server, request.headers(), address)?;
+    if let Some(trail) = &trail {
+        trail.note_caller(&caller);
+    }
     if let Some(scope) = route.and_then(|route| route.scope) {
         caller.check_scope(scope)?;
     }
@@ -63,7 +68,7 @@ fn admit(
             Refused::Never { .. } => unreachable!("one request is never more than a bucket holds"),
         }
     })?;
-    Ok(Visit::new(caller, seat))
+    Ok(Visit::new(caller, seat, trail))
 }
 
 async fn answer(server: &Server, route: Option<&Route>, request: Request, next: Next, visit: &Arc<Visit>) -> Response {

@@ -14,12 +14,12 @@ pub use record::{
 };
 
 use crate::api_error::Refusal;
+use crate::reload::{Stamp, stamp};
 use record::{Digest, digest_of, id_of};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::SystemTime;
 use subtle::ConstantTimeEq;
 
 /// What is wrong with a file of keys. Never shows a key.
@@ -97,8 +97,6 @@ pub struct KeyStore {
 
 /// By identifier.
 type Table = BTreeMap<String, Arc<KeyRecord>>;
-/// What a file's change is seen by.
-type Stamp = (SystemTime, u64);
 
 impl fmt::Debug for KeyStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -113,7 +111,7 @@ impl KeyStore {
     /// If it cannot be read or is not a file of keys.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, KeyFileError> {
         let file = KeyFile::new(path);
-        let seen = file.stamp();
+        let seen = stamp(file.path());
         let table = table_of(file.read()?);
         Ok(Self { file, table: RwLock::new(table), seen: Mutex::new(seen) })
     }
@@ -135,7 +133,7 @@ impl KeyStore {
     /// # Errors
     /// If it cannot be read or is not a file of keys: the keys stay as they were.
     pub fn reload(&self) -> Result<(), KeyFileError> {
-        let seen = self.file.stamp();
+        let seen = stamp(self.file.path());
         // Whatever comes of it, the same file is not tried again until it changes.
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
         let table = table_of(self.file.read()?);
@@ -148,7 +146,7 @@ impl KeyStore {
     /// # Errors
     /// As [`Self::reload`].
     pub fn reload_if_changed(&self) -> Result<bool, KeyFileError> {
-        if self.file.stamp() == *self.seen.lock().unwrap_or_else(PoisonError::into_inner) {
+        if stamp(self.file.path()) == *self.seen.lock().unwrap_or_else(PoisonError::into_inner) {
             return Ok(false);
         }
         self.reload().map(|()| true)

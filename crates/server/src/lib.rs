@@ -42,6 +42,7 @@
 
 mod anthropic;
 mod api_error;
+mod audit;
 mod body;
 #[cfg(test)]
 mod broken;
@@ -49,6 +50,8 @@ mod bulkheads;
 mod caller;
 mod connection;
 mod constraint;
+mod cors;
+mod encoding;
 mod error;
 mod fields;
 mod generation;
@@ -56,6 +59,7 @@ mod guard;
 mod health;
 mod incoming;
 mod json;
+mod jwt;
 mod keeper;
 mod key_store;
 mod keys;
@@ -69,19 +73,35 @@ mod openai;
 mod openapi;
 mod options;
 mod params;
+mod reload;
 mod request_id;
+mod rerank;
 mod routes;
 mod scope;
+mod security;
 mod security_headers;
 mod state;
 mod stream;
+mod tls;
+mod tools;
+mod trace_context;
+mod trail;
 mod wire;
 
+pub use audit::{AUDIT_QUEUE_MAX, AuditLog};
 pub use bulkheads::BulkheadOptions;
-pub use connection::{ACCEPT_FAILURES_MAX, HEADER_BYTES_MAX, Listener, RESET_STREAMS_MAX, STREAMS_MAX, serve};
+pub use connection::{
+    ACCEPT_FAILURES_MAX, HEADER_BYTES_MAX, HEADERS_MAX, Listener, RESET_STREAMS_MAX, STREAMS_MAX, serve,
+};
 pub use constraint::CHOICES_OF_TEXT_MAX;
+pub use cors::{CORS_ORIGINS_MAX, CorsOrigin, CorsOriginError};
+pub use encoding::{INPUTS_MAX, TEXT_BYTES_MAX};
 pub use error::{ApiKeyError, ServerError};
 pub use json::JSON_DEPTH_MAX;
+pub use jwt::{
+    JWKS_KEYS_MAX, JwtAlgorithm, JwtAlgorithmUnknown, JwtError, JwtOptions, JwtVerifier, SECRET_BYTES_MIN,
+    TOKEN_BYTES_MAX,
+};
 pub use key_store::{
     KEY_FILE_BYTES_MAX, KEY_ID_BYTES, KEY_NAME_BYTES_MAX, KEY_RECORDS_MAX, KEY_SECRET_BYTES, KeyFile, KeyFileError,
     KeyRecord, KeyStore, KeyTerms, MODELS_PER_KEY_MAX, NewKey,
@@ -93,8 +113,9 @@ pub use models::{
     ServedModels,
 };
 pub use openai::{
-    COMPLETION_TOKENS_DEFAULT, LABEL_CHARS_MAX, MESSAGES_MAX, METADATA_ENTRIES_MAX, METADATA_KEY_CHARS_MAX,
-    METADATA_VALUE_CHARS_MAX, PARTS_MAX, PROMPTS_MAX,
+    BACKGROUND_MAX, COMPLETION_TOKENS_DEFAULT, LABEL_CHARS_MAX, MESSAGES_MAX, METADATA_ENTRIES_MAX,
+    METADATA_KEY_CHARS_MAX, METADATA_VALUE_CHARS_MAX, PARTS_MAX, PROMPTS_MAX, RESPONSE_EVENTS_BYTES_MAX,
+    ResponseStoreOptions,
 };
 pub use openapi::openapi;
 pub use options::{PhaseHook, RandomSource, ServerOptions, ServerPhase, UnixTime};
@@ -102,3 +123,5 @@ pub use params::CHOICES_MAX;
 pub use request_id::REQUEST_ID_BYTES_MAX;
 pub use routes::{Route, RouteClass, RouteMethod, routes};
 pub use scope::{Scope, ScopeUnknown};
+pub use tls::{PEM_BYTES_MAX, TlsError, TlsFile, TlsFiles, TlsStore};
+pub use tools::{TOOL_SCHEMAS_BYTES_MAX, TOOLS_MAX};

@@ -3,6 +3,8 @@
 //! What vLLM has a name for has vLLM's: gateways, autoscalers and dashboards read those. Everything else begins with
 //! `ballast_`. Labels are names of models and engines, and words of fixed lists; nothing that a caller sends is one.
 
+mod guarded;
+
 use crate::ServedModel;
 use crate::state::Server;
 use axum::extract::State;
@@ -11,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use ballast_runtime::lifecycle::LifecycleStats;
 use ballast_runtime::telemetry::{HistogramSnapshot, MetricsSnapshot, Timing};
 use ballast_runtime::{EngineState, Health, Runtime};
+use guarded::Guarded;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
@@ -56,6 +59,7 @@ pub(crate) async fn metrics(State(server): State<Arc<Server>>) -> Response {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Scrapes(scrapes.collect())));
     registry.register_collector(Box::new(Loads(server.models.stats())));
+    registry.register_collector(Box::new(Guarded::take(&server)));
     let mut text = String::new();
     // Writing to a string does not fail, and the collector has no failure of its own.
     encode(&mut text, &registry).expect("a string takes any text");

@@ -22,6 +22,7 @@ pub(crate) use waiting::with_models;
 
 use crate::api_error::ApiError;
 use ballast_runtime::Runtime;
+use ballast_runtime::encoding::TextEncoder;
 use ballast_runtime::lifecycle::Lease;
 use ballast_tokens::PromptFormat;
 use std::ops::Deref;
@@ -49,6 +50,8 @@ pub struct ServedModel {
 pub enum ModelKind {
     /// It answers prompts token by token.
     Generator(Generator),
+    /// It turns texts into vectors, or ranks them.
+    Encoder(TextEncoder),
 }
 
 /// A model that answers prompts. Clones are the same model.
@@ -80,6 +83,7 @@ impl ServedModel {
     pub(crate) fn context_len(&self) -> usize {
         match &self.kind {
             ModelKind::Generator(generator) => generator.runtime.shape().context_len,
+            ModelKind::Encoder(encoder) => encoder.shape().context_len,
         }
     }
 
@@ -87,6 +91,15 @@ impl ServedModel {
     pub(crate) fn generator(&self) -> Option<&Generator> {
         match &self.kind {
             ModelKind::Generator(generator) => Some(generator),
+            ModelKind::Encoder(_) => None,
+        }
+    }
+
+    /// What encodes, if it does.
+    pub(crate) fn encoder(&self) -> Option<&TextEncoder> {
+        match &self.kind {
+            ModelKind::Generator(_) => None,
+            ModelKind::Encoder(encoder) => Some(encoder),
         }
     }
 }
@@ -132,6 +145,47 @@ impl TryFrom<ModelUse> for GeneratorUse {
         let generator = model.generator().cloned();
         let generator = generator.ok_or_else(|| ApiError::ModelCannot { model: model.id.clone(), what: "generate" })?;
         Ok(Self { generator, model })
+    }
+}
+
+/// A use of a model that encodes.
+#[derive(Clone, Debug)]
+pub(crate) struct EncoderUse {
+    // As in a generator's use.
+    encoder: TextEncoder,
+    model: ModelUse,
+}
+
+impl TryFrom<ModelUse> for EncoderUse {
+    type Error = ApiError;
+
+    /// # Errors
+    /// If the model does something else.
+    fn try_from(model: ModelUse) -> Result<Self, ApiError> {
+        let encoder = model.encoder().cloned();
+        let encoder =
+            encoder.ok_or_else(|| ApiError::ModelCannot { model: model.id.clone(), what: "give embeddings" })?;
+        Ok(Self { encoder, model })
+    }
+}
+
+impl EncoderUse {
+    /// The engine at work, with its vocabulary.
+    pub(crate) fn encoder(&self) -> &TextEncoder {
+        &self.encoder
+    }
+
+    /// The use of the model, for as long as its answer is in progress.
+    pub(crate) fn into_model(self) -> ModelUse {
+        self.model
+    }
+}
+
+impl Deref for EncoderUse {
+    type Target = ServedModel;
+
+    fn deref(&self) -> &ServedModel {
+        &self.model
     }
 }
 

@@ -1,20 +1,28 @@
-//! The OpenAI wire: chat and text completions, and the list of models.
+//! The OpenAI wire: chat and text completions, responses, and the list of models.
 
 mod chat;
 mod completions;
+mod embeddings;
 mod error;
 mod event;
 mod models;
 mod objects;
 mod params;
+mod responses;
 
 pub(crate) use chat::chat_completions;
-pub(crate) use chat::messages;
 pub use chat::{MESSAGES_MAX, PARTS_MAX};
+pub(crate) use chat::{functions, messages};
 pub use completions::{COMPLETION_TOKENS_DEFAULT, PROMPTS_MAX};
 pub(crate) use completions::{Prompt, completions, prompts};
+pub(crate) use embeddings::embeddings;
 pub(crate) use error::error_body;
 pub(crate) use event::{PING, event};
 pub(crate) use models::{list_models, show_model};
 pub(crate) use objects::finite;
 pub use params::{LABEL_CHARS_MAX, METADATA_ENTRIES_MAX, METADATA_KEY_CHARS_MAX, METADATA_VALUE_CHARS_MAX};
+pub use responses::{BACKGROUND_MAX, RESPONSE_EVENTS_BYTES_MAX, ResponseStoreOptions};
+pub(crate) use responses::{
+    Background, INCLUDABLE, ResponseStore, cancel as cancel_response, create as create_response,
+    delete as delete_response, input_items, retrieve as retrieve_response,
+};

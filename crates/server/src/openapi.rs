@@ -4,11 +4,13 @@
 //! table without an operation here, or the other way round, fails a test.
 
 mod anthropic;
+mod embeddings;
 mod health;
 mod llamacpp;
 mod ollama;
 mod openai;
 mod operation;
+mod responses;
 mod schema;
 
 use crate::ServedModel;

@@ -1,6 +1,10 @@
 //! Everything that can be set, and every bound.
 
-use crate::{ApiKeys, BulkheadOptions, CallerLimits, KeyStore, RateLimit, ServerError};
+use crate::cors::{CORS_ORIGINS_MAX, CorsOrigin};
+use crate::{
+    ApiKeys, AuditLog, BulkheadOptions, CallerLimits, JwtVerifier, KeyStore, RateLimit, ResponseStoreOptions,
+    ServerError, TlsStore,
+};
 use std::fmt;
 use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
@@ -31,6 +35,18 @@ pub struct ServerOptions {
     pub keys: Option<ApiKeys>,
     /// Keys of a file, each with what it may do; they open routes next to [`Self::keys`].
     pub key_store: Option<Arc<KeyStore>>,
+    /// Who issues tokens that open routes next to keys.
+    pub jwt: Option<Arc<JwtVerifier>>,
+    /// Pages of browsers that may read answers, by their origin; none by default.
+    pub cors_origins: Vec<CorsOrigin>,
+    /// Who did what; `None`: nobody writes it down.
+    pub audit: Option<Arc<AuditLog>>,
+    /// Certificates; `None`: connections are not encrypted.
+    pub tls: Option<Arc<TlsStore>>,
+    /// Longest handshake of TLS.
+    pub handshake_timeout: Duration,
+    /// Time from one look for changed files to the next: a key that is revoked opens nothing after it.
+    pub reload_interval: Duration,
     /// How often a key, or an address where no key is asked for, may ask; `None`: as often as it likes.
     pub rate_limit: Option<RateLimit>,
     /// Tokens a minute that a key, or an address, may use; `None`: any number.
@@ -73,6 +89,8 @@ pub struct ServerOptions {
     pub cut_timeout: Duration,
     /// Told of the server's life; `None`: nobody is.
     pub on_phase: Option<PhaseHook>,
+    /// How many responses are kept, how long, and in how much memory.
+    pub responses: ResponseStoreOptions,
     /// Where random numbers come from.
     pub random: RandomSource,
     /// Where the date comes from.
@@ -86,6 +104,12 @@ impl ServerOptions {
         Self {
             keys: None,
             key_store: None,
+            jwt: None,
+            cors_origins: Vec::new(),
+            audit: None,
+            tls: None,
+            handshake_timeout: Duration::from_secs(10),
+            reload_interval: Duration::from_secs(5),
             rate_limit: None,
             tokens_per_minute: None,
             concurrency: None,
@@ -106,6 +130,7 @@ impl ServerOptions {
             drain_timeout: Duration::from_secs(30),
             cut_timeout: Duration::from_secs(2),
             on_phase: None,
+            responses: ResponseStoreOptions::default(),
             random,
             unix_time,
         }
@@ -136,6 +161,8 @@ impl ServerOptions {
         }
         let times = [
             ("rate_limit", self.rate_limit.map_or(Duration::MAX, |limit| limit.interval)),
+            ("reload_interval", self.reload_interval),
+            ("handshake_timeout", self.handshake_timeout),
             ("header_timeout", self.header_timeout),
             ("idle_timeout", self.idle_timeout),
             ("body_timeout", self.body_timeout),
@@ -145,6 +172,9 @@ impl ServerOptions {
         ];
         if let Some((option, _)) = times.into_iter().find(|(_, time)| time.is_zero()) {
             return Err(ServerError::Option { option, expected: "more than no time" });
+        }
+        if self.cors_origins.len() > CORS_ORIGINS_MAX {
+            return Err(ServerError::Option { option: "cors_origins", expected: "at most 64" });
         }
         if self.request_deadline > self.request_deadline_max {
             return Err(ServerError::Option { option: "request_deadline", expected: "at most request_deadline_max" });

@@ -2,11 +2,10 @@
 
 use crate::ServerOptions;
 use crate::api_error::ApiError;
-use crate::caller::Visit;
+use crate::caller::{Visit, Work};
 use crate::fields::{Fields, ParamError};
 use crate::generation::Submitted;
 use crate::incoming::Asker;
-use crate::limits::Reservation;
 use crate::models::GeneratorUse;
 use crate::state::Server;
 use ballast_backend::TokenId;
@@ -29,6 +28,8 @@ pub(crate) struct GenerationParams {
     pub(crate) constraint: Option<Constraint>,
     /// The parameter that asks for `constraint`.
     pub(crate) constrained_by: Option<&'static str>,
+    /// Control tokens come as text.
+    pub(crate) show_special: bool,
     pub(crate) deadline: Duration,
     /// `None`: what the request's header says.
     pub(crate) priority: Option<Priority>,
@@ -52,6 +53,7 @@ impl GenerationParams {
             stop: self.stop.clone(),
             max_tokens: self.max_tokens,
             ignore_eos: self.ignore_eos,
+            show_special: self.show_special,
             deadlines: Deadlines::total(self.deadline),
             ..Request::new(Vec::new())
         }
@@ -69,10 +71,10 @@ impl GenerationParams {
         prompts: &[Vec<TokenId>],
         n_choices: usize,
     ) -> Result<Submitted, ApiError> {
-        let mut reserved = None;
+        let mut work = None;
         if let Some(visit) = &asker.visit {
             visit.caller.check_model(&model.id)?;
-            reserved = Some(self.reserve(visit, prompts, n_choices, model.runtime().shape().context_len)?);
+            work = Some(self.reserve(visit, prompts, n_choices, model.runtime().shape().context_len)?);
         }
         let choices = prompts.iter().flat_map(|prompt| (0..n_choices as u64).map(move |choice| (prompt, choice)));
         let constraint = self.constraint.as_ref().map(|constraint| model.runtime().compile(constraint));
@@ -91,10 +93,10 @@ impl GenerationParams {
             Ok(model.runtime().submit(request)?)
         };
         let streams = choices.map(submit).collect::<Result<_, ApiError>>()?;
-        // From here on the prompts are work, whatever becomes of the answers.
-        let n_prompt_tokens = n_tokens(prompts).saturating_mul(n_choices as u64);
-        reserved.iter_mut().for_each(|reserved| reserved.note(n_prompt_tokens));
-        Ok(Submitted { streams, reserved })
+        if let Some(work) = &mut work {
+            work.note_prompt(&model.id, n_tokens(prompts).saturating_mul(n_choices as u64));
+        }
+        Ok(Submitted { streams, work })
     }
 
     /// Sets aside the tokens of all prompts, and those that their answers may have.
@@ -104,7 +106,7 @@ impl GenerationParams {
         prompts: &[Vec<TokenId>],
         n_choices: usize,
         context_len: usize,
-    ) -> Result<Reservation, ApiError> {
+    ) -> Result<Work, ApiError> {
         let answer = |prompt: &Vec<TokenId>| {
             let room = context_len.saturating_sub(prompt.len());
             self.max_tokens.unwrap_or(room).min(room) as u64

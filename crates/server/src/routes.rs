@@ -7,7 +7,7 @@ pub use table::{Route, RouteClass, RouteMethod, routes};
 
 use crate::api_error::{ApiError, Refusal};
 use crate::state::Server;
-use crate::{guard, leaving, request_id, security_headers, wire};
+use crate::{cors, guard, leaving, request_id, security_headers, wire};
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use std::sync::Arc;
@@ -21,6 +21,7 @@ pub(crate) fn router(server: &Arc<Server>) -> Router {
         .fallback(async || ApiError::from(Refusal::Route))
         .method_not_allowed_fallback(async || ApiError::from(Refusal::Method))
         .layer(from_fn_with_state(Arc::clone(server), guard::guard))
+        .layer(from_fn_with_state(Arc::clone(server), cors::allow))
         .layer(from_fn(wire::shape_errors))
         .layer(from_fn(security_headers::add))
         .layer(from_fn_with_state(Arc::clone(server), leaving::close))

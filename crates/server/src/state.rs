@@ -3,10 +3,13 @@
 use crate::api_error::ApiError;
 use crate::bulkheads::Bulkheads;
 use crate::limits::Limits;
-use crate::models::{GeneratorUse, ModelUse};
+use crate::models::{EncoderUse, GeneratorUse, ModelUse};
+use crate::openai::{Background, ResponseStore};
+use crate::security::SecurityCounts;
 use crate::{ServedModels, ServerError, ServerOptions, ServerPhase};
 use ballast_backend::TokenId;
 use ballast_tokens::{ChatMessage, RenderOptions};
+use serde_json::Value;
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -27,6 +30,11 @@ pub(crate) struct Server {
     pub(crate) options: ServerOptions,
     pub(crate) limits: Arc<Limits>,
     pub(crate) bulkheads: Bulkheads,
+    /// Answers that are kept.
+    pub(crate) responses: ResponseStore,
+    /// Answers that are made though nobody waits.
+    pub(crate) background: Background,
+    pub(crate) security: SecurityCounts,
     phase: watch::Sender<Phase>,
 }
 
@@ -37,7 +45,9 @@ impl Server {
         options.check()?;
         models.check()?;
         let (limits, bulkheads) = (Arc::new(Limits::new()), Bulkheads::new(options.bulkheads));
-        Ok(Self { models, options, limits, bulkheads, phase: watch::Sender::new(Phase::Serving) })
+        let (responses, background) = (ResponseStore::new(options.responses), Background::default());
+        let (security, phase) = (SecurityCounts::new(), watch::Sender::new(Phase::Serving));
+        Ok(Self { models, options, limits, bulkheads, responses, background, security, phase })
     }
 
     /// The model of this name.
@@ -65,18 +75,41 @@ impl Server {
         self.generator(name.filter(|_| !self.models.is_single()))
     }
 
+    /// The model of this name, which encodes; without a name, the first that does.
+    ///
+    /// # Errors
+    /// If there is none, or it does something else.
+    pub(crate) fn encoder(&self, name: Option<&str>) -> Result<EncoderUse, ApiError> {
+        let named = name.map_or_else(|| self.models.first_encoder(), |name| self.model(name));
+        named?.try_into()
+    }
+
+    /// As [`Self::encoder`], on wires whose clients name a model only where there are several: where there is one, any
+    /// name means it.
+    ///
+    /// # Errors
+    /// As [`Self::encoder`].
+    pub(crate) fn encoder_of_many(&self, name: Option<&str>) -> Result<EncoderUse, ApiError> {
+        self.encoder(name.filter(|_| !self.models.is_single()))
+    }
+
     /// How conversations are rendered now, with the cue for the model's turn or without.
     pub(crate) fn rendering(&self, add_generation_prompt: bool) -> RenderOptions {
         let now = Some((self.options.unix_time)());
         RenderOptions { add_generation_prompt, now, ..RenderOptions::default() }
     }
 
-    /// The tokens that a model answers a conversation after.
+    /// The tokens that a model answers a conversation after, told of these tools.
     ///
     /// # Errors
     /// If the model has no chat template, or the template refuses the conversation.
-    pub(crate) fn chat_prompt(&self, model: &GeneratorUse, messages: &[ChatMessage]) -> Result<Vec<TokenId>, ApiError> {
-        Ok(model.format().chat(messages, &self.rendering(true))?)
+    pub(crate) fn chat_prompt(
+        &self,
+        model: &GeneratorUse,
+        messages: &[ChatMessage],
+        tools: Option<Value>,
+    ) -> Result<Vec<TokenId>, ApiError> {
+        Ok(model.format().chat(messages, &RenderOptions { tools, ..self.rendering(true) })?)
     }
 
     /// Says that the server is about to go.

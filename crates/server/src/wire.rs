@@ -35,6 +35,10 @@ impl Wire {
     }
 }
 
+/// The stable code of an answer that is an error, for whoever keeps the books.
+#[derive(Clone, Debug)]
+pub(crate) struct Code(pub(crate) String);
+
 const REASON: HeaderName = HeaderName::from_static("x-ballast-reason");
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
@@ -96,7 +100,12 @@ pub(crate) async fn shape_errors(request: Request, next: Next) -> Response {
     let mut headers = std::mem::take(response.headers_mut());
     headers.remove(CONTENT_TYPE);
     headers.remove(CONTENT_LENGTH);
-    (status, headers, Json(body)).into_response()
+    let mut shaped = (status, headers, Json(body)).into_response();
+    shaped.extensions_mut().insert(Code(told.code));
+    if let Some(event) = told.security {
+        shaped.extensions_mut().insert(event);
+    }
+    shaped
 }
 
 #[cfg(test)]

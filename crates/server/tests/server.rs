@@ -14,6 +14,12 @@ mod completions;
 mod connections;
 #[path = "server/constrained.rs"]
 mod constrained;
+#[path = "server/embeddings.rs"]
+mod embeddings;
+#[path = "server/fuzz.rs"]
+mod fuzz;
+#[path = "server/guards.rs"]
+mod guards;
 #[path = "server/h2.rs"]
 mod h2;
 #[path = "server/house.rs"]
@@ -36,5 +42,11 @@ mod models;
 mod ollama;
 #[path = "server/on_demand.rs"]
 mod on_demand;
+#[path = "server/responses.rs"]
+mod responses;
 #[path = "server/routes.rs"]
 mod routes;
+#[path = "server/tls.rs"]
+mod tls;
+#[path = "server/tools.rs"]
+mod tools;

@@ -23,8 +23,8 @@ pub use clock::VirtualClock;
 pub use faulty::{Fault, FaultControl, FaultPlan, FaultRates, FaultyGenerator, FaultyPredictor, Function, Hang};
 pub use random::SplitMix;
 pub use scripted::{Next, PATIENCE, RecordedShare, Script, ScriptControl, ScriptedGenerator};
-pub use tiny_bert::TinyBert;
-pub use tiny_llama::{TinyLlama, TinyLlamaError};
+pub use tiny_bert::{TinyBert, tiny_word_piece};
+pub use tiny_llama::{TinyLlama, TinyLlamaError, with_tiny_model};
 pub use tiny_tokenizer::{
     ASSISTANT_TURN, CHATML, IM_END, IM_START, tiny_metadata, tiny_prompt_format, tiny_template, tiny_tokenizer,
     tokens_of,

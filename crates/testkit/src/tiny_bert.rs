@@ -2,7 +2,8 @@
 
 use crate::SplitMix;
 use crate::tiny_llama::{TinyLlamaError, matrix};
-use ballast_gguf::{StringArray, TensorType, Value, Writer};
+use ballast_gguf::{Metadata, StringArray, TensorType, Value, Writer};
+use ballast_tokens::WordPiece;
 use std::path::Path;
 
 /// What a file is to be. The defaults run in a millisecond.
@@ -164,6 +165,18 @@ impl TinyBert {
         }
         vectors
     }
+}
+
+/// The vocabulary of these files.
+///
+/// # Panics
+/// Never: it is well-formed.
+#[must_use]
+pub fn tiny_word_piece() -> WordPiece {
+    let entries = TinyBert::new(TensorType::F32).hyperparameters(&vocabulary());
+    let entries = entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    let metadata = Metadata::new(entries).expect("keys are distinct");
+    WordPiece::from_gguf(&metadata).expect("the vocabulary is whole")
 }
 
 /// Control tokens, words, letters that begin a word and letters that go on.

@@ -11,6 +11,7 @@
 
 mod compiler;
 mod error;
+mod gbnf;
 mod lark;
 mod matcher;
 mod schema;
@@ -18,6 +19,7 @@ mod vocabulary;
 
 pub use compiler::{GRAMMARS_KEPT_MAX, Grammar, GrammarCompiler};
 pub use error::{ConstraintError, MatchError};
+pub use gbnf::{GBNF_DEPTH_MAX, GBNF_PARTS_MAX, GBNF_TIMES_MAX};
 pub use lark::LARK_BRACKETS_MAX;
 pub use matcher::GrammarMatcher;
 pub use schema::{SCHEMA_DEPTH_MAX, SCHEMA_ITEMS_MAX, SCHEMA_LENGTH_MAX, SCHEMA_LEVELS_MAX, SCHEMA_NODES_MAX};

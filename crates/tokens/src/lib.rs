@@ -3,6 +3,7 @@
 //! The path of a request, from what a caller says to what it reads:
 //!
 //! - [`ChatTemplate`] and [`PromptFormat`]: messages to the text, and the tokens, that the model was trained on.
+//! - [`ToolFormat`] and [`ToolParser`]: how a model calls tools, read off its template, and calls taken out of its text.
 //! - [`Tokenizer`]: text to tokens. [`TokenizerDiagnostics`] says what was wrong with its file.
 //! - [`WordPiece`]: text to the tokens of an encoder.
 //! - [`Sampler`]: logits to the next token.
@@ -24,6 +25,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod chat_message;
 mod constraint;
 mod detokenizer;
 mod diagnostics;
@@ -33,11 +35,14 @@ mod sample;
 mod stop;
 mod template;
 mod tokenizer;
+mod tool_format;
+mod tool_parser;
 
+pub use chat_message::{ArgumentsAs, ChatMessage, ToolCall, ToolSpec};
 pub use constraint::{
-    CONSTRAINT_BYTES_MAX, Constraint, ConstraintError, GRAMMARS_KEPT_MAX, Grammar, GrammarCompiler, GrammarMatcher,
-    LARK_BRACKETS_MAX, MatchError, SCHEMA_DEPTH_MAX, SCHEMA_ITEMS_MAX, SCHEMA_LENGTH_MAX, SCHEMA_LEVELS_MAX,
-    SCHEMA_NODES_MAX,
+    CONSTRAINT_BYTES_MAX, Constraint, ConstraintError, GBNF_DEPTH_MAX, GBNF_PARTS_MAX, GBNF_TIMES_MAX,
+    GRAMMARS_KEPT_MAX, Grammar, GrammarCompiler, GrammarMatcher, LARK_BRACKETS_MAX, MatchError, SCHEMA_DEPTH_MAX,
+    SCHEMA_ITEMS_MAX, SCHEMA_LENGTH_MAX, SCHEMA_LEVELS_MAX, SCHEMA_NODES_MAX,
 };
 pub use detokenizer::Detokenizer;
 pub use diagnostics::{Finding, TokenizerDiagnostics, TokenizerMode};
@@ -49,10 +54,15 @@ pub use sample::{
 };
 pub use stop::{STOP_STRING_BYTES_MAX, STOP_STRINGS_MAX, StopError, StopMatcher, StopOutcome};
 pub use template::{
-    ChatMessage, ChatTemplate, FUEL_BASE, FUEL_MAX, FUEL_PER_MESSAGE_PAIR, RECURSION_MAX, RenderOptions,
-    TEMPLATE_OUTPUT_BYTES_MAX, TEMPLATE_SOURCE_BYTES_MAX, TemplateError,
+    ChatTemplate, FUEL_BASE, FUEL_MAX, FUEL_PER_MESSAGE_PAIR, RECURSION_MAX, RenderOptions, TEMPLATE_OUTPUT_BYTES_MAX,
+    TEMPLATE_SOURCE_BYTES_MAX, TemplateError,
 };
 pub use tokenizer::{
     EncodeOptions, FramedText, ShowSpecial, Tokenizer, TokenizerError, TokenizerOptions, TokenizerSource,
     WORD_CHARS_MAX, WordPiece,
 };
+pub use tool_format::{
+    CallCount, CallNeed, GENERIC_INSTRUCTIONS, TOOL_CALLS_MAX, TOOL_NAME_BYTES_MAX, ToolFormat, ToolFormatError,
+    ToolFormatOrigin, ToolGrammar,
+};
+pub use tool_parser::{Completeness, ToolEvent, ToolParser};

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod drain;
+mod guards;
 mod house;
 pub(crate) mod key;
 mod models;
@@ -9,16 +10,20 @@ mod notify;
 mod rate;
 #[cfg(unix)]
 mod socket;
+mod stored;
+mod tls;
 
 use crate::configuration::SourceArgs;
 use crate::failure::{Exit, Failure};
 use crate::options::LoadArgs;
 use crate::output;
-use ballast::Engine;
+use ballast::gguf::Gguf;
+use ballast::{Encoder, Engine, wiring};
 use ballast_server::{ApiKeys, Generator, Listener, ModelFacts, ModelKind, ServedModel, ServerOptions, serve};
 use bounds::BoundArgs;
 use clap::Args as ClapArgs;
 use drain::DrainArgs;
+use guards::{GuardArgs, JwtArgs};
 use house::{FirstFailure, HouseArgs};
 use key::KeyArgs;
 use models::ModelsArgs;
@@ -27,6 +32,8 @@ use rate::RateArgs;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
+use stored::StoredArgs;
+use tls::TlsArgs;
 use tokio::net::TcpListener;
 
 #[derive(Debug, ClapArgs)]
@@ -51,11 +58,19 @@ pub(crate) struct Args {
     #[command(flatten)]
     rate: RateArgs,
     #[command(flatten)]
+    tls: TlsArgs,
+    #[command(flatten)]
+    jwt: JwtArgs,
+    #[command(flatten)]
+    guards: GuardArgs,
+    #[command(flatten)]
     bounds: BoundArgs,
     #[command(flatten)]
     drain: DrainArgs,
     #[command(flatten)]
     house: HouseArgs,
+    #[command(flatten)]
+    stored: StoredArgs,
     #[command(flatten)]
     load: LoadArgs,
     /// Print the OpenAPI document of the server and serve nothing.
@@ -72,6 +87,7 @@ impl Args {
             return output::line(&serde_json::to_string_pretty(&ballast_server::openapi())?);
         }
         let keys = self.keys.resolve(self.host)?;
+        let (tls, jwt) = (self.tls.resolve()?, self.jwt.resolve()?);
         let named = self.models.named()?;
         let failure = Arc::new(FirstFailure::default());
         // Kept to the end of this function: an engine's last handle is not to be dropped where sockets are served.
@@ -79,15 +95,19 @@ impl Args {
         let ids: Vec<&str> = named.iter().map(|named| named.id.as_str()).collect();
         let runtime = tokio_runtime()?;
         runtime.block_on(async {
-            let listening = self.listen().await?;
+            let listening = self.listen(tls.is_some()).await?;
             output::note(&format!("serving {} at {}", ids.join(", "), listening.place));
             keys.tell();
-            let keyed = keys.api_keys.is_some();
+            let keyed = keys.is_asked_for();
             let mut options = server_options(keys.api_keys);
-            options.rate_limit = self.rate.limit(keyed);
+            options.key_store = keys.store;
+            (options.tls, options.jwt) = (tls, jwt);
+            self.guards.apply(&mut options)?;
+            self.rate.apply(keyed, &mut options);
             self.bounds.set(&mut options);
             self.house.set(&mut options);
             self.drain.set(&mut options);
+            self.stored.set(&mut options);
             options.request_deadline = Duration::from_secs(self.request_timeout);
             let notify = Arc::new(Notify::from_environment());
             notify.keep_alive();
@@ -111,7 +131,7 @@ struct Listening {
 }
 
 impl Args {
-    async fn listen(&self) -> Result<Listening, Failure> {
+    async fn listen(&self, is_tls: bool) -> Result<Listening, Failure> {
         #[cfg(unix)]
         if let Some(path) = &self.socket {
             let (listener, file) = socket::listen(path)?;
@@ -119,13 +139,39 @@ impl Args {
             return Ok(Listening { listener: listener.into(), place, _file: Some(file) });
         }
         let listener = listen(SocketAddr::new(self.host, self.port)).await?;
-        let place = format!("http://{}/v1", listener.local_addr()?);
+        let scheme = if is_tls { "https" } else { "http" };
+        let place = format!("{scheme}://{}/v1", listener.local_addr()?);
         Ok(Listening {
             listener: listener.into(),
             place,
             #[cfg(unix)]
             _file: None,
         })
+    }
+}
+
+/// What the server is given of an encoder.
+pub(crate) fn served_encoder(encoder: &Encoder, facts: &ModelFacts) -> ServedModel {
+    ServedModel {
+        id: String::new(),
+        aliases: Vec::new(),
+        kind: ModelKind::Encoder(encoder.texts().clone()),
+        fingerprint: format!("ballast-{}-{}", env!("CARGO_PKG_VERSION"), facts.file_bytes),
+        created: ballast::unix_seconds(),
+        facts: facts.clone(),
+    }
+}
+
+/// What a file says of an encoder.
+pub(crate) fn encoder_facts(gguf: &Gguf) -> ModelFacts {
+    let counts = wiring::tensor_types(gguf);
+    let most = counts.iter().max_by_key(|(_, n)| **n);
+    ModelFacts {
+        architecture: gguf.metadata().string("general.architecture").ok().flatten().unwrap_or_default().to_owned(),
+        n_parameters: counts.values().sum(),
+        quantization: most.map(|(name, _)| (*name).to_owned()).unwrap_or_default(),
+        file_bytes: gguf.files().iter().map(|file| file.bytes().len() as u64).sum(),
+        sha256: String::new(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The file of keys: read whole, changed under a lock, replaced at once.
 
+use super::KeyFileError;
 use super::record::{KEY_RECORDS_MAX, KeyRecord, Line, NewKey};
-use super::{KeyFileError, Stamp};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -78,12 +78,6 @@ impl KeyFile {
             record.revoked.get_or_insert(now);
             Ok(())
         })
-    }
-
-    /// What a change of the file is seen by; `None` where there is none.
-    pub(super) fn stamp(&self) -> Option<Stamp> {
-        let facts = std::fs::metadata(&self.path).ok()?;
-        Some((facts.modified().ok()?, facts.len()))
     }
 
     /// Reads, changes and writes, while nobody else does.

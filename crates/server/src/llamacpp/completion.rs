@@ -29,7 +29,7 @@ async fn answer(server: Arc<Server>, request: Request) -> Result<Response, ApiEr
         return Ok(response(tokens, Events(words), keep_alive));
     }
     let answers = tokens.whole(|_, event| words.note(event)).await?;
-    let Whole { text, summary } = &answers[0];
+    let Whole { text, summary, .. } = &answers[0];
     Ok(Json(words.last(text, summary)).into_response())
 }
 

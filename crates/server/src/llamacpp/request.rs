@@ -87,6 +87,7 @@ fn generation(fields: &mut Fields, options: &ServerOptions) -> Result<Generation
         ignore_eos: fields.bool("ignore_eos")?.unwrap_or(false),
         constraint,
         constrained_by,
+        show_special: false,
         deadline: deadline(fields, options)?,
         priority: None,
     };

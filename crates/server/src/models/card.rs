@@ -50,6 +50,7 @@ impl ModelKind {
     pub(super) fn capability(&self) -> &'static str {
         match self {
             Self::Generator(_) => "completion",
+            Self::Encoder(_) => "embedding",
         }
     }
 }

@@ -25,6 +25,8 @@ pub struct KnownModel {
     pub facts: ModelFacts,
     /// Positions of one sequence, where that is known before it is loaded.
     pub context_len: Option<usize>,
+    /// Whether it gives embeddings or scores, not text.
+    pub encodes: bool,
     /// How it is loaded. Names, times and facts of what it returns are those of this model.
     pub load: Arc<LoadModel>,
 }
@@ -44,9 +46,9 @@ impl KnownModel {
     /// A model that is there already, and comes back at once when it was unloaded.
     pub(super) fn loaded(model: ServedModel) -> Self {
         let ServedModel { id, aliases, created, facts, .. } = model.clone();
-        let context_len = Some(model.context_len());
+        let (context_len, encodes) = (Some(model.context_len()), model.encoder().is_some());
         let load = Arc::new(move |_: &Pulse, _: &Arc<LoadMeter>| Ok(model.clone()));
-        Self { id, aliases, bytes: 0, created, facts, context_len, load }
+        Self { id, aliases, bytes: 0, created, facts, context_len, encodes, load }
     }
 
     /// Whether `name` is its name, or one of its others.

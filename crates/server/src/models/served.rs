@@ -159,6 +159,16 @@ impl ServedModels {
         self.find_known(&*first.expect("a server has a model"))
     }
 
+    /// A use of the first that encodes, if it is loaded; where none does, of the first.
+    ///
+    /// # Errors
+    /// If it is to be loaded first.
+    pub(crate) fn first_encoder(&self) -> Result<ModelUse, ApiError> {
+        let all = self.0.shelf.all();
+        let encoder = all.iter().find(|known| known.model.encodes).or(all.first());
+        self.find_known(encoder.expect("a server has a model"))
+    }
+
     fn find_known(&self, known: &Known) -> Result<ModelUse, ApiError> {
         let lease = self.0.house.acquire_ready(&known.id)?;
         lease.map(ModelUse::new).ok_or_else(|| ApiError::ModelCold { model: known.id.clone() })

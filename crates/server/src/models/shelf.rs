@@ -93,7 +93,7 @@ mod tests {
         let load = |_: &_, _: &_| Err(EngineError::new(ErrorKind::Internal, std::io::Error::other("never")));
         let aliases = aliases.iter().map(|alias| (*alias).to_owned()).collect();
         let (facts, load) = (ModelFacts::default(), Arc::new(load));
-        KnownModel { id: id.to_owned(), aliases, bytes: 0, created: 0, facts, context_len: None, load }
+        KnownModel { id: id.to_owned(), aliases, bytes: 0, created: 0, facts, context_len: None, encodes: false, load }
     }
 
     #[test]

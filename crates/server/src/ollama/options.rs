@@ -51,6 +51,7 @@ pub(super) fn take(
         ignore_eos: false,
         constraint,
         constrained_by,
+        show_special: false,
         deadline,
         priority: None,
     };

@@ -3,11 +3,13 @@
 mod messages;
 mod request;
 mod stream;
+mod tools;
 mod unsupported;
 mod wire;
 
 pub(crate) use messages::parse as messages;
 pub use messages::{MESSAGES_MAX, PARTS_MAX};
+pub(crate) use tools::functions;
 
 use crate::api_error::ApiError;
 use crate::generation::{Taken, Tokens, begin};
@@ -37,10 +39,11 @@ async fn answer(server: Arc<Server>, request: Request) -> Result<Response, ApiEr
 }
 
 fn take(server: &Server, incoming: &Incoming) -> Result<Taken<(Wire, Mode)>, ApiError> {
-    let request = ChatRequest::parse(&incoming.body, &server.options)?;
+    let mut request = ChatRequest::parse(&incoming.body, &server.options)?;
     let model = server.generator(Some(&request.model))?;
-    let prompt = server.chat_prompt(&model, &request.messages)?;
-    let wire = Wire::new(server, &model, &request, (server.options.unix_time)());
+    let calls = request.tools.constrain(&model, &mut request.generation)?;
+    let prompt = server.chat_prompt(&model, &request.messages, request.tools.told())?;
+    let wire = Wire::new(server, &model, &request, calls);
     let streams = request.generation.submit(&model, (server, &incoming.asker), &[prompt], request.n_choices)?;
     let (model, deadline) = (model.into_model(), request.generation.deadline);
     Ok(Taken { streams, model, deadline, wire: (wire, request.mode) })

@@ -104,16 +104,24 @@ fn logit_bias(fields: &mut Fields) -> Result<Vec<(TokenId, f32)>, ParamError> {
 
 /// What callers attach for themselves. It changes nothing about the answer, and is bounded all the same.
 pub(super) fn labels(fields: &mut Fields) -> Result<(), ParamError> {
-    if let Some(user) = fields.string("user")?
-        && user.chars().count() > LABEL_CHARS_MAX
-    {
-        return Err(ParamError::wrong(
-            "user".to_owned(),
-            format!("at most {LABEL_CHARS_MAX} characters"),
-            &user.into(),
-        ));
+    label(fields, "user")?;
+    metadata(fields)?;
+    Ok(())
+}
+
+/// A name that callers give to something of theirs.
+pub(super) fn label(fields: &mut Fields, field: &str) -> Result<Option<String>, ParamError> {
+    match fields.string(field)? {
+        Some(label) if label.chars().count() > LABEL_CHARS_MAX => {
+            Err(ParamError::wrong(fields.name(field), format!("at most {LABEL_CHARS_MAX} characters"), &label.into()))
+        }
+        label => Ok(label),
     }
-    let Some(metadata) = fields.take("metadata") else { return Ok(()) };
+}
+
+/// `metadata`: pairs of strings.
+pub(super) fn metadata(fields: &mut Fields) -> Result<Option<Value>, ParamError> {
+    let Some(metadata) = fields.take("metadata") else { return Ok(None) };
     let Some(entries) = metadata.as_object().filter(|entries| entries.len() <= METADATA_ENTRIES_MAX) else {
         let expected = format!("an object of at most {METADATA_ENTRIES_MAX} strings");
         return Err(ParamError::wrong("metadata".to_owned(), expected, &metadata));
@@ -123,7 +131,7 @@ pub(super) fn labels(fields: &mut Fields) -> Result<(), ParamError> {
             && value.as_str().is_some_and(|value| value.chars().count() <= METADATA_VALUE_CHARS_MAX)
     };
     if entries.iter().all(is_bounded) {
-        return Ok(());
+        return Ok(Some(metadata));
     }
     let expected = format!(
         "keys of at most {METADATA_KEY_CHARS_MAX} and strings of at most {METADATA_VALUE_CHARS_MAX} characters"

@@ -60,12 +60,6 @@ pub(super) fn error() -> Value {
 
 /// What chat and text completions take alike.
 fn shared(served: &Served) -> Vec<Field> {
-    let metadata = json!({
-        "type": "object",
-        "maxProperties": METADATA_ENTRIES_MAX,
-        "propertyNames": { "maxLength": METADATA_KEY_CHARS_MAX },
-        "additionalProperties": bounded(METADATA_VALUE_CHARS_MAX),
-    });
     let mut fields = vec![
         ("stream", said(boolean(), "As server-sent events.")),
         ("n", said(count(1, i64::try_from(CHOICES_MAX).unwrap_or(1)), "How many answers.")),
@@ -79,11 +73,20 @@ fn shared(served: &Served) -> Vec<Field> {
         ("timeout", served.timeout()),
         ("priority", priority()),
         ("user", bounded(LABEL_CHARS_MAX)),
-        ("metadata", metadata),
+        ("metadata", metadata()),
     ];
     fields.extend(sampling());
     fields.push(("repetition_penalty", within(0.1, 10.0)));
     fields
+}
+
+pub(super) fn metadata() -> Value {
+    json!({
+        "type": "object",
+        "maxProperties": METADATA_ENTRIES_MAX,
+        "propertyNames": { "maxLength": METADATA_KEY_CHARS_MAX },
+        "additionalProperties": bounded(METADATA_VALUE_CHARS_MAX),
+    })
 }
 
 /// What decides which tokens are drawn, as most wires name it.
@@ -101,7 +104,7 @@ pub(super) fn stop() -> Value {
     either(&[text.clone(), some(&text, 0, STOP_STRINGS_MAX)])
 }
 
-fn logit_bias() -> Value {
+pub(super) fn logit_bias() -> Value {
     json!({
         "type": "object",
         "description": "Numbers that are added to the logits of tokens, by their ids.",
@@ -183,7 +186,7 @@ fn usage() -> Value {
     ])
 }
 
-fn timings() -> Value {
+pub(super) fn timings() -> Value {
     given(vec![
         ("queue_ms", number()),
         ("time_to_first_token_ms", or_null(number())),

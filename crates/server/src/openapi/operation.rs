@@ -1,7 +1,7 @@
 //! One operation of the document: a route, what it takes, what it gives.
 
 use super::schema::{Field, any, at_least, string};
-use super::{anthropic, health, llamacpp, ollama, openai};
+use super::{anthropic, embeddings, health, llamacpp, ollama, openai, responses};
 use crate::routes::{Route, RouteMethod};
 use crate::wire::Wire;
 use serde_json::{Map, Value, json};
@@ -34,6 +34,11 @@ impl Operation {
             .fails(408, "The body did not arrive in time.")
             .fails(413, "The body is too long.")
             .fails(415, "The body is not JSON.")
+    }
+
+    /// A route that is told all by its path.
+    pub(super) fn bare(method: RouteMethod, path: &'static str, summary: &'static str, answer: Value) -> Self {
+        Self::of(method, path, summary, Some(answer))
     }
 
     fn of(method: RouteMethod, path: &'static str, summary: &'static str, answer: Option<Value>) -> Self {
@@ -175,9 +180,11 @@ fn below(min: i64, max: Option<usize>) -> Value {
 pub(super) fn operations(served: &Served) -> Vec<Operation> {
     let wires = [
         openai::operations(served),
+        responses::operations(served),
         anthropic::operations(served),
         ollama::operations(served),
         llamacpp::operations(served),
+        embeddings::operations(served),
         health::operations(),
     ];
     wires.into_iter().flatten().collect()

@@ -2,7 +2,7 @@
 
 use crate::client::{exchange, read_answer, read_until, request};
 use crate::house::{House, Plan, chat_request};
-use ballast_server::ServerError;
+use ballast_server::{HEADER_BYTES_MAX, HEADERS_MAX, ServerError};
 use ballast_testkit::PATIENCE;
 use serde_json::json;
 use std::time::Duration;
@@ -41,6 +41,48 @@ async fn heads_and_bodies_that_do_not_come_end_the_connection() {
     let mut socket = send(&house, &half[..half.len() - 5]).await;
     let answer = read_answer(&mut socket).await;
     assert_eq!((answer.status, answer.error("code").as_str()), (408, "body_timeout"));
+}
+
+/// All places are taken by clients that send a head byte by byte, or not at all: each loses its place in time.
+#[tokio::test]
+async fn clients_that_never_finish_a_head_lose_their_places_to_those_that_do() {
+    let options = |o: &mut ballast_server::ServerOptions| {
+        o.connections_max = 4;
+        o.header_timeout = Duration::from_millis(50);
+    };
+    let house = House::open(Plan { options, ..Plan::default() }).await;
+    let mut dribbling = Vec::new();
+    for _ in 0..8 {
+        let mut socket = send(&house, "GET /health HTTP/1.1\r\nx-slow: ").await;
+        dribbling.push(tokio::spawn(async move {
+            while socket.write_all(b"x").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }));
+    }
+    for _ in 0..3 {
+        let asked = async { read_answer(&mut send(&house, &request("GET", "/livez", &[], "")).await).await.status };
+        let status = tokio::time::timeout(ballast_testkit::PATIENCE, asked).await.expect("it gets a place");
+        assert_eq!(status, 200);
+    }
+    for dribbler in dribbling {
+        tokio::time::timeout(ballast_testkit::PATIENCE, dribbler).await.expect("it was dropped").unwrap();
+    }
+}
+
+#[tokio::test]
+async fn heads_of_too_many_or_too_long_lines_are_refused() {
+    let house = House::open(Plan::default()).await;
+    let many: String = (0..=HEADERS_MAX).map(|n| format!("x-{n}: y\r\n")).collect();
+    let long = format!("x-long: {}\r\n", "y".repeat(HEADER_BYTES_MAX));
+    for head in [many, long] {
+        let text = format!("GET /livez HTTP/1.1\r\nhost: test\r\n{head}\r\n");
+        let answer = read_answer(&mut send(&house, &text).await).await;
+        assert_eq!(answer.status, 431, "{}", &text[..80]);
+    }
+    let few: String = (0..HEADERS_MAX - 10).map(|n| format!("x-{n}: y\r\n")).collect();
+    let text = format!("GET /livez HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{few}\r\n");
+    assert_eq!(read_answer(&mut send(&house, &text).await).await.status, 200);
 }
 
 #[tokio::test]

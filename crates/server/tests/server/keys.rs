@@ -49,6 +49,11 @@ impl Keyed {
         Self { house, store, file, secrets, _folder: folder }
     }
 
+    /// What the owner of the key number `idx` sends.
+    pub(crate) fn secret(&self, idx: usize) -> &str {
+        &self.secrets[idx]
+    }
+
     /// Asks with the key number `idx`.
     pub(crate) async fn ask(&self, idx: usize, method: &str, path: &str, body: &str) -> Answer {
         let key = bearer(&self.secrets[idx]);
@@ -107,4 +112,14 @@ async fn a_key_that_has_ended_says_how_on_every_wire() {
         }
     }
     assert_eq!(keyed.house.get("/v1/models").await.status, 200, "{KEY} is no key of the file");
+}
+
+#[tokio::test]
+async fn a_key_that_is_revoked_in_the_file_opens_nothing_any_more() {
+    let plan = Plan { options: |o| o.reload_interval = std::time::Duration::from_millis(2), ..Plan::default() };
+    let keyed = Keyed::open(plan, &[terms(&Scope::ALL)]).await;
+    assert_eq!(keyed.ask(0, "GET", "/v1/models", "").await.status, 200);
+    keyed.file.revoke(&keyed.file.read().unwrap()[0].id, NOW).unwrap();
+    let closed = async { while keyed.ask(0, "GET", "/v1/models", "").await.status != 401 {} };
+    tokio::time::timeout(ballast_testkit::PATIENCE, closed).await.expect("the file is looked at");
 }

@@ -74,7 +74,16 @@ async fn house_of(room: u64, plan: Plan) -> (House, Arc<Gate>) {
         };
         let facts = ModelFacts { file_bytes: 7, ..ModelFacts::default() };
         let (load, aliases) = (Arc::new(load), Vec::new());
-        let known = KnownModel { id: id.to_owned(), aliases, bytes: 1, created: 5, facts, context_len: None, load };
+        let known = KnownModel {
+            id: id.to_owned(),
+            aliases,
+            bytes: 1,
+            created: 5,
+            facts,
+            context_len: None,
+            encodes: false,
+            load,
+        };
         served.declare(known).unwrap();
     }
     let hands = Hands { clock, control: first.unwrap(), kept };

@@ -1,7 +1,7 @@
 //! Constraints to grammars, for one vocabulary. What was compiled is kept a while, by content.
 
 use super::vocabulary::{environment, first_line};
-use super::{CONSTRAINT_BYTES_MAX, Constraint, ConstraintError, GrammarMatcher, lark, schema};
+use super::{CONSTRAINT_BYTES_MAX, Constraint, ConstraintError, GrammarMatcher, gbnf, lark, schema};
 use crate::Tokenizer;
 use llguidance::api::{ParserLimits, TopLevelGrammar};
 use llguidance::{ParserFactory, TokenParser};
@@ -39,6 +39,13 @@ impl fmt::Debug for Grammar {
     }
 }
 
+/// Whether they are the same compilation.
+impl PartialEq for Grammar {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.start, &other.start)
+    }
+}
+
 impl Grammar {
     /// The state of a sequence that has no token yet. It shares nothing that changes with others, so what it allows
     /// depends on its own tokens only.
@@ -61,7 +68,7 @@ pub struct GrammarCompiler {
 
 impl fmt::Debug for GrammarCompiler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GrammarCompiler").finish_non_exhaustive()
+        f.debug_struct("GrammarCompiler").field("n_kept", &self.kept().grammars.len()).finish_non_exhaustive()
     }
 }
 
@@ -152,7 +159,10 @@ fn source(constraint: &Constraint) -> Result<TopLevelGrammar, ConstraintError> {
             within_bounds(grammar)?;
             Ok(TopLevelGrammar::from_lark(lark::prepare(grammar)?))
         }
-        Constraint::Gbnf(_) => Err(ConstraintError::Unsupported { word: "GBNF" }),
+        Constraint::Gbnf(grammar) => {
+            within_bounds(grammar)?;
+            Ok(TopLevelGrammar::from_lark(lark::prepare(&gbnf::to_lark(grammar)?)?))
+        }
     }
 }
 
@@ -171,7 +181,7 @@ struct Kept {
 
 impl Kept {
     fn find(&mut self, constraint: &Constraint) -> Option<Grammar> {
-        let place = self.grammars.iter().position(|(known, _)| known == constraint)?;
+        let place = self.grammars.iter().position(|(known, _)| is_same(known, constraint))?;
         let entry = self.grammars.remove(place);
         let grammar = entry.1.clone();
         self.grammars.push(entry);
@@ -186,5 +196,17 @@ impl Kept {
             self.grammars.remove(0);
         }
         self.grammars.push((constraint, grammar));
+    }
+}
+
+/// Whether two constraints are the same to the letter. Equal objects may have their properties in different orders, and an
+/// answer has them in the schema's.
+fn is_same(a: &Constraint, b: &Constraint) -> bool {
+    match (a, b) {
+        (Constraint::JsonSchema(a), Constraint::JsonSchema(b)) => {
+            let (text_a, text_b) = (a.to_string(), b.to_string());
+            a == b && text_a == text_b
+        }
+        _ => a == b,
     }
 }

@@ -1,15 +1,15 @@
 //! How many models are loaded, when, and for how long.
 
 use super::models::NamedModel;
-use super::served;
+use super::{encoder_facts, served, served_encoder};
 use crate::failure::Failure;
-use crate::options::{LoadArgs, locate, positive, tell_findings};
+use crate::options::{LoadArgs, locate, open_gguf, positive, tell_findings};
 use crate::progress;
-use ballast::{Engine, LoadOptions, SystemClock, machine::Machine};
-use ballast_backend::{EngineError, Pulse};
+use ballast::{Encoder, Engine, LoadOptions, SystemClock, machine::Machine};
+use ballast_backend::{EngineError, ErrorKind, Pulse};
 use ballast_server::{HouseOptions, KnownModel, LoadMeter, ModelFacts, ServedModel, ServedModels, ServerOptions};
 use clap::Args as ClapArgs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -82,7 +82,7 @@ impl HouseArgs {
         let house = HouseOptions { models_max: self.models_max, keep_alive, ..HouseOptions::new(memory_bytes) };
         let models = ServedModels::new(&house, Arc::new(SystemClock::start()));
         for named in named {
-            let known = known(named, &options, failure)?;
+            let known = known(named, &options, (load, failure))?;
             models.declare(known).map_err(super::server_failure)?;
         }
         Ok(models)
@@ -90,8 +90,17 @@ impl HouseArgs {
 }
 
 /// What is known of a model before it is loaded, and how it will be.
-fn known(named: &NamedModel, options: &LoadOptions, failure: &Arc<FirstFailure>) -> Result<KnownModel, Failure> {
+fn known(
+    named: &NamedModel,
+    options: &LoadOptions,
+    (load_args, failure): (&LoadArgs, &Arc<FirstFailure>),
+) -> Result<KnownModel, Failure> {
     let path = locate(&named.model)?.path().to_owned();
+    let gguf = open_gguf(&path)?;
+    if Encoder::is_in(&gguf) {
+        return Ok(known_encoder(named, &path, &encoder_facts(&gguf), (load_args, failure)));
+    }
+    drop(gguf);
     let survey = ballast::survey(&path, options)?;
     // A budget that is not strict lets a larger model pass: it then has all there is.
     let budget = options.memory.bytes.unwrap_or(u64::MAX);
@@ -117,8 +126,37 @@ fn known(named: &NamedModel, options: &LoadOptions, failure: &Arc<FirstFailure>)
             sha256: String::new(),
         },
         context_len: Some(survey.context_len),
+        encodes: false,
         load: Arc::new(load),
     })
+}
+
+/// The same of a model that encodes. What it takes is not known before: its file is counted.
+fn known_encoder(
+    named: &NamedModel,
+    path: &Path,
+    facts: &ModelFacts,
+    (load_args, failure): (&LoadArgs, &Arc<FirstFailure>),
+) -> KnownModel {
+    let (path, told, load_args, failure) = (path.to_owned(), facts.clone(), load_args.clone(), Arc::clone(failure));
+    let load = move |_: &Pulse, _: &Arc<LoadMeter>| match load_args.load_encoder(&path) {
+        Ok(encoder) => Ok(served_encoder(&encoder, &told)),
+        Err(error) => {
+            let told = std::io::Error::other(error.what.clone());
+            failure.note(error);
+            Err(EngineError::new(ErrorKind::Internal, told))
+        }
+    };
+    KnownModel {
+        id: named.id.clone(),
+        aliases: Vec::new(),
+        bytes: facts.file_bytes,
+        created: ballast::unix_seconds(),
+        facts: facts.clone(),
+        context_len: None,
+        encodes: true,
+        load: Arc::new(load),
+    }
 }
 
 /// A model that is loaded again and again.

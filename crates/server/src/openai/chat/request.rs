@@ -1,13 +1,14 @@
 //! The request, parsed once: every field is read, refused by name, or unknown.
 
-use super::messages;
 use super::unsupported::UNSUPPORTED;
+use super::{messages, tools};
 use crate::ServerOptions;
 use crate::api_error::ApiError;
 use crate::constraint;
 use crate::fields::{Fields, ParamError};
 use crate::openai::params::{self, Mode};
 use crate::params::{GenerationParams, deadline, strings};
+use crate::tools::Tools;
 use ballast_tokens::ChatMessage;
 
 /// A chat request.
@@ -18,6 +19,7 @@ pub(super) struct ChatRequest {
     pub(super) mode: Mode,
     pub(super) n_choices: usize,
     pub(super) generation: GenerationParams,
+    pub(super) tools: Tools,
 }
 
 impl ChatRequest {
@@ -31,6 +33,7 @@ impl ChatRequest {
             mode: params::mode(&mut fields)?,
             n_choices: params::n_choices(&mut fields)?,
             generation: generation(&mut fields, options)?,
+            tools: tools::take(&mut fields)?,
         };
         params::labels(&mut fields)?;
         fields.refuse(UNSUPPORTED)?;
@@ -49,6 +52,7 @@ fn generation(fields: &mut Fields, options: &ServerOptions) -> Result<Generation
         ignore_eos: fields.bool("ignore_eos")?.unwrap_or(false),
         constraint,
         constrained_by,
+        show_special: false,
         deadline: deadline(fields, options)?,
         priority: params::priority(fields)?,
     };
