@@ -62,11 +62,11 @@ async fn clients_that_never_finish_a_head_lose_their_places_to_those_that_do() {
     }
     for _ in 0..3 {
         let asked = async { read_answer(&mut send(&house, &request("GET", "/livez", &[], "")).await).await.status };
-        let status = tokio::time::timeout(ballast_testkit::PATIENCE, asked).await.expect("it gets a place");
+        let status = tokio::time::timeout(PATIENCE, asked).await.expect("it gets a place");
         assert_eq!(status, 200);
     }
     for dribbler in dribbling {
-        tokio::time::timeout(ballast_testkit::PATIENCE, dribbler).await.expect("it was dropped").unwrap();
+        tokio::time::timeout(PATIENCE, dribbler).await.expect("it was dropped").unwrap();
     }
 }
 
