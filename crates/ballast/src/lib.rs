@@ -42,6 +42,7 @@ pub mod parity;
 mod report;
 pub mod score;
 pub mod soak;
+mod survey;
 pub mod wiring;
 mod worker;
 
@@ -73,4 +74,5 @@ pub use models::{
     RouteTarget, RoutedLease, RoutedStream, SwapMode, TargetStats,
 };
 pub use report::{Finding, LoadReport};
+pub use survey::{ModelSurvey, survey};
 pub use worker::worker_main;

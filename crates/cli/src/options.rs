@@ -46,7 +46,7 @@ pub(crate) fn parse_name(name: &str) -> Result<ModelName, Failure> {
 }
 
 /// How to load a model.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct LoadArgs {
     /// Positions of one sequence, 0 for as many as the model was trained for.
     #[arg(short = 'c', long, value_name = "TOKENS", default_value_t = 8192, help_heading = "Loading")]
@@ -99,7 +99,7 @@ pub(crate) struct LoadArgs {
 }
 
 /// Where packed models are kept.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct CompileCacheArgs {
     /// Where packed weights are kept for the next start [default: with the user's caches].
     #[arg(long = "compile-cache", value_name = "DIR", help_heading = "Loading")]
@@ -199,7 +199,7 @@ impl LoadArgs {
             memory: MemoryBudget { mode, bytes: self.memory_budget },
             compile_cache: self.compile_cache.open(),
             cached_weights: self.cached_weights(),
-            progress: Some(progress::packing()),
+            progress: Some(progress::packing(|_, _| ())),
             isolation,
             tokenizer: self.tokenizer_options(),
             chat_template,
@@ -224,11 +224,7 @@ impl LoadArgs {
     pub(crate) fn load(&self, model: &str) -> Result<Engine, Failure> {
         let located = locate(model)?;
         let engine = Engine::load(located.path(), &self.options()?)?;
-        // A vocabulary without tokens for bytes that hardly occur is common and shown by `ballast show`.
-        let findings = engine.report().findings.iter().filter(|f| f.code != ReasonCode::TokenizerVocabPartial);
-        for finding in findings {
-            output::note(&format!("note: {}: {}", finding.code, finding.detail));
-        }
+        tell_findings(&engine);
         Ok(engine)
     }
 
@@ -248,6 +244,15 @@ impl LoadArgs {
             output::note(&format!("note: {}: {}", finding.code, finding.detail));
         }
         Ok(encoder)
+    }
+}
+
+/// Tells what the person should know about a model that was loaded.
+pub(crate) fn tell_findings(engine: &Engine) {
+    // A vocabulary without tokens for bytes that hardly occur is common and shown by `ballast show`.
+    let findings = engine.report().findings.iter().filter(|f| f.code != ReasonCode::TokenizerVocabPartial);
+    for finding in findings {
+        output::note(&format!("note: {}: {}", finding.code, finding.detail));
     }
 }
 

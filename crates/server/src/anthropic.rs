@@ -15,6 +15,7 @@ use crate::body;
 use crate::fields::Fields;
 use crate::generation::{Taken, begin};
 use crate::incoming::Incoming;
+use crate::models::with_models;
 use crate::state::Server;
 use crate::stream::response;
 use crate::tools::Said;
@@ -61,8 +62,8 @@ fn take(server: &Server, incoming: &Incoming) -> Result<Taken<(Words, bool)>, Ap
 /// `POST /v1/messages/count_tokens`: the length of a prompt, without answering it.
 pub(crate) async fn count_tokens(State(server): State<Arc<Server>>, request: Request) -> Result<Response, ApiError> {
     let body = body::read(request, &server.options).await?;
-    let count = tokio::task::spawn_blocking(move || count(&server, &body)).await;
-    let n_tokens = count.map_err(|_| ApiError::Panicked)??;
+    let patience = || Ok(server.options.request_deadline);
+    let n_tokens = with_models(&server, patience, move |server, _| count(server, &body)).await?;
     Ok(Json(json!({ "input_tokens": n_tokens })).into_response())
 }
 

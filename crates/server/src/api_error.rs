@@ -7,6 +7,7 @@ use crate::security::SecurityEvent;
 use axum::http::StatusCode;
 use ballast_backend::{ErrorKind, ReasonCode};
 use ballast_runtime::encoding::EncodeError;
+use ballast_runtime::lifecycle::{LifecycleError, ModelId};
 use ballast_runtime::{FinishReason, RuntimeError};
 use ballast_tokens::{ConstraintError, PromptError, SamplingError};
 use std::time::Duration;
@@ -99,6 +100,15 @@ pub(crate) enum ApiError {
     /// The model does something else.
     #[error("model: `{model}` does not {what}")]
     ModelCannot { model: String, what: &'static str },
+    /// The model is to be loaded first. Whoever can wait waits for it; nobody outside is told so.
+    #[error("model: `{model}` is not loaded")]
+    ModelCold { model: ModelId },
+    /// The request's time was over before its model was loaded.
+    #[error("model: `{model}` is being loaded{}", percent(*.progress))]
+    ModelLoading { model: String, progress: Option<f64> },
+    /// The model is not given out.
+    #[error(transparent)]
+    Lifecycle(#[from] LifecycleError),
     #[error(transparent)]
     Prompt(#[from] PromptError),
     #[error(transparent)]
@@ -121,6 +131,11 @@ pub(crate) enum ApiError {
     Ended { finish_reason: FinishReason, reason: Option<ReasonCode> },
     #[error("the server failed on this request")]
     Panicked,
+}
+
+/// A share of work that is done, where it is known.
+fn percent(progress: Option<f64>) -> String {
+    progress.map(|share| format!(", {:.0} % so far", share * 100.0)).unwrap_or_default()
 }
 
 /// What is said of an encoder's error: what is inside of an engine's is for the log.
@@ -191,6 +206,8 @@ impl ApiError {
             ) => ErrorKind::Denied,
             Self::Refusal(_) | Self::Json(_) | Self::Param(_) => ErrorKind::Invalid,
             Self::ModelUnknown { .. } | Self::ModelCannot { .. } => ErrorKind::Invalid,
+            Self::ModelCold { .. } | Self::ModelLoading { .. } => ErrorKind::Unavailable,
+            Self::Lifecycle(error) => error.kind(),
             Self::Prompt(error) => error.kind(),
             Self::Runtime(error) => error.kind(),
             Self::Encode(error) => error.kind(),
@@ -222,6 +239,9 @@ impl ApiError {
             | Self::Json(_)
             | Self::Param(_)
             | Self::ModelCannot { .. }
+            | Self::ModelCold { .. }
+            | Self::ModelLoading { .. }
+            | Self::Lifecycle(_)
             | Self::Prompt(_)
             | Self::Runtime(_)
             | Self::Encode(_)
@@ -236,6 +256,8 @@ impl ApiError {
     pub(crate) fn reason(&self) -> Option<ReasonCode> {
         match self {
             Self::Runtime(error) => error.reason(),
+            Self::Lifecycle(error) => error.reason(),
+            Self::ModelCold { .. } | Self::ModelLoading { .. } => Some(ReasonCode::EngineUnavailable),
             Self::Encode(error) => error.reason(),
             Self::Ended { reason, .. } => *reason,
             Self::Limited(limited) => Some(limited.reason()),
@@ -256,6 +278,7 @@ impl ApiError {
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Runtime(error) => error.retry_after().or(Some(RETRY_AFTER)),
+            Self::Lifecycle(error) => error.retry_after().or(Some(RETRY_AFTER)),
             Self::Encode(error) => error.retry_after().or(Some(RETRY_AFTER)),
             Self::Limited(limited) => limited.retry_after(),
             Self::Refusal(_)
@@ -264,6 +287,8 @@ impl ApiError {
             | Self::ResponseUnknown
             | Self::ModelUnknown { .. }
             | Self::ModelCannot { .. }
+            | Self::ModelCold { .. }
+            | Self::ModelLoading { .. }
             | Self::Prompt(_)
             | Self::Constraint { .. }
             | Self::ToolSchema { .. }
@@ -274,7 +299,7 @@ impl ApiError {
 
     /// The stable code: the reason in lower case where there is one.
     pub(crate) fn code(&self) -> String {
-        if let Some(reason) = self.reason() {
+        if let Some(reason) = self.reason().filter(|_| !matches!(self, Self::ModelLoading { .. })) {
             return reason.as_str().to_ascii_lowercase();
         }
         let code = match self {
@@ -293,10 +318,11 @@ impl ApiError {
             Self::Json(_) => "invalid_json",
             Self::Param(error) => error.code(),
             Self::ModelUnknown { .. } => "model_not_found",
+            Self::ModelCold { .. } | Self::ModelLoading { .. } => "model_loading",
             Self::ModelCannot { .. } => "model_not_suitable",
             Self::Prompt(PromptError::TemplateMissing) => "chat_template_missing",
             Self::Prompt(PromptError::Template(_)) => "chat_template_failed",
-            Self::Runtime(_) => "invalid_value",
+            Self::Runtime(_) | Self::Lifecycle(_) => "invalid_value",
             Self::Encode(error) if error.kind() == ErrorKind::Invalid => "invalid_value",
             Self::Encode(_) => "server_error",
             Self::Constraint { error, .. } | Self::ToolSchema { error, .. } => constraint_code(error),
@@ -311,9 +337,12 @@ impl ApiError {
     pub(crate) fn param(&self) -> Option<String> {
         match self {
             Self::Param(error) => Some(error.param().to_owned()),
-            Self::Refusal(Refusal::Model) | Self::ModelUnknown { .. } | Self::ModelCannot { .. } => {
-                Some("model".to_owned())
-            }
+            Self::Refusal(Refusal::Model)
+            | Self::ModelUnknown { .. }
+            | Self::ModelCannot { .. }
+            | Self::ModelCold { .. }
+            | Self::ModelLoading { .. }
+            | Self::Lifecycle(_) => Some("model".to_owned()),
             Self::Prompt(_) => Some("messages".to_owned()),
             Self::Runtime(error) => runtime_param(error).map(str::to_owned),
             Self::Encode(error) => (error.kind() == ErrorKind::Invalid).then(|| "input".to_owned()),

@@ -10,11 +10,12 @@ pub(crate) use input::{dimensions, inputs, truncation};
 pub(crate) use base64::base64;
 
 use crate::api_error::ApiError;
+use crate::body;
 use crate::caller::Work;
 use crate::incoming::{Asker, Incoming};
 use crate::models::EncoderUse;
+use crate::models::{ModelUse, with_models};
 use crate::state::Server;
-use crate::{body, models::ModelUse};
 use axum::extract::Request;
 use ballast_backend::Pooling;
 use ballast_runtime::encoding::{EncodeReply, EncodeRequest, Encoded, TextTokens};
@@ -46,11 +47,18 @@ pub(crate) async fn answer<W: Send + 'static>(
 ) -> Result<(Encoded, W), ApiError> {
     let asker = Asker::of(&request)?;
     let incoming = Incoming { body: body::read(request, &server.options).await?, asker };
+    let patience = || Ok(server.options.request_deadline);
     // Many texts take milliseconds to tokenize: not on a thread that serves sockets.
-    let asked = Arc::clone(&server);
-    let taken = tokio::task::spawn_blocking(move || take(&asked, &incoming)).await;
-    let Asked { reply, mut reserved, model, deadline, wire } = taken.map_err(|_| ApiError::Panicked)??;
-    let overdue = deadline.saturating_add(server.options.deadline_grace);
+    let incoming = Arc::new(incoming);
+    let taken = with_models(&server, patience, move |server, waited| {
+        let taken = take(server, &incoming);
+        if let (Err(ApiError::ModelCold { model }), Some(visit)) = (&taken, &incoming.asker.visit) {
+            visit.caller.check_model(model.as_str())?;
+        }
+        Ok((taken?, waited))
+    });
+    let (Asked { reply, mut reserved, model, deadline, wire }, waited) = taken.await?;
+    let overdue = deadline.saturating_sub(waited).saturating_add(server.options.deadline_grace);
     let encoded = tokio::select! {
         encoded = reply.recv() => encoded?,
         () = sleep(overdue) => return Err(ApiError::timed_out()),

@@ -3,8 +3,10 @@
 use crate::api_error::ApiError;
 use crate::body;
 use crate::caller::Work;
+use crate::fields::Fields;
 use crate::incoming::{Asker, Incoming};
-use crate::models::ModelUse;
+use crate::models::{Held, with_models};
+use crate::params;
 use crate::state::Server;
 use axum::extract::Request;
 use ballast_backend::TokenId;
@@ -21,7 +23,7 @@ pub(crate) struct Taken<W> {
     /// One for each answer that was asked for.
     pub(crate) streams: Submitted,
     /// Whose answers they are.
-    pub(crate) model: ModelUse,
+    pub(crate) model: Held,
     /// How long the answers may take.
     pub(crate) deadline: Duration,
     /// What its wire has to remember.
@@ -49,12 +51,23 @@ pub(crate) async fn begin<W: Send + 'static>(
     take: Take<W>,
 ) -> Result<(Tokens, W), ApiError> {
     let asker = Asker::of(&request)?;
-    let incoming = Incoming { body: body::read(request, &server.options).await?, asker };
+    let body = body::read(request, &server.options).await?;
+    let patience = || Ok(params::deadline(&mut Fields::of_body(&body)?, &server.options)?);
+    let incoming = Incoming { body: body.clone(), asker };
     // A long prompt takes milliseconds to render and tokenize: not on a thread that serves sockets.
-    let asked = Arc::clone(&server);
-    let taken = tokio::task::spawn_blocking(move || take(&asked, &incoming)).await;
-    let Taken { streams, model, deadline, wire } = taken.map_err(|_| ApiError::Panicked)??;
-    let overdue = deadline.saturating_add(server.options.deadline_grace);
+    let call = move |server: &Server, waited: Duration| {
+        let asker = Asker { waited, ..incoming.asker.clone() };
+        let visit = asker.visit.clone();
+        let taken = take(server, &Incoming { body: incoming.body.clone(), asker });
+        if let (Err(ApiError::ModelCold { model }), Some(visit)) = (&taken, visit) {
+            // Nobody has a model loaded that they may not ask.
+            visit.caller.check_model(model.as_str())?;
+        }
+        Ok((taken?, waited))
+    };
+    let (taken, waited) = with_models(&server, patience, call).await?;
+    let Taken { streams, model, deadline, wire } = taken;
+    let overdue = deadline.saturating_sub(waited).saturating_add(server.options.deadline_grace);
     let Submitted { streams, work } = streams;
     let streams = streams.into_iter().map(Some).collect();
     let (overdue, cut) = (Box::pin(sleep(overdue)), Box::pin(server.wait_cut()));
@@ -73,7 +86,7 @@ pub(crate) struct Tokens {
     cut: Pin<Box<dyn Future<Output = ()> + Send>>,
     work: Option<Work>,
     /// The model stays as long as it answers. Dropped after the streams.
-    _model: ModelUse,
+    _model: Held,
 }
 
 impl Tokens {

@@ -1,7 +1,7 @@
 //! HTTP: wire formats, keys, limits, streaming, health. Is given a built runtime, never an engine.
 //!
 //! ```text
-//! socket -> connection cap, header timeout, stall guard     connection.rs, stall.rs
+//! socket -> connection cap, header timeout, stall guard     connection.rs
 //!        -> request id -> key -> rate                       request_id.rs, keys.rs, limits.rs
 //!        -> the route's row: its scope, class and handler   routes/table.rs
 //!           /health, /livez, .. (need no key)               health.rs
@@ -18,7 +18,8 @@
 //! the work done for it, streamed or not. Text of prompts and answers is never logged.
 //!
 //! ```no_run
-//! # async fn example(runtime: ballast_runtime::Runtime, format: ballast_tokens::PromptFormat) {
+//! # use ballast_backend::Clock;
+//! # async fn example(runtime: ballast_runtime::Runtime, format: ballast_tokens::PromptFormat, clock: std::sync::Arc<dyn Clock>) {
 //! use ballast_server::{ApiKeys, Generator, ModelFacts, ModelKind, ServedModel, ServedModels, ServerOptions, serve};
 //! use std::sync::Arc;
 //!
@@ -30,7 +31,7 @@
 //!     created: 0,
 //!     facts: ModelFacts::default(),
 //! };
-//! let models = ServedModels::new(vec![model]).expect("it has a name");
+//! let models = ServedModels::loaded(vec![model], clock).expect("it has a name");
 //! let mut options = ServerOptions::new(Arc::new(|| 4), Arc::new(|| 1_700_000_000));
 //! options.keys = Some(ApiKeys::new(vec!["a-key-nobody-guesses".to_owned()]).expect("the key is good"));
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await.expect("the port is free");
@@ -59,8 +60,10 @@ mod health;
 mod incoming;
 mod json;
 mod jwt;
+mod keeper;
 mod key_store;
 mod keys;
+mod leaving;
 mod limits;
 mod llamacpp;
 mod metrics;
@@ -77,7 +80,6 @@ mod routes;
 mod scope;
 mod security;
 mod security_headers;
-mod stall;
 mod state;
 mod stream;
 mod tls;
@@ -88,7 +90,9 @@ mod wire;
 
 pub use audit::{AUDIT_QUEUE_MAX, AuditLog};
 pub use bulkheads::BulkheadOptions;
-pub use connection::{ACCEPT_FAILURES_MAX, HEADER_BYTES_MAX, HEADERS_MAX, serve};
+pub use connection::{
+    ACCEPT_FAILURES_MAX, HEADER_BYTES_MAX, HEADERS_MAX, Listener, RESET_STREAMS_MAX, STREAMS_MAX, serve,
+};
 pub use constraint::CHOICES_OF_TEXT_MAX;
 pub use cors::{CORS_ORIGINS_MAX, CorsOrigin, CorsOriginError};
 pub use encoding::{INPUTS_MAX, TEXT_BYTES_MAX};
@@ -104,14 +108,17 @@ pub use key_store::{
 };
 pub use keys::{ApiKeys, KEY_BYTES_MAX, KEY_BYTES_MIN, KEYS_MAX};
 pub use limits::{CALLERS_MAX, CallerLimits, RateLimit};
-pub use models::{Generator, MODELS_MAX, ModelFacts, ModelKind, ServedModel, ServedModels};
+pub use models::{
+    Generator, HouseOptions, KnownModel, LoadMeter, LoadModel, MODELS_MAX, ModelFacts, ModelKind, ServedModel,
+    ServedModels,
+};
 pub use openai::{
     BACKGROUND_MAX, COMPLETION_TOKENS_DEFAULT, LABEL_CHARS_MAX, MESSAGES_MAX, METADATA_ENTRIES_MAX,
     METADATA_KEY_CHARS_MAX, METADATA_VALUE_CHARS_MAX, PARTS_MAX, PROMPTS_MAX, RESPONSE_EVENTS_BYTES_MAX,
     ResponseStoreOptions,
 };
 pub use openapi::openapi;
-pub use options::{RandomSource, ServerOptions, UnixTime};
+pub use options::{PhaseHook, RandomSource, ServerOptions, ServerPhase, UnixTime};
 pub use params::CHOICES_MAX;
 pub use request_id::REQUEST_ID_BYTES_MAX;
 pub use routes::{Route, RouteClass, RouteMethod, routes};

@@ -24,11 +24,12 @@ use std::sync::Arc;
 
 /// `GET /openapi.json`: names of models, tokens and lengths are those that are served.
 pub(crate) async fn serve(State(server): State<Arc<Server>>) -> Json<Value> {
-    let generators = || server.models.iter().filter_map(ServedModel::generator);
+    let vocab_size = |model: &ServedModel| model.generator().map(|it| it.format.tokenizer().vocab_size());
+    let cards = server.models.cards();
     Json(document(&Served {
-        names: server.models.iter().map(|model| model.id.clone()).collect(),
-        vocab_size: generators().map(|generator| generator.format.tokenizer().vocab_size()).min(),
-        context_len: generators().map(|generator| generator.runtime.shape().context_len).min(),
+        vocab_size: server.models.each_loaded(vocab_size).into_iter().flatten().min(),
+        context_len: cards.iter().filter_map(|card| card.context_len).min(),
+        names: cards.into_iter().map(|card| card.id).collect(),
         deadline_max: Some(server.options.request_deadline_max.as_secs_f64()),
     }))
 }

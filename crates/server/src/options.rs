@@ -15,6 +15,18 @@ pub type RandomSource = Arc<dyn Fn() -> u64 + Send + Sync>;
 /// Seconds since 1970-01-01 00:00 UTC.
 pub type UnixTime = Arc<dyn Fn() -> i64 + Send + Sync>;
 
+/// What the outside is told of a server's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerPhase {
+    /// The first model is loaded: requests are answered.
+    Ready,
+    /// It is about to go.
+    Leaving,
+}
+
+/// Is told when a phase begins. Called from async code: it is quick.
+pub type PhaseHook = Arc<dyn Fn(ServerPhase) + Send + Sync>;
+
 /// How to serve.
 #[derive(Clone)]
 pub struct ServerOptions {
@@ -45,10 +57,13 @@ pub struct ServerOptions {
     pub bulkheads: BulkheadOptions,
     /// Longest request body.
     pub body_bytes_max: usize,
-    /// Most connections at a time; further ones wait in the system's backlog.
+    /// Most connections at a time. When there are so many, the one that has done nothing for longest makes room for
+    /// another; where all are busy, further ones wait in the system's backlog.
     pub connections_max: usize,
-    /// Longest wait for a request's head, also on a connection kept open.
+    /// Longest time from the first byte of a request's head to its last.
     pub header_timeout: Duration,
+    /// Longest time that a connection is kept open on which nothing is asked.
+    pub idle_timeout: Duration,
     /// Longest wait for a request's body.
     pub body_timeout: Duration,
     /// Longest time a client may take no byte of an answer.
@@ -59,14 +74,21 @@ pub struct ServerOptions {
     pub request_deadline_max: Duration,
     /// How long past its deadline a request is waited for before the server answers without the runtime.
     pub deadline_grace: Duration,
+    /// Longest time that a request waits for its model to be loaded, within its own time.
+    pub load_wait_max: Duration,
     /// Most tokens of an answer when the request does not say; `None`: until the context is full.
     pub max_tokens_default: Option<usize>,
     /// Longest silence in a streamed answer before a comment is sent.
     pub keep_alive: Duration,
-    /// Time that answers in progress have after shutdown begins.
+    /// Time from the word to end until no connection is taken any more. Readiness says no at once, so that load balancers
+    /// look elsewhere first.
+    pub drain_delay: Duration,
+    /// Time that answers in progress have after that.
     pub drain_timeout: Duration,
     /// Time that answers cut at the end of draining have to say so.
     pub cut_timeout: Duration,
+    /// Told of the server's life; `None`: nobody is.
+    pub on_phase: Option<PhaseHook>,
     /// How many responses are kept, how long, and in how much memory.
     pub responses: ResponseStoreOptions,
     /// Where random numbers come from.
@@ -93,17 +115,21 @@ impl ServerOptions {
             concurrency: None,
             bulkheads: BulkheadOptions::default(),
             body_bytes_max: 1 << 20,
-            connections_max: 256,
+            connections_max: 16_384,
             header_timeout: Duration::from_secs(15),
+            idle_timeout: Duration::from_secs(120),
             body_timeout: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(60),
             request_deadline: Duration::from_secs(300),
             request_deadline_max: Duration::from_secs(3600),
             deadline_grace: Duration::from_secs(10),
+            load_wait_max: Duration::MAX,
             max_tokens_default: None,
             keep_alive: Duration::from_secs(10),
+            drain_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(30),
             cut_timeout: Duration::from_secs(2),
+            on_phase: None,
             responses: ResponseStoreOptions::default(),
             random,
             unix_time,
@@ -138,6 +164,7 @@ impl ServerOptions {
             ("reload_interval", self.reload_interval),
             ("handshake_timeout", self.handshake_timeout),
             ("header_timeout", self.header_timeout),
+            ("idle_timeout", self.idle_timeout),
             ("body_timeout", self.body_timeout),
             ("stall_timeout", self.stall_timeout),
             ("request_deadline", self.request_deadline),

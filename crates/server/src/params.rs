@@ -87,6 +87,8 @@ impl GenerationParams {
             request.priority = self.priority.unwrap_or(asker.priority);
             request.correlation = asker.correlation.clone();
             request.tenant = asker.tenant.clone();
+            // What was spent on waiting for the model is spent. One that is over is refused by the runtime's own deadline.
+            request.deadlines = Deadlines::total(self.deadline.saturating_sub(asker.waited));
             request.sampling.seed = request.sampling.seed.map(|seed| seed.wrapping_add(choice));
             Ok(model.runtime().submit(request)?)
         };

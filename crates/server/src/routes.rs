@@ -7,7 +7,7 @@ pub use table::{Route, RouteClass, RouteMethod, routes};
 
 use crate::api_error::{ApiError, Refusal};
 use crate::state::Server;
-use crate::{cors, guard, request_id, security_headers, wire};
+use crate::{cors, guard, leaving, request_id, security_headers, wire};
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use std::sync::Arc;
@@ -24,6 +24,7 @@ pub(crate) fn router(server: &Arc<Server>) -> Router {
         .layer(from_fn_with_state(Arc::clone(server), cors::allow))
         .layer(from_fn(wire::shape_errors))
         .layer(from_fn(security_headers::add))
+        .layer(from_fn_with_state(Arc::clone(server), leaving::close))
         .layer(from_fn_with_state(Arc::clone(server), request_id::name_request))
         .with_state(Arc::clone(server))
 }

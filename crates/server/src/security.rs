@@ -54,6 +54,9 @@ impl SecurityEvent {
             ApiError::Param(_)
             | ApiError::ModelUnknown { .. }
             | ApiError::ModelCannot { .. }
+            | ApiError::ModelCold { .. }
+            | ApiError::ModelLoading { .. }
+            | ApiError::Lifecycle(_)
             | ApiError::Constraint { .. }
             | ApiError::ToolSchema { .. }
             | ApiError::ResponseUnknown

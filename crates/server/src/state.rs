@@ -6,12 +6,22 @@ use crate::limits::Limits;
 use crate::models::{EncoderUse, GeneratorUse, ModelUse};
 use crate::openai::{Background, ResponseStore};
 use crate::security::SecurityCounts;
-use crate::{ServedModels, ServerError, ServerOptions};
+use crate::{ServedModels, ServerError, ServerOptions, ServerPhase};
 use ballast_backend::TokenId;
 use ballast_tokens::{ChatMessage, RenderOptions};
 use serde_json::Value;
 use std::sync::Arc;
 use tokio::sync::watch;
+
+/// How the server ends. `Serving => Leaving => Cut`; what a server does meanwhile is told in `connection.rs`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Serving,
+    /// It answers, and says that it is not ready.
+    Leaving,
+    /// Answers in progress end.
+    Cut,
+}
 
 /// Models, options, and the word that ends answers in progress.
 #[derive(Debug)]
@@ -25,24 +35,25 @@ pub(crate) struct Server {
     /// Answers that are made though nobody waits.
     pub(crate) background: Background,
     pub(crate) security: SecurityCounts,
-    is_cut: watch::Sender<bool>,
+    phase: watch::Sender<Phase>,
 }
 
 impl Server {
     /// # Errors
-    /// If the options cannot work.
+    /// If the options cannot work, or there are no models.
     pub(crate) fn new(models: ServedModels, options: ServerOptions) -> Result<Self, ServerError> {
         options.check()?;
+        models.check()?;
         let (limits, bulkheads) = (Arc::new(Limits::new()), Bulkheads::new(options.bulkheads));
         let (responses, background) = (ResponseStore::new(options.responses), Background::default());
-        let (security, is_cut) = (SecurityCounts::new(), watch::Sender::new(false));
-        Ok(Self { models, options, limits, bulkheads, responses, background, security, is_cut })
+        let (security, phase) = (SecurityCounts::new(), watch::Sender::new(Phase::Serving));
+        Ok(Self { models, options, limits, bulkheads, responses, background, security, phase })
     }
 
     /// The model of this name.
     ///
     /// # Errors
-    /// If there is none.
+    /// If there is none, or it is to be loaded first: [`crate::models::with_models`] waits for it.
     pub(crate) fn model(&self, name: &str) -> Result<ModelUse, ApiError> {
         self.models.find(name)
     }
@@ -50,9 +61,9 @@ impl Server {
     /// The model of this name, which generates; without a name, the first.
     ///
     /// # Errors
-    /// If there is none, or it does something else.
+    /// As [`Self::model`], or if it does something else.
     pub(crate) fn generator(&self, name: Option<&str>) -> Result<GeneratorUse, ApiError> {
-        name.map_or_else(|| Ok(self.models.first()), |name| self.model(name))?.try_into()
+        name.map_or_else(|| self.models.first(), |name| self.model(name))?.try_into()
     }
 
     /// As [`Self::generator`], on wires whose clients name a model only where there are several: where there is one, any
@@ -69,7 +80,7 @@ impl Server {
     /// # Errors
     /// If there is none, or it does something else.
     pub(crate) fn encoder(&self, name: Option<&str>) -> Result<EncoderUse, ApiError> {
-        let named = name.map_or_else(|| Ok(self.models.first_encoder()), |name| self.model(name));
+        let named = name.map_or_else(|| self.models.first_encoder(), |name| self.model(name));
         named?.try_into()
     }
 
@@ -101,14 +112,32 @@ impl Server {
         Ok(model.format().chat(messages, &RenderOptions { tools, ..self.rendering(true) })?)
     }
 
+    /// Says that the server is about to go.
+    pub(crate) fn leave(&self) {
+        self.phase.send_replace(Phase::Leaving);
+        self.tell(ServerPhase::Leaving);
+    }
+
+    /// Tells who wants to hear it.
+    pub(crate) fn tell(&self, phase: ServerPhase) {
+        if let Some(on_phase) = &self.options.on_phase {
+            on_phase(phase);
+        }
+    }
+
+    /// Whether the server is about to go.
+    pub(crate) fn is_leaving(&self) -> bool {
+        *self.phase.borrow() != Phase::Serving
+    }
+
     /// Ends every answer in progress.
     pub(crate) fn cut(&self) {
-        self.is_cut.send_replace(true);
+        self.phase.send_replace(Phase::Cut);
     }
 
     /// Waits until answers in progress are to end.
     pub(crate) async fn wait_cut(self: Arc<Self>) {
-        let mut is_cut = self.is_cut.subscribe();
-        is_cut.wait_for(|is_cut| *is_cut).await.expect("the sender is ours and lives");
+        let mut phase = self.phase.subscribe();
+        phase.wait_for(|phase| *phase == Phase::Cut).await.expect("the sender is ours and lives");
     }
 }

@@ -20,6 +20,8 @@ mod embeddings;
 mod fuzz;
 #[path = "server/guards.rs"]
 mod guards;
+#[path = "server/h2.rs"]
+mod h2;
 #[path = "server/house.rs"]
 mod house;
 #[path = "server/keys.rs"]
@@ -38,6 +40,8 @@ mod metrics;
 mod models;
 #[path = "server/ollama.rs"]
 mod ollama;
+#[path = "server/on_demand.rs"]
+mod on_demand;
 #[path = "server/response_tools.rs"]
 mod response_tools;
 #[path = "server/responses.rs"]

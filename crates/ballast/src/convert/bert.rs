@@ -44,7 +44,6 @@ struct RawModule {
 #[derive(Debug, Default, Deserialize)]
 #[expect(clippy::struct_excessive_bools, reason = "the file has them so")]
 #[serde(default)]
-#[expect(clippy::struct_excessive_bools, reason = "the file has one for each kind")]
 struct RawPooling {
     pooling_mode_cls_token: bool,
     pooling_mode_mean_tokens: bool,

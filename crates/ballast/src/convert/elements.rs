@@ -48,7 +48,6 @@ impl<'a> Elements<'a> {
     }
 
     /// Writes every element in another type, in order. Rows are whole blocks of it.
-    #[expect(clippy::wildcard_enum_match_arm, reason = "what is not named here is written as it was read, as F32")]
     pub(super) fn write_as(
         &self,
         tensor_type: TensorType,

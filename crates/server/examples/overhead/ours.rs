@@ -67,7 +67,7 @@ impl Server {
     /// # Panics
     /// If there is no loopback port.
     pub(crate) fn start(clock: SystemClock) -> Self {
-        let (runtime, model) = model(clock);
+        let (runtime, model) = model(clock.clone());
         let threads = threads("ballast");
         let listener = threads.block_on(TcpListener::bind("127.0.0.1:0")).expect("there is a port");
         let address = listener.local_addr().expect("it is bound");
@@ -77,7 +77,7 @@ impl Server {
         options.keys = Some(ApiKeys::new(vec![KEY.to_owned()]).expect("the key is good"));
         // On, and never reached.
         options.rate_limit = Some(RateLimit { interval: Duration::from_nanos(1), burst: NonZeroU32::MAX });
-        let models = ServedModels::new(vec![model]).expect("it has a name");
+        let models = ServedModels::loaded(vec![model], Arc::new(clock)).expect("it has a name");
         threads.spawn(serve(listener, models, options, std::future::pending()));
         Self { address, _runtime: runtime, _threads: threads }
     }

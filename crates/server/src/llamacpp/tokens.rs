@@ -2,7 +2,7 @@
 
 use crate::api_error::ApiError;
 use crate::fields::{Fields, ParamError};
-use crate::models::GeneratorUse;
+use crate::models::{GeneratorUse, with_models};
 use crate::state::Server;
 use crate::{body, openai};
 use axum::Json;
@@ -20,8 +20,9 @@ async fn answer(
     of: fn(&Server, Fields) -> Result<Value, ApiError>,
 ) -> Result<Json<Value>, ApiError> {
     let body = body::read(request, &server.options).await?;
-    let work = move || of(&server, Fields::of_body(&body)?);
-    Ok(Json(tokio::task::spawn_blocking(work).await.map_err(|_| ApiError::Panicked)??))
+    let patience = || Ok(server.options.request_deadline);
+    let work = move |server: &Server, _| of(server, Fields::of_body(&body)?);
+    Ok(Json(with_models(&server, patience, work).await?))
 }
 
 /// The model that is named, or the first.
@@ -102,7 +103,9 @@ pub(crate) async fn props(
     State(server): State<Arc<Server>>,
     Query(asked): Query<Asked>,
 ) -> Result<Json<Value>, ApiError> {
-    let model = server.generator_of_many(asked.model.as_deref())?;
+    let patience = || Ok(server.options.request_deadline);
+    let model =
+        with_models(&server, patience, move |server, _| server.generator_of_many(asked.model.as_deref())).await?;
     let shape = model.runtime().shape();
     Ok(Json(json!({
         "default_generation_settings": { "n_ctx": shape.context_len },

@@ -1,5 +1,6 @@
 //! The request, parsed once: every field is read, refused by name, or unknown.
 
+use super::keep_alive::{self, Keep};
 use super::words::Kind;
 use super::{options, tools};
 use crate::ServerOptions;
@@ -21,27 +22,17 @@ const ROLES: &str = "one of system, user, assistant, tool";
 const UNSUPPORTED: &[Refused] = &[
     ("context", is_empty, "send the conversation to /api/chat"),
     ("images", is_empty, TEXT_ONLY),
-    ("keep_alive", is_kept, "the model stays loaded while the server runs"),
     ("suffix", |value| value == "", "text goes on from the prompt only"),
     ("template", |value| value == "", "the model's own chat template is used, or `raw`"),
     ("think", |value| *value == false, "there is no control over reasoning"),
 ];
-
-/// Whether a time to stay loaded is any but none at all.
-fn is_kept(value: &Value) -> bool {
-    match value {
-        Value::Number(seconds) => seconds.as_f64() != Some(0.0),
-        Value::String(time) => !time.trim_end_matches(char::is_alphabetic).chars().all(|c| c == '0'),
-        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => false,
-    }
-}
 
 /// How the answer is to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
     Streamed,
     Whole,
-    /// There is nothing to answer.
+    /// There is nothing to answer: the model is to be loaded.
     Nothing,
 }
 
@@ -62,6 +53,8 @@ pub(super) struct Ask {
     pub(super) asked: Asked,
     pub(super) tools: Tools,
     pub(super) generation: GenerationParams,
+    /// How long the model is to stay loaded without use, if the request says so.
+    pub(super) keep: Option<Keep>,
     /// Tokens that prompt and answer may have together.
     context_len: Option<usize>,
 }
@@ -81,11 +74,12 @@ impl Ask {
             Kind::Generate => Tools::default(),
         };
         let is_streamed = fields.bool("stream")?.unwrap_or(true);
+        let keep = keep_alive::take(&mut fields)?;
         let (generation, context_len) = options::take(&mut fields, server, None)?;
         fields.refuse(UNSUPPORTED)?;
         fields.finish()?;
         let asked = if is_streamed { Asked::Streamed } else { Asked::Whole };
-        Ok(Self { model, prompt, asked, tools, generation, context_len })
+        Ok(Self { model, prompt, asked, tools, generation, keep, context_len })
     }
 
     /// How to generate after a prompt of `n_prompt` tokens, so that the context that was asked for is kept.

@@ -2,12 +2,12 @@
 
 use super::card::timestamp;
 use super::error_body;
+use crate::UnixTime;
 use crate::api_error::ApiError;
 use crate::generation::Whole;
 use crate::state::Server;
 use crate::stream::{Frames, LINES};
 use crate::tools::{Said, SaidCall, SaidWhole, whole_object};
-use crate::{ServedModel, UnixTime};
 use ballast_runtime::{FinishReason, Summary, TokenEvent};
 use ballast_tokens::ToolEvent;
 use serde_json::{Value, json};
@@ -30,8 +30,8 @@ pub(super) struct Words {
 }
 
 impl Words {
-    pub(super) fn new(server: &Server, model: &ServedModel, kind: Kind, said: Said) -> Self {
-        Self { kind, model: model.id.clone(), unix_time: UnixTime::clone(&server.options.unix_time), said }
+    pub(super) fn new(server: &Server, model: String, kind: Kind, said: Said) -> Self {
+        Self { kind, model, unix_time: UnixTime::clone(&server.options.unix_time), said }
     }
 
     /// An answer in one piece.
@@ -61,13 +61,27 @@ impl Words {
     }
 
     fn object(&self, text: &str, is_done: bool) -> Value {
-        let mut object = json!({ "model": self.model, "created_at": timestamp((self.unix_time)()), "done": is_done });
-        match self.kind {
-            Kind::Chat => object["message"] = json!({ "role": "assistant", "content": text }),
-            Kind::Generate => object["response"] = text.into(),
-        }
+        let mut object = object((self.kind, &self.model), (self.unix_time)(), text);
+        object["done"] = is_done.into();
         object
     }
+}
+
+/// The answer to nothing: the model of this name is unloaded.
+pub(super) fn unloaded(server: &Server, model: &str, kind: Kind) -> Value {
+    let mut object = object((kind, model), (server.options.unix_time)(), "");
+    object["done_reason"] = "unload".into();
+    object
+}
+
+/// An answer that is done, so far as anybody knows.
+fn object((kind, model): (Kind, &str), created: i64, text: &str) -> Value {
+    let mut object = json!({ "model": model, "created_at": timestamp(created), "done": true });
+    match kind {
+        Kind::Chat => object["message"] = json!({ "role": "assistant", "content": text }),
+        Kind::Generate => object["response"] = text.into(),
+    }
+    object
 }
 
 /// A call, whose arguments are an object on this wire.

@@ -23,6 +23,10 @@ pub(super) fn operations(served: &Served) -> Vec<Operation> {
             .works()
             .also(EVENT_STREAM)
     };
+    let changing = |path, summary| {
+        let named = sent(vec![("model", served.model())], Vec::new());
+        Operation::post(path, summary, (named, given(vec![("success", boolean())]))).works()
+    };
     vec![
         completion("/completion"),
         completion("/completions"),
@@ -37,6 +41,9 @@ pub(super) fn operations(served: &Served) -> Vec<Operation> {
             "A conversation to a prompt.",
             (rendered, given(vec![("prompt", string())])),
         ),
+        Operation::get("/models", "The models, and which are loaded.", super::openai::models()),
+        changing("/models/load", "Begin to load a model."),
+        changing("/models/unload", "Unload a model once its answers in progress have ended."),
         Operation::get("/props", "What the server is.", props())
             .query(("model", string()))
             .fails(404, "There is no such model."),

@@ -3,13 +3,13 @@
 use super::openai::{stop, tools};
 use super::operation::{Operation, Served};
 use super::schema::{
-    Field, any, at_least, boolean, count, either, given, integer, list, one_of, only, said, seed, sent, some, string,
-    tokens_or_all, within,
+    Field, any, at_least, boolean, count, either, given, integer, list, number, one_of, only, said, seed, sent, some,
+    string, tokens_or_all, within,
 };
 use crate::openai::{MESSAGE_CALLS_MAX, MESSAGES_MAX};
 use crate::stream::LINES;
 use ballast_tokens::{PENALTY_WINDOW_MAX, TEMPERATURE_MAX};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub(super) fn operations(served: &Served) -> Vec<Operation> {
     let models = || given(vec![("models", list(card()))]);
@@ -46,6 +46,7 @@ fn shared(served: &Served) -> Vec<Field> {
     vec![
         ("stream", said(boolean(), "A line for each piece; the default.")),
         ("timeout", served.timeout()),
+        ("keep_alive", either(&[number(), json!({ "type": "string", "pattern": "^-?([0-9]{1,9}(ms|s|m|h)){1,4}$" })])),
         ("options", options(served)),
     ]
 }

@@ -18,14 +18,6 @@ use serde_json::{Value, json};
 
 pub(super) fn operations(served: &Served) -> Vec<Operation> {
     let model = served.model();
-    let card = given(vec![
-        ("id", string()),
-        ("object", only("model")),
-        ("created", integer()),
-        ("owned_by", string()),
-        ("context_length", integer()),
-    ]);
-    let cards = given(vec![("object", only("list")), ("data", list(card.clone()))]);
     vec![
         Operation::post("/v1/chat/completions", "Answer a conversation.", (chat_body(&model, served), chat_answer()))
             .works()
@@ -37,10 +29,27 @@ pub(super) fn operations(served: &Served) -> Vec<Operation> {
         )
         .works()
         .also(EVENT_STREAM),
-        Operation::get("/v1/models", "The models that are served.", cards),
-        Operation::get("/v1/models/{*id}", "One model.", card).fails(404, "There is no such model."),
+        Operation::get("/v1/models", "The models that are served.", models()),
+        Operation::get("/v1/models/{*id}", "One model.", card()).fails(404, "There is no such model."),
         Operation::get("/openapi.json", "This document.", any()),
     ]
+}
+
+/// What is told of one model.
+fn card() -> Value {
+    given(vec![
+        ("id", string()),
+        ("object", only("model")),
+        ("created", integer()),
+        ("owned_by", string()),
+        ("status", given(vec![("value", one_of(&["unloaded", "failed", "loading", "loaded"]))])),
+        ("context_length", integer()),
+    ])
+}
+
+/// What is told of all.
+pub(super) fn models() -> Value {
+    given(vec![("object", only("list")), ("data", list(card()))])
 }
 
 /// An error in this wire's shape.

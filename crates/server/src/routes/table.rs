@@ -124,6 +124,10 @@ const fn counting(method: RouteMethod, path: &'static str, to: To) -> Route {
     Route { method, path, scope: Some(Scope::Metrics), class: RouteClass::Admin, to }
 }
 
+const fn operating(method: RouteMethod, path: &'static str, to: To) -> Route {
+    Route { method, path, scope: Some(Scope::Admin), class: RouteClass::Admin, to }
+}
+
 const fn liveness(path: &'static str, to: To) -> Route {
     Route { method: Get, path, scope: None, class: RouteClass::Liveness, to }
 }
@@ -137,6 +141,7 @@ static ROUTES: &[Route] = &[
     kept(Post, "/v1/responses/{id}/cancel", |m| on(m, openai::cancel_response)),
     kept(Get, "/v1/responses/{id}/input_items", |m| on(m, openai::input_items)),
     reading(Get, "/v1/models", |m| on(m, openai::list_models)),
+    reading(Get, "/models", |m| on(m, openai::list_models)),
     reading(Get, "/v1/models/{*id}", |m| on(m, openai::show_model)),
     reading(Get, "/openapi.json", |m| on(m, openapi::serve)),
     generation(Post, "/v1/messages", |m| on(m, anthropic::messages)),
@@ -153,6 +158,8 @@ static ROUTES: &[Route] = &[
     reading(Get, "/api/ps", |m| on(m, ollama::running)),
     reading(Post, "/api/show", |m| on(m, ollama::show)),
     reading(Get, "/api/version", |m| on(m, ollama::version)),
+    operating(Post, "/models/load", |m| on(m, llamacpp::load)),
+    operating(Post, "/models/unload", |m| on(m, llamacpp::unload)),
     embedding("/v1/embeddings", |m| on(m, openai::embeddings)),
     embedding("/embedding", |m| on(m, llamacpp::embedding)),
     embedding("/embeddings", |m| on(m, llamacpp::embedding)),

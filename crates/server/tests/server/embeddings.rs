@@ -121,7 +121,7 @@ impl House {
         let options = ServerOptions::new(Arc::new(|| 1), Arc::new(|| 1_700_000_000));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let served = ServedModels::new(models.clone()).unwrap();
+        let served = ServedModels::loaded(models.clone(), Arc::new(VirtualClock::new())).unwrap();
         tokio::spawn(serve(listener, served, options, std::future::pending()));
         Self { address, _models: models }
     }
