@@ -67,7 +67,7 @@ impl Server {
     /// # Panics
     /// If there is no loopback port.
     pub(crate) fn start(clock: SystemClock) -> Self {
-        let (runtime, model) = model(clock.clone());
+        let (runtime, model) = model(clock);
         let threads = threads("ballast");
         let listener = threads.block_on(TcpListener::bind("127.0.0.1:0")).expect("there is a port");
         let address = listener.local_addr().expect("it is bound");

@@ -85,8 +85,8 @@ mod tests {
 
     fn heard(socket: &UnixDatagram) -> String {
         let mut buffer = [0; 64];
-        let n = socket.recv(&mut buffer).unwrap();
-        String::from_utf8(buffer[..n].to_vec()).unwrap()
+        let n = socket.recv(&mut buffer).expect("a word came");
+        String::from_utf8(buffer[..n].to_vec()).expect("it is text")
     }
 
     #[test]
