@@ -41,6 +41,14 @@ impl Server {
         Self { child, address, stderr, said }
     }
 
+    /// The same server, once its first model is loaded.
+    fn ready(self) -> Self {
+        while get(self.address, "/readyz", None).status != 200 {
+            std::thread::yield_now();
+        }
+        self
+    }
+
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
@@ -253,10 +261,10 @@ fn cached_weights_are_mapped_by_the_process_that_computes() {
     home.age_model();
     home.json("compile", &["--json"]);
     for (args, is_mapped) in [(&["--no-auth"][..], false), (&["--no-auth", "--map-weights"], true)] {
-        let server = Server::start(&home, args);
+        let server = Server::start(&home, args).ready();
         assert_eq!(maps_weights(&server.child.id().to_string()), is_mapped, "{args:?}");
         server.end("-TERM");
-        let server = Server::start(&home, &[args, &["--isolation", "process"]].concat());
+        let server = Server::start(&home, &[args, &["--isolation", "process"]].concat()).ready();
         assert_eq!(maps_weights(&child_of(server.child.id())), is_mapped, "{args:?} in a worker");
         server.end("-TERM");
     }
