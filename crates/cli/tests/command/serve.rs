@@ -44,7 +44,7 @@ impl Server {
     /// The same server, once its first model is loaded.
     fn ready(self) -> Self {
         while get(self.address, "/readyz", None).status != 200 {
-            std::thread::yield_now();
+            std::thread::park_timeout(std::time::Duration::from_millis(20));
         }
         self
     }
