@@ -28,7 +28,7 @@ pub enum CallNeed {
 pub enum CallCount {
     /// At most one.
     One,
-    /// At most [`TOOL_CALLS_MAX`](crate::TOOL_CALLS_MAX), where the model's format has room for more than one.
+    /// At most [`TOOL_CALLS_MAX`], where the model's format has room for more than one.
     Many,
 }
 
