@@ -50,6 +50,15 @@ pub(crate) enum ApiError {
     Prompt(#[from] PromptError),
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
+    /// The server does not do it, or was not asked to.
+    #[error("{what}: not to be had here: {why}")]
+    NotServed { what: &'static str, why: &'static str },
+    /// All places are taken, and the caller would rather not wait.
+    #[error("no slot is available")]
+    NoSlot,
+    /// A file of a slot cannot be had. Its path is not told.
+    #[error("filename: the file cannot be {what}")]
+    SlotFile { what: &'static str },
     /// What the answer must look like cannot be enforced.
     #[error("{param}: {error}")]
     Constraint { param: &'static str, error: ConstraintError },
@@ -91,12 +100,15 @@ pub(crate) struct Told {
     /// The parameter that is to blame.
     pub(crate) param: Option<String>,
     pub(crate) code: String,
+    /// Tokens of a prompt that is too long, and of the context.
+    pub(crate) too_long: Option<(usize, usize)>,
 }
 
 impl From<&ApiError> for Told {
     fn from(error: &ApiError) -> Self {
         let (status, kind, reason, code) = (error.status(), error.kind(), error.reason(), error.code());
-        Self { status, kind, reason, message: error.message(), param: error.param(), code }
+        let (message, param, too_long) = (error.message(), error.param(), error.too_long());
+        Self { status, kind, reason, message, param, code, too_long }
     }
 }
 
@@ -115,7 +127,10 @@ impl ApiError {
         match self {
             Self::Refusal(Refusal::Key) => ErrorKind::Denied,
             Self::Refusal(_) | Self::Json(_) | Self::Param(_) => ErrorKind::Invalid,
-            Self::ModelUnknown { .. } | Self::ModelCannot { .. } => ErrorKind::Invalid,
+            Self::ModelUnknown { .. } | Self::ModelCannot { .. } | Self::NotServed { .. } | Self::SlotFile { .. } => {
+                ErrorKind::Invalid
+            }
+            Self::NoSlot => ErrorKind::Unavailable,
             Self::Prompt(error) => error.kind(),
             Self::Runtime(error) => error.kind(),
             Self::Constraint { error, .. } => error.kind(),
@@ -134,6 +149,7 @@ impl ApiError {
         match self {
             Self::Refusal(Refusal::Key) => StatusCode::UNAUTHORIZED,
             Self::Refusal(Refusal::Route) | Self::ModelUnknown { .. } => StatusCode::NOT_FOUND,
+            Self::NotServed { .. } => StatusCode::NOT_IMPLEMENTED,
             Self::Refusal(Refusal::Method) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Refusal(Refusal::ContentType) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Refusal(Refusal::BodyTimeout) => StatusCode::REQUEST_TIMEOUT,
@@ -142,6 +158,8 @@ impl ApiError {
             | Self::Json(_)
             | Self::Param(_)
             | Self::ModelCannot { .. }
+            | Self::NoSlot
+            | Self::SlotFile { .. }
             | Self::Prompt(_)
             | Self::Runtime(_)
             | Self::Constraint { .. }
@@ -161,6 +179,9 @@ impl ApiError {
             | Self::Param(_)
             | Self::ModelUnknown { .. }
             | Self::ModelCannot { .. }
+            | Self::NotServed { .. }
+            | Self::NoSlot
+            | Self::SlotFile { .. }
             | Self::Prompt(_)
             | Self::Constraint { .. }
             | Self::Panicked => None,
@@ -177,6 +198,9 @@ impl ApiError {
             | Self::Param(_)
             | Self::ModelUnknown { .. }
             | Self::ModelCannot { .. }
+            | Self::NotServed { .. }
+            | Self::NoSlot
+            | Self::SlotFile { .. }
             | Self::Prompt(_)
             | Self::Constraint { .. }
             | Self::Ended { .. }
@@ -202,6 +226,9 @@ impl ApiError {
             Self::Param(error) => error.code(),
             Self::ModelUnknown { .. } => "model_not_found",
             Self::ModelCannot { .. } => "model_not_suitable",
+            Self::NotServed { .. } => "not_supported",
+            Self::NoSlot => "no_slot",
+            Self::SlotFile { .. } => "slot_file",
             Self::Prompt(PromptError::TemplateMissing) => "chat_template_missing",
             Self::Prompt(PromptError::Template(_)) => "chat_template_failed",
             Self::Runtime(_) => "invalid_value",
@@ -220,8 +247,16 @@ impl ApiError {
             Self::Prompt(_) => Some("messages".to_owned()),
             Self::Runtime(error) => runtime_param(error).map(str::to_owned),
             Self::Constraint { param, error } => Some(constraint_param(param, error)),
+            Self::SlotFile { .. } => Some("filename".to_owned()),
+            Self::NotServed { .. } | Self::NoSlot => None,
             Self::Refusal(_) | Self::Json(_) | Self::RateLimited { .. } | Self::Ended { .. } | Self::Panicked => None,
         }
+    }
+
+    /// Tokens of a prompt that is too long, and of the context.
+    fn too_long(&self) -> Option<(usize, usize)> {
+        let Self::Runtime(RuntimeError::ContextLengthExceeded { context_len, got }) = self else { return None };
+        Some((*got, *context_len))
     }
 
     /// The text for the caller. It may quote what the caller sent, so it is never logged.

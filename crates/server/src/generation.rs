@@ -27,7 +27,7 @@ pub(crate) struct Taken<W> {
 }
 
 /// Parses a body and has the runtime take what it asks for.
-pub(crate) type Take<W> = fn(&Server, &Incoming) -> Result<Taken<W>, ApiError>;
+pub(crate) type Take<W> = fn(&Arc<Server>, &Incoming) -> Result<Taken<W>, ApiError>;
 
 /// Reads a request's body and has `take` parse and submit it.
 ///

@@ -49,7 +49,7 @@ async fn answer(server: Arc<Server>, request: Request, take: Take<(Words, Asked)
     }
 }
 
-fn take(server: &Server, incoming: &Incoming, kind: Kind) -> Result<Taken<(Words, Asked)>, ApiError> {
+fn take(server: &Arc<Server>, incoming: &Incoming, kind: Kind) -> Result<Taken<(Words, Asked)>, ApiError> {
     let ask = Ask::parse(&incoming.body, kind, &server.options)?;
     let model = server.generator(Some(&ask.model))?;
     let words = Words::new(server, &model, kind);

@@ -1,7 +1,9 @@
 //! Everything that can be set, and every bound.
 
 use crate::{ApiKeys, RateLimit, ServerError};
+use ballast_tokens::SamplingParams;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +11,15 @@ use std::time::Duration;
 pub type RandomSource = Arc<dyn Fn() -> u64 + Send + Sync>;
 /// Seconds since 1970-01-01 00:00 UTC.
 pub type UnixTime = Arc<dyn Fn() -> i64 + Send + Sync>;
+
+/// Whether a model is to think before it answers, where its chat template can ask for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reasoning {
+    /// It is.
+    On,
+    /// It is not.
+    Off,
+}
 
 /// How to serve.
 #[derive(Clone)]
@@ -36,6 +47,16 @@ pub struct ServerOptions {
     pub deadline_grace: Duration,
     /// Most tokens of an answer when the request does not say; `None`: until the context is full.
     pub max_tokens_default: Option<usize>,
+    /// How tokens are drawn where a request does not say.
+    pub sampling: SamplingParams,
+    /// What chat templates are told of reasoning; `None`: nothing, so that the template decides.
+    pub reasoning: Option<Reasoning>,
+    /// Where one model is served, a request may name any model or none, on every wire.
+    pub any_model: bool,
+    /// Whether callers may ask what the places for sequences are doing: `GET /slots`.
+    pub shows_slots: bool,
+    /// Where the contents of places may be saved; `None`: they cannot be.
+    pub slot_dir: Option<PathBuf>,
     /// Longest silence in a streamed answer before a comment is sent.
     pub keep_alive: Duration,
     /// Time that answers in progress have after shutdown begins.
@@ -64,6 +85,11 @@ impl ServerOptions {
             request_deadline_max: Duration::from_secs(3600),
             deadline_grace: Duration::from_secs(10),
             max_tokens_default: None,
+            sampling: SamplingParams::default(),
+            reasoning: None,
+            any_model: false,
+            shows_slots: true,
+            slot_dir: None,
             keep_alive: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(30),
             cut_timeout: Duration::from_secs(2),
@@ -81,6 +107,9 @@ impl ServerOptions {
         ];
         if let Some((option, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
             return Err(ServerError::Option { option, expected: "at least 1" });
+        }
+        if self.sampling.validate().is_err() {
+            return Err(ServerError::Option { option: "sampling", expected: "parameters in their ranges" });
         }
         let times = [
             ("rate_limit", self.rate_limit.map_or(Duration::MAX, |limit| limit.interval)),
@@ -130,6 +159,7 @@ mod tests {
         assert_eq!(check(|_| {}), None);
         assert_eq!(check(|o| o.connections_max = 0), Some("connections_max"));
         assert_eq!(check(|o| o.max_tokens_default = Some(0)), Some("max_tokens_default"));
+        assert_eq!(check(|o| o.sampling.temperature = -1.0), Some("sampling"));
         assert_eq!(check(|o| o.keep_alive = Duration::ZERO), Some("keep_alive"));
         assert_eq!(check(|o| o.request_deadline_max = Duration::from_secs(1)), Some("request_deadline"));
     }

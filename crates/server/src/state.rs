@@ -2,10 +2,11 @@
 
 use crate::api_error::ApiError;
 use crate::limits::Limits;
+use crate::llamacpp::Slots;
 use crate::models::{GeneratorUse, ModelUse};
-use crate::{ServedModels, ServerError, ServerOptions};
+use crate::{Reasoning, ServedModels, ServerError, ServerOptions};
 use ballast_backend::TokenId;
-use ballast_tokens::{ChatMessage, RenderOptions};
+use ballast_tokens::{ChatMessage, RenderOptions, format_date};
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -16,6 +17,7 @@ pub(crate) struct Server {
     pub(crate) options: ServerOptions,
     /// `None`: everybody may ask as often as they like.
     pub(crate) limits: Option<Limits>,
+    pub(crate) slots: Slots,
     is_cut: watch::Sender<bool>,
 }
 
@@ -25,7 +27,7 @@ impl Server {
     pub(crate) fn new(models: ServedModels, options: ServerOptions) -> Result<Self, ServerError> {
         options.check()?;
         let limits = options.rate_limit.and_then(Limits::new);
-        Ok(Self { models, options, limits, is_cut: watch::Sender::new(false) })
+        Ok(Self { models, options, limits, slots: Slots::default(), is_cut: watch::Sender::new(false) })
     }
 
     /// The model of this name.
@@ -41,6 +43,7 @@ impl Server {
     /// # Errors
     /// If there is none, or it does something else.
     pub(crate) fn generator(&self, name: Option<&str>) -> Result<GeneratorUse, ApiError> {
+        let name = name.filter(|_| !(self.options.any_model && self.models.is_single()));
         name.map_or_else(|| Ok(self.models.first()), |name| self.model(name))?.try_into()
     }
 
@@ -55,8 +58,16 @@ impl Server {
 
     /// How conversations are rendered now, with the cue for the model's turn or without.
     pub(crate) fn rendering(&self, add_generation_prompt: bool) -> RenderOptions {
-        let now = Some((self.options.unix_time)());
-        RenderOptions { add_generation_prompt, now, ..RenderOptions::default() }
+        let now = (self.options.unix_time)();
+        let mut options = RenderOptions { add_generation_prompt, now: Some(now), ..RenderOptions::default() };
+        // Templates of the Llama 3 family print a date of their makers' where they are given none.
+        for (name, format) in [("date_string", "%d %b %Y"), ("datetime", "%b %d %Y")] {
+            options.extra.extend(format_date(now, format).map(|date| (name.to_owned(), date.into())));
+        }
+        if let Some(reasoning) = self.options.reasoning {
+            options.extra.insert("enable_thinking".to_owned(), (reasoning == Reasoning::On).into());
+        }
+        options
     }
 
     /// The tokens that a model answers a conversation after.

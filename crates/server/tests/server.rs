@@ -28,3 +28,5 @@ mod models;
 mod ollama;
 #[path = "server/routes.rs"]
 mod routes;
+#[path = "server/slots.rs"]
+mod slots;

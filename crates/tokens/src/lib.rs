@@ -48,6 +48,8 @@ pub use sample::{
 pub use stop::{STOP_STRING_BYTES_MAX, STOP_STRINGS_MAX, StopError, StopMatcher, StopOutcome};
 pub use template::{
     ChatMessage, ChatTemplate, FUEL_BASE, FUEL_MAX, FUEL_PER_MESSAGE_PAIR, RECURSION_MAX, RenderOptions,
-    TEMPLATE_OUTPUT_BYTES_MAX, TEMPLATE_SOURCE_BYTES_MAX, TemplateError,
+    TEMPLATE_OUTPUT_BYTES_MAX, TEMPLATE_SOURCE_BYTES_MAX, TemplateError, format_date,
 };
-pub use tokenizer::{EncodeOptions, ShowSpecial, Tokenizer, TokenizerError, TokenizerOptions, TokenizerSource};
+pub use tokenizer::{
+    EncodeOptions, FillTokens, ShowSpecial, Tokenizer, TokenizerError, TokenizerOptions, TokenizerSource,
+};

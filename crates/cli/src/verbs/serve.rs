@@ -1,9 +1,11 @@
 //! `ballast serve`: models behind HTTP.
 
 mod bounds;
+mod defaults;
 pub(crate) mod key;
 mod models;
 mod rate;
+mod slots;
 
 use crate::configuration::SourceArgs;
 use crate::failure::{Exit, Failure};
@@ -13,9 +15,11 @@ use ballast::Engine;
 use ballast_server::{ApiKeys, Generator, ModelFacts, ModelKind, ServedModel, ServedModels, ServerOptions, serve};
 use bounds::BoundArgs;
 use clap::Args as ClapArgs;
+use defaults::DefaultArgs;
 use key::KeyArgs;
 use models::{ModelsArgs, NamedModel};
 use rate::RateArgs;
+use slots::SlotArgs;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +45,10 @@ pub(crate) struct Args {
     #[command(flatten)]
     bounds: BoundArgs,
     #[command(flatten)]
+    defaults: DefaultArgs,
+    #[command(flatten)]
+    slots: SlotArgs,
+    #[command(flatten)]
     load: LoadArgs,
     /// Print the OpenAPI document of the server and serve nothing.
     #[arg(long)]
@@ -60,7 +68,12 @@ impl Args {
         let load = |named: &NamedModel| Ok((self.load.load(&named.model)?, named.id.clone()));
         // Kept to the end of this function: an engine's last handle is not to be dropped where sockets are served.
         let engines = named.iter().map(load).collect::<Result<Vec<_>, Failure>>()?;
-        let models = engines.iter().map(|(engine, id)| served(engine, id.clone())).collect();
+        let models = engines.iter().zip(&named).map(|((engine, id), named)| {
+            let mut model = served(engine, id.clone());
+            model.facts.file_name = named.file_name();
+            model
+        });
+        let models = models.collect();
         let models = ServedModels::new(models).map_err(server_failure)?;
         let ids: Vec<&str> = named.iter().map(|named| named.id.as_str()).collect();
         let runtime = tokio_runtime()?;
@@ -72,6 +85,9 @@ impl Args {
             let mut options = server_options(keys.api_keys);
             options.rate_limit = self.rate.limit(keyed);
             self.bounds.set(&mut options);
+            self.defaults.set(&mut options);
+            self.slots.set(&mut options);
+            options.any_model = self.models.any();
             options.request_deadline = Duration::from_secs(self.request_timeout);
             serve(listener, models, options, asked_to_stop()).await.map_err(server_failure)
         })
@@ -100,6 +116,7 @@ pub(crate) fn served(engine: &Engine, id: String) -> ServedModel {
         architecture: report.architecture.clone(),
         n_parameters: report.n_parameters,
         quantization: report.quantization.to_owned(),
+        file_name: String::new(),
         file_bytes: report.file_bytes,
         sha256: String::new(),
     };

@@ -4,6 +4,7 @@ use crate::ServerOptions;
 use crate::api_error::ApiError;
 use crate::fields::{Fields, ParamError, Refused, is_one, is_zero, never};
 use crate::params::{GenerationParams, deadline, strings};
+use ballast_runtime::PrefixCache;
 use ballast_tokens::{PENALTY_WINDOW_MAX, SamplingParams};
 use serde_json::Value;
 
@@ -43,12 +44,13 @@ pub(super) fn take(
     let given = fields.take("options").unwrap_or_else(|| Value::Object(serde_json::Map::new()));
     let mut options = Fields::new("options".to_owned(), given)?;
     let params = GenerationParams {
-        sampling: sampling(&mut options, n_logprobs)?,
+        sampling: sampling(&mut options, n_logprobs, &server.sampling)?,
         stop: strings(&mut options, "stop")?,
         max_tokens: max_tokens(&mut options)?.or(server.max_tokens_default),
         ignore_eos: false,
         constraint: None,
         constrained_by: "",
+        prefix_cache: PrefixCache::default(),
         deadline,
         priority: None,
     };
@@ -58,8 +60,11 @@ pub(super) fn take(
     Ok((params.checked()?, context_len))
 }
 
-fn sampling(options: &mut Fields, n_logprobs: Option<usize>) -> Result<SamplingParams, ParamError> {
-    let default = SamplingParams::default();
+fn sampling(
+    options: &mut Fields,
+    n_logprobs: Option<usize>,
+    default: &SamplingParams,
+) -> Result<SamplingParams, ParamError> {
     Ok(SamplingParams {
         temperature: options.f32("temperature")?.unwrap_or(default.temperature),
         top_k: options.count("top_k")?.unwrap_or(default.top_k),
@@ -70,7 +75,7 @@ fn sampling(options: &mut Fields, n_logprobs: Option<usize>) -> Result<SamplingP
         presence_penalty: options.f32("presence_penalty")?.unwrap_or(default.presence_penalty),
         penalty_window: penalty_window(options)?.unwrap_or(default.penalty_window),
         logit_bias: Vec::new(),
-        seed: options.seed("seed")?,
+        seed: options.seed("seed")?.or(default.seed),
         n_logprobs,
     })
 }

@@ -36,9 +36,10 @@ async fn answer(server: Arc<Server>, request: Request) -> Result<Response, ApiEr
     }
 }
 
-fn take(server: &Server, incoming: &Incoming) -> Result<Taken<(Wire, Mode)>, ApiError> {
-    let request = ChatRequest::parse(&incoming.body, &server.options)?;
+fn take(server: &Arc<Server>, incoming: &Incoming) -> Result<Taken<(Wire, Mode)>, ApiError> {
+    let mut request = ChatRequest::parse(&incoming.body, &server.options)?;
     let model = server.generator(Some(&request.model))?;
+    request.generation.prefix_cache = server.slots.resolve(&model, request.place)?.0;
     let prompt = server.chat_prompt(&model, &request.messages)?;
     let wire = Wire::new(server, &model, &request, (server.options.unix_time)());
     let streams = request.generation.submit(&model, (server, &incoming.asker), &[prompt], request.n_choices)?;

@@ -1,10 +1,12 @@
 //! The routes of llama.cpp's server.
 
-use super::openai::{messages, stop};
+use super::openai::{cards, chat_answer, chat_body, messages, stop};
 use super::operation::Operation;
 use super::schema::{
-    Field, any, at_least, boolean, count, either, given, integer, list, one_of, only, said, sent, some, string, within,
+    Field, any, at_least, boolean, bounded, count, either, given, integer, list, one_of, only, said, sent, some,
+    string, within,
 };
+use crate::SLOT_FILE_NAME_BYTES_MAX;
 use crate::stream::EVENT_STREAM;
 use ballast_tokens::{LOGPROBS_MAX, PENALTY_WINDOW_MAX, TEMPERATURE_MAX};
 use serde_json::{Value, json};
@@ -17,7 +19,15 @@ pub(super) fn operations(model: &Value) -> Vec<Operation> {
         vec![("content", string())],
         with(vec![("add_special", boolean()), ("parse_special", boolean()), ("with_pieces", boolean())]),
     );
-    let rendered = sent(vec![("messages", messages())], with(vec![("add_generation_prompt", boolean())]));
+    let rendered = sent(
+        vec![("messages", messages())],
+        with(vec![("add_generation_prompt", boolean()), ("chat_template_kwargs", any()), ("tools", any())]),
+    );
+    let count_tokens = |path| {
+        let body = sent(vec![("messages", messages())], with(vec![("chat_template_kwargs", any()), ("tools", any())]));
+        let answer = given(vec![("object", only("response.input_tokens")), ("input_tokens", integer())]);
+        Operation::post(path, "How many tokens a conversation has.", (body, answer))
+    };
     let completion = |path| {
         Operation::post(path, "Go on from a prompt.", (completion_body(named()), completion_answer()))
             .works()
@@ -26,6 +36,31 @@ pub(super) fn operations(model: &Value) -> Vec<Operation> {
     vec![
         completion("/completion"),
         completion("/completions"),
+        Operation::post("/chat/completions", "Answer a conversation.", (chat_body(model), chat_answer()))
+            .works()
+            .also(EVENT_STREAM),
+        count_tokens("/chat/completions/input_tokens"),
+        count_tokens("/v1/chat/completions/input_tokens"),
+        Operation::post("/infill", "Fill a gap.", (infill_body(named()), completion_answer()))
+            .works()
+            .also(EVENT_STREAM)
+            .fails(501, "The model cannot fill gaps."),
+        Operation::get("/slots", "What the places for sequences are doing.", list(any()))
+            .query(("model", string()))
+            .query(("fail_on_no_slot", string()))
+            .fails(404, "There is no such model.")
+            .fails(501, "The server does not tell.")
+            .fails(503, "Every place is taken, and the caller would rather not wait."),
+        Operation::post(
+            "/slots/{id_slot}",
+            "Save, restore or erase a place.",
+            (slot_body(), given(vec![("id_slot", integer())])),
+        )
+        .works()
+        .query(("action", one_of(&["save", "restore", "erase"])))
+        .query(("model", string()))
+        .fails(501, "The server has no folder for them."),
+        Operation::get("/models", "The models that are served.", cards()),
         Operation::post("/tokenize", "Text to tokens.", (tokenized, given(vec![("tokens", list(any()))]))),
         Operation::post(
             "/detokenize",
@@ -43,15 +78,31 @@ pub(super) fn operations(model: &Value) -> Vec<Operation> {
     ]
 }
 
+fn infill_body(named: Vec<Field>) -> Value {
+    let others = list(given(vec![("text", string())]));
+    let fields = [shared_fields(), named, vec![("prompt", string()), ("input_extra", others)]].concat();
+    sent(vec![("input_prefix", string()), ("input_suffix", string())], fields)
+}
+
+fn slot_body() -> Value {
+    sent(Vec::new(), vec![("filename", bounded(SLOT_FILE_NAME_BYTES_MAX))])
+}
+
 fn completion_body(named: Vec<Field>) -> Value {
+    let prompt = either(&[string(), some(&either(&[count(0, 99), string()]), 1, 4096)]);
+    sent(vec![("prompt", prompt)], [shared_fields(), named].concat())
+}
+
+/// What completions and infills take alike.
+fn shared_fields() -> Vec<Field> {
     let pair = either(&[within(-100.0, 100.0), only(false)]);
     let bias = json!({ "type": "array", "prefixItems": [count(0, 99), pair], "items": false, "minItems": 2 });
-    let prompt = either(&[string(), some(&count(0, 99), 1, 4096)]);
-    let mut others = named;
-    others.extend([
+    vec![
         ("stream", said(boolean(), "As server-sent events.")),
         ("return_tokens", boolean()),
-        ("timings_per_token", boolean()),
+        ("response_fields", list(string())),
+        ("id_slot", count(-1, 0)),
+        ("cache_prompt", boolean()),
         ("temperature", within(0.0, f64::from(TEMPERATURE_MAX))),
         ("top_k", count(-1, i64::from(i32::MAX))),
         ("top_p", within(0.0, 1.0)),
@@ -67,8 +118,7 @@ fn completion_body(named: Vec<Field>) -> Value {
         ("logit_bias", list(bias)),
         ("ignore_eos", boolean()),
         ("t_max_predict_ms", count(1, 60_000)),
-    ]);
-    sent(vec![("prompt", prompt)], others)
+    ]
 }
 
 fn completion_answer() -> Value {
@@ -78,6 +128,9 @@ fn completion_answer() -> Value {
         ("tokens", list(integer())),
         ("stop", boolean()),
         ("id_slot", integer()),
+        ("prompt", string()),
+        ("has_new_line", boolean()),
+        ("generation_settings", any()),
         ("model", string()),
         ("stop_type", one_of(&["limit", "word", "eos", "none"])),
         ("stopping_word", string()),

@@ -15,14 +15,6 @@ use ballast_tokens::{LOGPROBS_MAX, STOP_STRING_BYTES_MAX, STOP_STRINGS_MAX, TEMP
 use serde_json::{Value, json};
 
 pub(super) fn operations(model: &Value) -> Vec<Operation> {
-    let card = given(vec![
-        ("id", string()),
-        ("object", only("model")),
-        ("created", integer()),
-        ("owned_by", string()),
-        ("context_length", integer()),
-    ]);
-    let cards = given(vec![("object", only("list")), ("data", list(card.clone()))]);
     vec![
         Operation::post("/v1/chat/completions", "Answer a conversation.", (chat_body(model), chat_answer()))
             .works()
@@ -30,10 +22,26 @@ pub(super) fn operations(model: &Value) -> Vec<Operation> {
         Operation::post("/v1/completions", "Go on from a prompt.", (completion_body(model), completion_answer()))
             .works()
             .also(EVENT_STREAM),
-        Operation::get("/v1/models", "The models that are served.", cards),
-        Operation::get("/v1/models/{*id}", "One model.", card).fails(404, "There is no such model."),
+        Operation::get("/v1/models", "The models that are served.", cards()),
+        Operation::get("/v1/models/{*id}", "One model.", card()).fails(404, "There is no such model."),
         Operation::get("/openapi.json", "This document.", any()),
     ]
+}
+
+/// A model.
+fn card() -> Value {
+    given(vec![
+        ("id", string()),
+        ("object", only("model")),
+        ("created", integer()),
+        ("owned_by", string()),
+        ("context_length", integer()),
+    ])
+}
+
+/// The list of models.
+pub(super) fn cards() -> Value {
+    given(vec![("object", only("list")), ("data", list(card()))])
 }
 
 /// An error in this wire's shape.
@@ -107,7 +115,7 @@ pub(super) fn messages() -> Value {
     some(&sent(vec![("role", role), ("content", content)], vec![]), 1, MESSAGES_MAX)
 }
 
-fn chat_body(model: &Value) -> Value {
+pub(super) fn chat_body(model: &Value) -> Value {
     let needed = vec![("model", model.clone()), ("messages", messages())];
     let mut others = shared();
     let top_logprobs = count(0, i64::try_from(LOGPROBS_MAX).unwrap_or(0));
@@ -169,7 +177,7 @@ fn timings() -> Value {
     ])
 }
 
-fn chat_answer() -> Value {
+pub(super) fn chat_answer() -> Value {
     let token = vec![("token", string()), ("logprob", number()), ("bytes", list(count(0, 255)))];
     let mut with_top = token.clone();
     with_top.push(("top_logprobs", list(given(token))));

@@ -40,7 +40,7 @@ impl Frames for Chunks {
     const PING: Option<&'static str> = Some(PING);
 
     fn begin(&mut self) -> String {
-        let role = json!({ "role": "assistant", "content": "", "refusal": null });
+        let role = json!({ "role": "assistant", "content": null, "refusal": null });
         (0..self.wire.n_choices()).map(|idx| self.chunk(idx, role.clone(), None)).collect()
     }
 
