@@ -24,7 +24,6 @@ STORED = ROOT / "oracles/data/llama_server_suite.json"
 DOCUMENT = ROOT / "docs/LLAMA_SERVER_SUITE.md"
 SHIM = ROOT / "oracles/suite/shim.py"
 PACKAGES = ("pytest", "filelock", "wget", "requests", "openai", "gguf", "numpy")
-TEST_SECONDS = 60
 
 
 def run_suite(tests, program, files, models):

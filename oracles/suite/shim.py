@@ -33,7 +33,7 @@ def ours(words):
             options.append(word)
     if n_ctx:
         options += ["--ctx-size", str(n_ctx if is_unified else n_ctx // n_slots), "--kv-size", str(n_ctx)]
-    # Without a key llama.cpp's server is open to everybody.
+    # Without a key llama.cpp's server is open to everybody, and it takes any model's name.
     options += ["--no-auth"] if key is None else ["--api-key", key]
     return ["serve", *options, "--any-model", "--parallel", str(n_slots), "--no-compile-cache"]
 
