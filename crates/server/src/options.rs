@@ -49,7 +49,7 @@ pub struct ServerOptions {
     pub max_tokens_default: Option<usize>,
     /// How tokens are drawn where a request does not say.
     pub sampling: SamplingParams,
-    /// What chat templates are told of reasoning; `None`: nothing, so that the template decides.
+    /// What chat templates are told of reasoning; `None`: as [`Reasoning::On`].
     pub reasoning: Option<Reasoning>,
     /// Where one model is served, a request may name any model or none, on every wire.
     pub any_model: bool,

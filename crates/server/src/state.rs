@@ -64,9 +64,10 @@ impl Server {
         for (name, format) in [("date_string", "%d %b %Y"), ("datetime", "%b %d %Y")] {
             options.extra.extend(format_date(now, format).map(|date| (name.to_owned(), date.into())));
         }
-        if let Some(reasoning) = self.options.reasoning {
-            options.extra.insert("enable_thinking".to_owned(), (reasoning == Reasoning::On).into());
-        }
+        // Templates that do not know the name ignore it; for most others it is true where nothing is said, and some would
+        // close the reasoning at once.
+        let thinks = self.options.reasoning != Some(Reasoning::Off);
+        options.extra.insert("enable_thinking".to_owned(), thinks.into());
         options
     }
 

@@ -68,7 +68,7 @@ fn one(value: Value) -> Result<Vec<Part>, ParamError> {
         Value::Array(items) if !items.is_empty() => {
             let part = |item: Value| match item {
                 Value::String(text) => Ok(Part::Text(text)),
-                other => token(&other),
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => token(&item),
             };
             items.into_iter().map(part).collect()
         }
@@ -79,7 +79,7 @@ fn one(value: Value) -> Result<Vec<Part>, ParamError> {
             fields.finish()?;
             Ok(vec![Part::Text(text)])
         }
-        other => Err(wrong(&other)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => Err(wrong(&value)),
     }
 }
 

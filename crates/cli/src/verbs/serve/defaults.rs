@@ -33,7 +33,7 @@ enum Thinking {
     On,
     /// They are asked not to.
     Off,
-    /// The chat template decides.
+    /// As on: templates of models that cannot reason ignore it.
     Auto,
 }
 
