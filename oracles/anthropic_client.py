@@ -4,7 +4,7 @@ usage: anthropic_client.py --model FILE           starts the server itself
        anthropic_client.py --url URL --key KEY    uses one that runs
 """
 
-from clients import main, run
+from clients import TOOL_ANSWER, TOOL_DESCRIPTION, TOOL_NAME, TOOL_QUESTION, TOOL_SCHEMA, main, run, tool_fault
 from programs import call
 
 try:
@@ -74,6 +74,30 @@ def told(client, model):
     return None
 
 
+def tools(client, model):
+    """A tool that must be called is called by its schema, whole and streamed, and its answer goes back."""
+    offered = [{"name": TOOL_NAME, "description": TOOL_DESCRIPTION, "input_schema": TOOL_SCHEMA}]
+    messages = [{"role": "user", "content": TOOL_QUESTION}]
+    ask = {"model": model, "max_tokens": 300, "tools": offered, "messages": messages, "extra_body": GREEDY}
+    for kind in ({"type": "any"}, {"type": "tool", "name": TOOL_NAME}):
+        choice = kind | {"disable_parallel_tool_use": True}
+        message = client.messages.create(**ask, tool_choice=choice)
+        if message.stop_reason != "tool_use" or [block.type for block in message.content] != ["tool_use"]:
+            return f"{message.stop_reason!r}, content {message.content}"
+        call = message.content[0]
+        if fault := tool_fault(call.name, call.input):
+            return fault
+        with client.messages.stream(**ask, tool_choice=choice) as stream:
+            final = stream.get_final_message()
+        streamed = [(block.name, block.input) for block in final.content]
+        if streamed != [(call.name, call.input)] or final.stop_reason != "tool_use":
+            return f"{call} in one piece, {final.content} streamed, {final.stop_reason!r}"
+    result = {"type": "tool_result", "tool_use_id": call.id, "content": TOOL_ANSWER}
+    messages = [*messages, {"role": "assistant", "content": message.content}, {"role": "user", "content": [result]}]
+    back = client.messages.create(**(ask | {"messages": messages}), tool_choice={"type": "none"})
+    return None if [block.type for block in back.content] == ["text"] else f"after the tool's answer {back.content}"
+
+
 def compare(report, url, key):
     client = anthropic.Anthropic(base_url=url, api_key=key, max_retries=0, timeout=120)
     model = call(f"{url}/v1/models", key=key)["data"][0]["id"]
@@ -81,6 +105,7 @@ def compare(report, url, key):
         "message in one piece": lambda: whole(client, model),
         "streamed message": lambda: streamed(client, model),
         "stop sequences": lambda: stopped(client, model),
+        "tools": lambda: tools(client, model),
         "errors": lambda: told(client, model),
     }
     run(report, checks, anthropic.AnthropicError)

@@ -29,7 +29,8 @@ def compare(report, url, key):
     environment = os.environ | {"URL": url, "KEY": key, "MODEL": model}
     examples = re.findall(r"^```sh\n(.*?)^```", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)
     routes = [re.search(r"\$URL(\S+?)\"", text).group(1) for text in examples]
-    run(report, {route: lambda text=text: example(text, environment) for route, text in zip(routes, examples)},
+    names = [f"{idx} {route}" for idx, route in enumerate(routes, 1)]
+    run(report, {name: lambda text=text: example(text, environment) for name, text in zip(names, examples)},
         subprocess.TimeoutExpired)
     report.check("there are examples", None if len(examples) >= 5 else f"{len(examples)} were found")
 

@@ -6,6 +6,28 @@ from programs import ballast, serving_ballast
 from report import Report
 
 
+# What the clients' checks of tools ask: a tool whose arguments leave a small model little to get wrong.
+TOOL_NAME = "get_weather"
+TOOL_DESCRIPTION = "Tells the weather at a place."
+TOOL_SCHEMA = {
+    "type": "object",
+    "properties": {"place": {"type": "string", "maxLength": 20}, "unit": {"enum": ["celsius", "fahrenheit"]}},
+    "required": ["place", "unit"],
+    "additionalProperties": False,
+}
+TOOL_QUESTION = "How is the weather in Paris?"
+TOOL_ANSWER = "Sunny, 21 degrees."
+
+
+def tool_fault(name, arguments):
+    """What is wrong with a call of the tool, or nothing."""
+    if name != TOOL_NAME:
+        return f"the tool {name!r} was called"
+    if set(arguments) != {"place", "unit"} or not isinstance(arguments["place"], str) or len(arguments["place"]) > 20:
+        return f"arguments {arguments}"
+    return None if arguments["unit"] in ("celsius", "fahrenheit") else f"arguments {arguments}"
+
+
 def run(report, checks, client_errors):
     """Runs checks by name; each returns what is wrong, or nothing."""
     for name, check in checks.items():

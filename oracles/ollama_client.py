@@ -4,7 +4,7 @@ usage: ollama_client.py --model FILE           starts the server itself
        ollama_client.py --url URL --key KEY    uses one that runs
 """
 
-from clients import main, run
+from clients import TOOL_ANSWER, TOOL_DESCRIPTION, TOOL_NAME, TOOL_QUESTION, TOOL_SCHEMA, main, run, tool_fault
 
 try:
     import ollama
@@ -27,6 +27,30 @@ def chat(client, model):
     if not 0 < whole.eval_count <= OPTIONS["num_predict"] or not whole.prompt_eval_count:
         return f"{whole.prompt_eval_count} and {whole.eval_count} tokens"
     return None if whole.done_reason in ("stop", "length") else f"done reason {whole.done_reason!r}"
+
+
+def tools(client, model):
+    """Where the model may call a tool its calls are well-formed, whole and streamed alike, and answers go back."""
+    offered = [{"type": "function", "function": {
+        "name": TOOL_NAME, "description": TOOL_DESCRIPTION, "parameters": TOOL_SCHEMA}}]
+    messages = [{"role": "user", "content": TOOL_QUESTION}]
+    ask = {"model": model, "messages": messages, "tools": offered, "options": {"temperature": 0, "num_predict": 200}}
+    whole = client.chat(**ask)
+    calls = [(call.function.name, dict(call.function.arguments)) for call in whole.message.tool_calls or []]
+    parts = [part.message for part in client.chat(**ask, stream=True)]
+    streamed = [(call.function.name, dict(call.function.arguments)) for part in parts for call in part.tool_calls or []]
+    text = "".join(part.content or "" for part in parts)
+    if (text, streamed) != (whole.message.content or "", calls):
+        return f"{whole.message} whole, {text!r} and {streamed} streamed"
+    if whole.done_reason == "stop":
+        for name, arguments in calls:
+            if fault := tool_fault(name, arguments):
+                return fault
+    called = {"function": {"name": TOOL_NAME, "arguments": {"place": "Paris", "unit": "celsius"}}}
+    messages = [*messages, {"role": "assistant", "content": "", "tool_calls": [called]},
+                {"role": "tool", "tool_name": TOOL_NAME, "content": TOOL_ANSWER}]
+    back = client.chat(model=model, messages=messages, options=OPTIONS)
+    return None if back.message.content else f"after the tool's answer {back.message}"
 
 
 def generate(client, model):
@@ -65,6 +89,7 @@ def compare(report, url, key):
     model = client.list().models[0].model
     checks = {
         "chat": lambda: chat(client, model),
+        "tools": lambda: tools(client, model),
         "generate": lambda: generate(client, model),
         "tags, ps and show": lambda: told(client, model),
         "errors": lambda: refused(client, model),

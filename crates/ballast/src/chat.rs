@@ -66,7 +66,7 @@ impl ChatSession {
             self.history.remove(0);
         }
         if !text.is_empty() {
-            self.history.insert(0, ChatMessage { role: "system".to_owned(), content: text.to_owned() });
+            self.history.insert(0, ChatMessage::text("system", text));
         }
     }
 
@@ -92,7 +92,7 @@ impl ChatSession {
     /// As [`Engine::stream`]; the history stays as it was.
     pub fn send(&mut self, message: &str) -> Result<Reply<'_>, Error> {
         let mut messages = self.history.clone();
-        messages.push(ChatMessage { role: "user".to_owned(), content: message.to_owned() });
+        messages.push(ChatMessage::text("user", message));
         let generate = Generate { prompt: Prompt::Chat(messages.clone()), ..self.defaults.clone() };
         let stream = self.engine.stream(&generate)?;
         Ok(Reply { session: self, messages, stream, text: String::new(), tokens: Vec::new(), summary: None })
@@ -138,7 +138,7 @@ impl Reply<'_> {
 
     fn end(&mut self, summary: Summary) -> Option<String> {
         self.text.push_str(&summary.tail);
-        self.messages.push(ChatMessage { role: "assistant".to_owned(), content: self.text.clone() });
+        self.messages.push(ChatMessage::text("assistant", self.text.clone()));
         self.session.history = std::mem::take(&mut self.messages);
         let tail = summary.tail.clone();
         self.summary = Some(summary);

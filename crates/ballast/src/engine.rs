@@ -74,7 +74,8 @@ impl Engine {
     /// Starts an answer and returns its stream; dropping the stream cancels it.
     ///
     /// # Errors
-    /// If the prompt cannot be laid out, is too long, or the queue is full.
+    /// If the prompt cannot be laid out or is too long, what the answer must look like cannot be enforced, or the queue is
+    /// full.
     pub fn stream(&self, generate: &Generate) -> Result<TokenStream, Error> {
         Ok(self.runtime.submit(self.request(generate)?)?)
     }
@@ -116,8 +117,8 @@ impl Engine {
             stop: generate.stop.clone(),
             max_tokens: generate.max_tokens,
             ignore_eos: generate.ignore_eos,
+            constraint: generate.constraint.as_ref().map(|constraint| self.runtime.compile(constraint)).transpose()?,
             show_special: generate.show_special,
-            constraint: None,
             deadlines: generate.deadlines,
             tenant: generate.tenant.clone(),
             priority: generate.priority,

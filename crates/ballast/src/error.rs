@@ -1,13 +1,16 @@
 //! Errors of the library.
 
+use crate::convert::ConvertError;
 use ballast_artifacts::CacheError;
 use ballast_backend::{EngineError, ErrorKind, ReasonCode};
 use ballast_gguf::GgufError;
 use ballast_llm::LlmError;
 use ballast_runtime::RuntimeError;
+use ballast_runtime::encoding::EncodeError;
 use ballast_runtime::lifecycle::LifecycleError;
 use ballast_runtime::routing::RoutingError;
-use ballast_tokens::{PromptError, TokenizerError};
+use ballast_runtime::supervised::OpenError;
+use ballast_tokens::{ConstraintError, PromptError, TokenizerError};
 use ballast_worker::WorkerError;
 use std::time::Duration;
 
@@ -29,6 +32,9 @@ pub enum Error {
     /// The model's chat template, or a conversation it refuses.
     #[error(transparent)]
     Prompt(#[from] PromptError),
+    /// What an answer must look like cannot be enforced.
+    #[error(transparent)]
+    Constraint(#[from] ConstraintError),
     /// A request that is not admitted.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
@@ -44,6 +50,21 @@ pub enum Error {
     /// A route that leads nowhere.
     #[error(transparent)]
     Routing(#[from] RoutingError),
+    /// A folder that does not become a file.
+    #[error(transparent)]
+    Convert(#[from] ConvertError),
+    /// A request for vectors that is not answered.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// An encoder's engine that does not start.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// Embeddings are asked of a model that gives scores.
+    #[error("model: expected one that gives embeddings, got a classifier; ask it to rank documents")]
+    NotAnEmbedder,
+    /// Documents are to be ranked by a model that cannot.
+    #[error("model: expected a classifier with one label, which ranks documents, got a model of embeddings")]
+    NotAReranker,
     /// A model of this name was declared before.
     #[error("model {model}: expected a name that is free")]
     NameTaken {
@@ -110,15 +131,21 @@ impl Error {
             Self::Llm(error) => error.kind(),
             Self::CompileCache(error) => error.kind(),
             Self::Prompt(error) => error.kind(),
+            Self::Constraint(error) => error.kind(),
             Self::Runtime(error) => error.kind(),
             Self::Engine(error) => error.kind(),
             Self::Worker(error) => error.kind(),
+            Self::Convert(error) => error.kind(),
+            Self::Encode(error) => error.kind(),
+            Self::Open(error) => error.kind(),
             Self::Lifecycle(error) => error.kind(),
             Self::Routing(error) => error.kind(),
             Self::MemoryBudgetExceeded { .. } => ErrorKind::Denied,
             Self::NamesFull { .. } => ErrorKind::Overloaded,
             Self::Gguf(_)
             | Self::Tokenizer(_)
+            | Self::NotAnEmbedder
+            | Self::NotAReranker
             | Self::NameTaken { .. }
             | Self::KernelsUnavailable { .. }
             | Self::OptionTooLarge { .. }
@@ -136,12 +163,18 @@ impl Error {
             Self::Tokenizer(error) => error.reason(),
             Self::Engine(_) => Some(ReasonCode::EngineFailed),
             Self::Worker(error) => error.reason(),
+            Self::Encode(error) => error.reason(),
+            Self::Open(error) => error.reason(),
             Self::Lifecycle(error) => error.reason(),
             Self::Routing(error) => error.reason(),
             Self::MemoryBudgetExceeded { .. } => Some(ReasonCode::MemoryBudgetExceeded),
             Self::Gguf(_)
             | Self::Llm(_)
             | Self::Prompt(_)
+            | Self::Convert(_)
+            | Self::NotAnEmbedder
+            | Self::NotAReranker
+            | Self::Constraint(_)
             | Self::NameTaken { .. }
             | Self::NamesFull { .. }
             | Self::KernelsUnavailable { .. }
@@ -150,17 +183,24 @@ impl Error {
             | Self::TextTooShort { .. } => None,
         }
     }
+
     /// When asking again may help, where that is known.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Runtime(error) => error.retry_after(),
             Self::Lifecycle(error) => error.retry_after(),
-            Self::Gguf(_)
+            Self::Encode(error) => error.retry_after(),
+            Self::Open(_)
+            | Self::Convert(_)
+            | Self::NotAnEmbedder
+            | Self::NotAReranker
+            | Self::Gguf(_)
             | Self::Llm(_)
             | Self::CompileCache(_)
             | Self::Tokenizer(_)
             | Self::Prompt(_)
+            | Self::Constraint(_)
             | Self::Engine(_)
             | Self::Worker(_)
             | Self::Routing(_)

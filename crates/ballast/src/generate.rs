@@ -2,7 +2,7 @@
 
 use ballast_backend::TokenId;
 use ballast_runtime::{CorrelationId, Deadlines, PrefixCache, Priority, TenantId};
-use ballast_tokens::{ChatMessage, SamplingParams};
+use ballast_tokens::{ChatMessage, Constraint, SamplingParams};
 
 /// Where an answer starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub struct Generate {
     pub max_tokens: Option<usize>,
     /// Go on after end-of-generation tokens.
     pub ignore_eos: bool,
+    /// What the answer must look like; see [`ballast_runtime::Request::constraint`].
+    pub constraint: Option<Constraint>,
     /// Give control tokens of the answer as text.
     pub show_special: bool,
     /// How long each phase may take until the answer is ended with `CANCELLED_BY_TIMEOUT`.
@@ -57,6 +59,7 @@ impl Default for Generate {
             stop: Vec::new(),
             max_tokens: None,
             ignore_eos: false,
+            constraint: None,
             show_special: false,
             deadlines: Deadlines::default(),
             tenant: TenantId::default(),
@@ -75,7 +78,7 @@ impl Generate {
 
     /// Answers one message of a user.
     pub fn chat(message: impl Into<String>) -> Self {
-        Self::messages(vec![ChatMessage { role: "user".to_owned(), content: message.into() }])
+        Self::messages(vec![ChatMessage::text("user", message)])
     }
 
     /// Answers a conversation.

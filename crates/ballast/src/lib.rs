@@ -15,14 +15,23 @@
 //! # }
 //! ```
 //!
+//! An [`Encoder`] turns texts into vectors: [`Encoder::embed`], [`Encoder::rerank`]; [`convert`] makes its files.
+//!
 //! An [`Engine`] is Send + Sync and cheap to clone: share it. A [`ChatSession`] belongs to one conversation and cannot
 //! be shared between threads.
 #![forbid(unsafe_code)]
+
+/// The examples of the library's page, run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/LIBRARY.md")]
+struct LibraryPage;
 
 mod answer;
 mod budget;
 mod chat;
 mod clock;
+pub mod convert;
+mod encoder;
 mod engine;
 mod error;
 mod generate;
@@ -33,16 +42,18 @@ pub mod parity;
 mod report;
 pub mod score;
 pub mod soak;
+mod survey;
 pub mod wiring;
 mod worker;
 
 pub use answer::{Answer, GeneratedToken};
-pub use ballast_backend::{ErrorKind, ReasonCode, TokenId};
+pub use ballast_backend::{EncoderShape, ErrorKind, Pooling, ReasonCode, TokenId};
 pub use ballast_gguf as gguf;
 pub use ballast_llm::{
     COMPILE_CACHE_BYTES_MAX, CacheType, CachedWeights, CompileCache, CompileCacheOptions, CompiledBundle,
     CompiledModel, MemoryPlan, OnPacked,
 };
+pub use ballast_runtime::encoding;
 pub use ballast_runtime::{
     Canceller, CorrelationId, Deadlines, Event, FinishReason, Health, Phase, PrefixCache, Priority, Request, Runtime,
     RuntimeError, RuntimeOptions, Summary, TenantId, Timings, TokenEvent, TokenLogprob, TokenStream, Usage, telemetry,
@@ -52,6 +63,7 @@ pub use ballast_worker::WorkerError;
 pub use budget::{BudgetMode, MemoryBudget};
 pub use chat::{ChatSession, Reply};
 pub use clock::{SystemClock, unix_seconds};
+pub use encoder::{Embedding, Encoder, EncoderLoadOptions, EncoderReport, Ranked};
 pub use engine::Engine;
 pub use error::Error;
 pub use generate::{Generate, Prompt};
@@ -62,4 +74,5 @@ pub use models::{
     RouteTarget, RoutedLease, RoutedStream, SwapMode, TargetStats,
 };
 pub use report::{Finding, LoadReport};
+pub use survey::{ModelSurvey, survey};
 pub use worker::worker_main;

@@ -67,6 +67,16 @@ pub(crate) fn config_files() -> Vec<PathBuf> {
     dirs.into_iter().flatten().map(|dir| dir.join("ballast/config.toml")).collect()
 }
 
+/// Files that this process may have open at a time; `None` where the system does not say.
+pub(crate) fn open_files_max() -> Option<usize> {
+    open_files_of(&std::fs::read_to_string("/proc/self/limits").ok()?)
+}
+
+/// The soft limit; one that is no number is none.
+fn open_files_of(limits: &str) -> Option<usize> {
+    limits.lines().find_map(|line| line.strip_prefix("Max open files"))?.split_whitespace().next()?.parse().ok()
+}
+
 /// One variable, if it is set to something.
 pub(crate) fn variable(name: &str) -> Option<String> {
     text(name)
@@ -90,4 +100,17 @@ fn path(name: &str) -> Option<PathBuf> {
 
 fn text(name: &str) -> Option<String> {
     var(name).ok().filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::open_files_of;
+
+    #[test]
+    fn the_bound_of_open_files_is_read() {
+        let limits = "Limit  Soft Limit  Hard Limit  Units\nMax open files            1024                 4096                 files\n";
+        assert_eq!(open_files_of(limits), Some(1024));
+        assert_eq!(open_files_of("Max open files            unlimited            unlimited            files"), None);
+        assert_eq!(open_files_of(""), None);
+    }
 }

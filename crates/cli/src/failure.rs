@@ -99,12 +99,13 @@ fn write_error(text: &str) {
     drop(io::stderr().lock().write_all(text.as_bytes()));
 }
 
-/// Sampling, stop strings, kernels, sizes and windows are what the command line asks for: an error there is wrong usage.
+/// Sampling, stop strings, constraints, kernels, sizes and windows are what the command line asks for: an error there is wrong usage.
 fn exit_of(error: &ballast::Error) -> Exit {
     use ballast::{Error, RuntimeError};
     let is_option = matches!(
         error,
         Error::Runtime(RuntimeError::Sampling(_) | RuntimeError::Stop(_))
+            | Error::Constraint(_)
             | Error::KernelsUnavailable { .. }
             | Error::OptionTooLarge { .. }
             | Error::WindowTooShort { .. }

@@ -6,7 +6,7 @@ use ballast::gguf::Gguf;
 use ballast::tokens::{SamplingParams, TokenizerOptions};
 use ballast::{
     BudgetMode, COMPILE_CACHE_BYTES_MAX, CacheType, CachedWeights, CompileCache, CompileCacheOptions, Deadlines,
-    Engine, Generate, Isolation, LoadOptions, MemoryBudget, ReasonCode, TokenId, wiring,
+    Encoder, EncoderLoadOptions, Engine, Generate, Isolation, LoadOptions, MemoryBudget, ReasonCode, TokenId, wiring,
 };
 use ballast_store::{Located, ModelName};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -46,7 +46,7 @@ pub(crate) fn parse_name(name: &str) -> Result<ModelName, Failure> {
 }
 
 /// How to load a model.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct LoadArgs {
     /// Positions of one sequence, 0 for as many as the model was trained for.
     #[arg(short = 'c', long, value_name = "TOKENS", default_value_t = 8192, help_heading = "Loading")]
@@ -102,7 +102,7 @@ pub(crate) struct LoadArgs {
 }
 
 /// Where packed models are kept.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct CompileCacheArgs {
     /// Where packed weights are kept for the next start [default: with the user's caches].
     #[arg(long = "compile-cache", value_name = "DIR", help_heading = "Loading")]
@@ -202,7 +202,7 @@ impl LoadArgs {
             memory: MemoryBudget { mode, bytes: self.memory_budget },
             compile_cache: self.compile_cache.open(),
             cached_weights: self.cached_weights(),
-            progress: Some(progress::packing()),
+            progress: Some(progress::packing(|_, _| ())),
             isolation,
             tokenizer: self.tokenizer_options(),
             chat_template,
@@ -227,12 +227,35 @@ impl LoadArgs {
     pub(crate) fn load(&self, model: &str) -> Result<Engine, Failure> {
         let located = locate(model)?;
         let engine = Engine::load(located.path(), &self.options()?)?;
-        // A vocabulary without tokens for bytes that hardly occur is common and shown by `ballast show`.
-        let findings = engine.report().findings.iter().filter(|f| f.code != ReasonCode::TokenizerVocabPartial);
-        for finding in findings {
+        tell_findings(&engine);
+        Ok(engine)
+    }
+
+    /// Loads an encoder with those of these options that it has.
+    pub(crate) fn load_encoder(&self, path: &Path) -> Result<Encoder, Failure> {
+        let options = self.options()?;
+        let defaults = EncoderLoadOptions::default();
+        let encoder_options = EncoderLoadOptions {
+            n_threads: options.n_threads,
+            kernels: options.kernels,
+            memory: options.memory,
+            telemetry: options.telemetry,
+            ..defaults
+        };
+        let encoder = Encoder::open(path, &encoder_options)?;
+        for finding in &encoder.report().findings {
             output::note(&format!("note: {}: {}", finding.code, finding.detail));
         }
-        Ok(engine)
+        Ok(encoder)
+    }
+}
+
+/// Tells what the person should know about a model that was loaded.
+pub(crate) fn tell_findings(engine: &Engine) {
+    // A vocabulary without tokens for bytes that hardly occur is common and shown by `ballast show`.
+    let findings = engine.report().findings.iter().filter(|f| f.code != ReasonCode::TokenizerVocabPartial);
+    for finding in findings {
+        output::note(&format!("note: {}: {}", finding.code, finding.detail));
     }
 }
 
@@ -322,6 +345,7 @@ pub(crate) fn cache_type() -> impl TypedValueParser<Value = CacheType> {
         .map(|name| CacheType::by_name(&name).expect("one of the names"))
 }
 
+/// A number above 0.
 pub(crate) fn positive(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|&n| n > 0).ok_or_else(|| format!("expected a whole number above 0, got {text:?}"))
 }

@@ -42,8 +42,8 @@ impl Progress for Bar {
     }
 }
 
-/// Shows how far a model is packed for its first start, to a person at a terminal.
-pub(crate) fn packing() -> LoadProgress {
+/// Shows how far a model is packed for its first start, to a person at a terminal, and tells `tell`.
+pub(crate) fn packing(tell: impl Fn(u64, u64) + Send + Sync + 'static) -> LoadProgress {
     // Drawn from the first byte that is packed: most starts pack nothing.
     let bar: OnceLock<ProgressBar> = OnceLock::new();
     let new_bar = |total: u64| {
@@ -55,6 +55,7 @@ pub(crate) fn packing() -> LoadProgress {
         bar
     };
     LoadProgress::new(Arc::new(move |done: u64, total: u64| {
+        tell(done, total);
         let bar = bar.get_or_init(|| new_bar(total));
         bar.set_position(done);
         if done == total {

@@ -6,11 +6,14 @@ mod check;
 mod compile;
 mod completions;
 mod config;
+mod convert;
 mod demo;
 mod detokenize;
+mod embed;
 mod facts;
 mod gguf;
 mod info;
+mod key;
 mod list;
 mod logits;
 mod parity;
@@ -34,7 +37,9 @@ pub(crate) enum Verb {
     /// Fetch the default model, serve it, ask it something: the whole job in one command.
     Demo(demo::Args),
     /// Serve a model over HTTP, for OpenAI's clients.
-    Serve(serve::Args),
+    Serve(Box<serve::Args>),
+    /// Make, list and revoke keys that open a server.
+    Key(key::Args),
     /// Talk with a model.
     Chat(chat::Args),
     /// Download a model.
@@ -48,6 +53,10 @@ pub(crate) enum Verb {
     Show(show::Args),
     /// Pack a model ahead of its first start, or look at what is packed.
     Compile(compile::Args),
+    /// Turn an encoder's folder (safetensors) into a GGUF file.
+    Convert(convert::Args),
+    /// Turn texts into vectors.
+    Embed(embed::Args),
     /// Print what this machine offers and what a model would take.
     Info(info::Args),
     /// Check that this machine is ready.
@@ -81,12 +90,15 @@ impl Verb {
             Self::Run(args) => args.run(),
             Self::Demo(args) => args.run(),
             Self::Serve(args) => args.run(),
+            Self::Key(args) => args.run(),
             Self::Chat(args) => args.run(),
             Self::Pull(args) => args.run(),
             Self::List(args) => args.run(),
             Self::Rm(args) => args.run(),
             Self::Show(args) => args.run(),
             Self::Compile(args) => args.run(),
+            Self::Convert(args) => args.run(),
+            Self::Embed(args) => args.run(),
             Self::Info(args) => args.run(),
             Self::Check(args) => args.run(),
             Self::Tokenize(args) => args.run(),

@@ -16,6 +16,10 @@ mod exits;
 mod http;
 #[path = "command/inspect.rs"]
 mod inspect;
+#[path = "command/key.rs"]
+mod key;
+#[path = "command/load.rs"]
+mod load;
 #[path = "command/parity.rs"]
 mod parity;
 #[path = "command/places.rs"]

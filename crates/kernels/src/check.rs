@@ -26,6 +26,13 @@ pub(crate) fn rms_norm(x: &[f32], weight: &[f32], out: &[f32]) {
     assert!(x.len() == weight.len() && x.len() == out.len(), "{}, {}, {}", x.len(), weight.len(), out.len());
 }
 
+/// Four slices of one length.
+#[track_caller]
+pub(crate) fn layer_norm(x: &[f32], weight: &[f32], bias: &[f32], out: &[f32]) {
+    rms_norm(x, weight, out);
+    assert!(x.len() == bias.len(), "{} entries, {} of the bias", x.len(), bias.len());
+}
+
 /// Two slices of one length.
 #[track_caller]
 pub(crate) fn same_len<A, B>(a: &[A], b: &[B]) {

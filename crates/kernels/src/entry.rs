@@ -40,6 +40,25 @@ macro_rules! kernel_set {
                 unsafe { run(x, weight, eps, out) }
             }
 
+            fn layer_norm(&self, x: &[f32], weight: &[f32], bias: &[f32], eps: f32, out: &mut [f32]) {
+                #[target_feature(enable = $features)]
+                fn run(x: &[f32], weight: &[f32], bias: &[f32], eps: f32, out: &mut [f32]) {
+                    $crate::lanes::layer_norm(x, weight, bias, eps, out);
+                }
+                $crate::check::layer_norm(x, weight, bias, out);
+                // SAFETY: `self` proves the features.
+                unsafe { run(x, weight, bias, eps, out) }
+            }
+
+            fn gelu(&self, x: &mut [f32]) {
+                #[target_feature(enable = $features)]
+                fn run(x: &mut [f32]) {
+                    $crate::lanes::gelu(x);
+                }
+                // SAFETY: `self` proves the features.
+                unsafe { run(x) }
+            }
+
             fn add(&self, x: &mut [f32], y: &[f32]) {
                 #[target_feature(enable = $features)]
                 fn run(x: &mut [f32], y: &[f32]) {

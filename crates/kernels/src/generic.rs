@@ -39,6 +39,15 @@ impl Kernels for Generic {
         lanes::rms_norm(x, weight, eps, out);
     }
 
+    fn layer_norm(&self, x: &[f32], weight: &[f32], bias: &[f32], eps: f32, out: &mut [f32]) {
+        check::layer_norm(x, weight, bias, out);
+        lanes::layer_norm(x, weight, bias, eps, out);
+    }
+
+    fn gelu(&self, x: &mut [f32]) {
+        lanes::gelu(x);
+    }
+
     fn add(&self, x: &mut [f32], y: &[f32]) {
         check::same_len(x, y);
         lanes::add(x, y);

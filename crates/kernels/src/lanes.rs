@@ -90,6 +90,40 @@ pub(crate) fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
 }
 
 #[inline(always)]
+pub(crate) fn layer_norm(x: &[f32], weight: &[f32], bias: &[f32], eps: f32, out: &mut [f32]) {
+    let mean = sum(x, |x| x) / x.len() as f32;
+    let inverse = 1.0 / (sum(x, |x| (x - mean) * (x - mean)) / x.len() as f32 + eps).sqrt();
+    for (((out, x), weight), bias) in out.iter_mut().zip(x).zip(weight).zip(bias) {
+        *out = (x - mean) * inverse * weight + bias;
+    }
+}
+
+#[inline(always)]
+pub(crate) fn gelu(x: &mut [f32]) {
+    for x in x {
+        *x = 0.5 * *x * (1.0 + erf(*x * std::f32::consts::FRAC_1_SQRT_2));
+    }
+}
+
+/// The error function, within 1e-6. (Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.28)
+#[inline(always)]
+fn erf(x: f32) -> f32 {
+    // Beyond 4 it is 1 in f32, and there the power stays finite.
+    let a = if x.abs() < 4.0 { x.abs() } else { 4.0 };
+    let p = 0.000_043_063_8_f32
+        .mul_add(a, 0.000_276_567_2)
+        .mul_add(a, 0.000_152_014_3)
+        .mul_add(a, 0.009_270_527)
+        .mul_add(a, 0.042_282_01)
+        .mul_add(a, 0.070_523_076)
+        .mul_add(a, 1.0);
+    let p2 = p * p;
+    let p4 = p2 * p2;
+    let p8 = p4 * p4;
+    (1.0 - 1.0 / (p8 * p8)).copysign(x)
+}
+
+#[inline(always)]
 pub(crate) fn add(x: &mut [f32], y: &[f32]) {
     for (x, y) in x.iter_mut().zip(y) {
         *x += y;

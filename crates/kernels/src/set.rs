@@ -29,6 +29,13 @@ pub trait Kernels: Send + Sync + 'static {
     /// `out = x / rms(x) * weight`, with `rms(x) = sqrt(mean(x^2) + eps)`. All of one length. (arXiv:1910.07467)
     fn rms_norm(&self, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]);
 
+    /// `out = (x - mean(x)) / sqrt(var(x) + eps) * weight + bias`, with `var(x) = mean((x - mean(x))^2)`. All of one
+    /// length. (arXiv:1607.06450)
+    fn layer_norm(&self, x: &[f32], weight: &[f32], bias: &[f32], eps: f32, out: &mut [f32]);
+
+    /// `x = x * (1 + erf(x / sqrt(2))) / 2`, within 1e-6 of the greater of 1 and `|x|`. (arXiv:1606.08415)
+    fn gelu(&self, x: &mut [f32]);
+
     /// `x += y`.
     fn add(&self, x: &mut [f32], y: &[f32]);
 

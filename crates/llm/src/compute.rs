@@ -15,7 +15,7 @@ use std::fmt;
 use std::ops::Range;
 
 /// What each thread gets, without an allocation for so many threads.
-type Parts<T> = SmallVec<[T; 16]>;
+pub(crate) type Parts<T> = SmallVec<[T; 16]>;
 
 /// Kernels and the threads that run them.
 pub(crate) struct Compute {
@@ -30,10 +30,10 @@ impl fmt::Debug for Compute {
 }
 
 /// A row-wise operation's rows and where its results go.
-struct RowPart<'a, const N: usize> {
-    rows: Range<usize>,
-    data: [&'a mut [f32]; N],
-    inputs: InputsMut<'a>,
+pub(crate) struct RowPart<'a, const N: usize> {
+    pub(crate) rows: Range<usize>,
+    pub(crate) data: [&'a mut [f32]; N],
+    pub(crate) inputs: InputsMut<'a>,
 }
 
 impl Compute {
@@ -197,7 +197,7 @@ impl Compute {
 
     /// Calls `f` with every part of some rows, whole tiles, over all threads when there is more than one tile. Each
     /// `data` is so many rows of its width.
-    fn row_wise<const N: usize>(
+    pub(crate) fn row_wise<const N: usize>(
         &mut self,
         data: [(&mut [f32], usize); N],
         inputs: Option<InputsMut<'_>>,

@@ -4,12 +4,12 @@ use crate::LlmError;
 use ballast_gguf::{Gguf, Metadata};
 
 /// Bounds far above any published model of this family; they keep a hostile header from asking for absurd work.
-const N_LAYERS_MAX: u64 = 1_024;
-const N_HEADS_MAX: u64 = 4_096;
+pub(crate) const N_LAYERS_MAX: u64 = 1_024;
+pub(crate) const N_HEADS_MAX: u64 = 4_096;
 const HEAD_DIM_MAX: u64 = 4_096;
-const WIDTH_MAX: u64 = 1 << 20;
-const VOCAB_SIZE_MAX: u64 = 1 << 22;
-const CONTEXT_LEN_MAX: u64 = 1 << 24;
+pub(crate) const WIDTH_MAX: u64 = 1 << 20;
+pub(crate) const VOCAB_SIZE_MAX: u64 = 1 << 22;
+pub(crate) const CONTEXT_LEN_MAX: u64 = 1 << 24;
 
 const ARCHITECTURES: &[&str] = &["llama"];
 
@@ -119,37 +119,37 @@ impl LlamaConfig {
 }
 
 /// Metadata keys under the architecture's prefix.
-struct Keys<'a> {
-    metadata: &'a Metadata,
-    arch: &'a str,
+pub(crate) struct Keys<'a> {
+    pub(crate) metadata: &'a Metadata,
+    pub(crate) arch: &'a str,
 }
 
 impl Keys<'_> {
-    fn name(&self, key: &str) -> String {
+    pub(crate) fn name(&self, key: &str) -> String {
         format!("{}.{key}", self.arch)
     }
 
-    fn required(&self, key: &str, max: u64) -> Result<usize, LlmError> {
+    pub(crate) fn required(&self, key: &str, max: u64) -> Result<usize, LlmError> {
         let name = self.name(key);
         let value = self.metadata.u64(&name)?.ok_or(LlmError::MetadataMissing { key: name })?;
         self.bounded(key, value, max)
     }
 
-    fn or(&self, key: &str, max: u64, default: usize) -> Result<usize, LlmError> {
+    pub(crate) fn or(&self, key: &str, max: u64, default: usize) -> Result<usize, LlmError> {
         match self.metadata.u64(&self.name(key))? {
             Some(value) => self.bounded(key, value, max),
             None => Ok(default),
         }
     }
 
-    fn bounded(&self, key: &str, value: u64, max: u64) -> Result<usize, LlmError> {
+    pub(crate) fn bounded(&self, key: &str, value: u64, max: u64) -> Result<usize, LlmError> {
         if (1..=max).contains(&value) {
             return Ok(to_usize(value));
         }
         Err(LlmError::MetadataOutOfRange { key: self.name(key), expected: format!("1 to {max}"), got: value })
     }
 
-    fn f32_or(&self, key: &str, default: f32) -> Result<f32, LlmError> {
+    pub(crate) fn f32_or(&self, key: &str, default: f32) -> Result<f32, LlmError> {
         let name = self.name(key);
         let value = self.metadata.f32(&name)?.unwrap_or(default);
         if value.is_finite() && value > 0.0 {
@@ -158,7 +158,7 @@ impl Keys<'_> {
         Err(LlmError::UnsupportedFeature { key: name, expected: "a finite number above 0", got: value.to_string() })
     }
 
-    fn divides(&self, key: &str, value: usize, of: usize) -> Result<(), LlmError> {
+    pub(crate) fn divides(&self, key: &str, value: usize, of: usize) -> Result<(), LlmError> {
         if of.is_multiple_of(value) {
             return Ok(());
         }
@@ -166,7 +166,7 @@ impl Keys<'_> {
         Err(LlmError::MetadataOutOfRange { key: self.name(key), expected, got: value as u64 })
     }
 
-    fn equals(&self, key: &str, value: usize, expected: usize) -> Result<(), LlmError> {
+    pub(crate) fn equals(&self, key: &str, value: usize, expected: usize) -> Result<(), LlmError> {
         if value == expected {
             return Ok(());
         }
@@ -181,7 +181,7 @@ impl Keys<'_> {
         Err(LlmError::MetadataOutOfRange { key: self.name(key), expected, got: value as u64 })
     }
 
-    fn refuse_experts(&self) -> Result<(), LlmError> {
+    pub(crate) fn refuse_experts(&self) -> Result<(), LlmError> {
         let key = self.name("expert_count");
         match self.metadata.u64(&key)? {
             None | Some(0) => Ok(()),

@@ -4,6 +4,7 @@
 //! - [`plan`](MemoryPlan): what opening the model will take, before anything is allocated.
 //! - [`LlamaEngine`]: opened weights, KV blocks and compute threads; implements `backend::Generator`.
 //! - [`LlmCpu`]: the engine as `backend::InferenceEngine`: checks and plans a model, then opens instances.
+//! - [`EncoderEngine`], [`EncoderCpu`]: encoders of the BERT family, texts to vectors.
 //! - [`CompileCache`]: packed weights on disk, mapped by the next start.
 //! - [`tensor_to_f32`]: any tensor of a file, dequantised.
 //!
@@ -16,6 +17,7 @@ mod compile_cache;
 mod compute;
 mod config;
 mod dequantize;
+mod encoder;
 mod engine;
 mod error;
 mod forward;
@@ -34,6 +36,7 @@ pub use ballast_kernels::CacheType;
 pub use compile_cache::{COMPILE_CACHE_BYTES_MAX, CompileCache, CompileCacheOptions, CompiledBundle, CompiledModel};
 pub use config::LlamaConfig;
 pub use dequantize::{tensor_to_f32, weight_type_of};
+pub use encoder::{ENCODER_VERSION, EncoderConfig, EncoderCpu, EncoderEngine, EncoderOptions};
 pub use engine::{EngineOptions, LlamaEngine, Preparation};
 pub use error::LlmError;
 pub use kernel_sets::{kernel_set, kernel_sets};

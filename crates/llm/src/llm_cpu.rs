@@ -218,7 +218,7 @@ impl InferenceEngine for LlmCpu {
 }
 
 /// Path and digest of the file that an artifact is.
-fn gguf_file(artifact: &ModelArtifact) -> Result<(&Path, Sha256), LlmError> {
+pub(crate) fn gguf_file(artifact: &ModelArtifact) -> Result<(&Path, Sha256), LlmError> {
     match artifact {
         ModelArtifact::Authoring { path, format: ModelFmt::Gguf, sha256 } => Ok((path, *sha256)),
         ModelArtifact::Authoring { format, .. } => Err(LlmError::UnsupportedArtifact { got: format.as_str() }),
@@ -227,7 +227,7 @@ fn gguf_file(artifact: &ModelArtifact) -> Result<(&Path, Sha256), LlmError> {
 }
 
 /// Refuses what would otherwise be ignored.
-fn check_options(options: &PrepareOptions) -> Result<(), LlmError> {
+pub(crate) fn check_options(options: &PrepareOptions) -> Result<(), LlmError> {
     if options.quantization != Quantization::AsStored {
         let (option, got) = ("quantization", options.quantization.as_str().to_owned());
         return Err(LlmError::UnsupportedOption { option, expected: "as_stored", got });

@@ -110,11 +110,24 @@ impl Memory {
         pool: &mut ComputePool,
         on_packed: Option<&OnPacked>,
     ) -> Result<Self, LlmError> {
-        let refused = |_| LlmError::WeightsMemory { bytes: weights.n_bytes as u64 };
-        let mut bytes = LargePages::zeroed(weights.n_bytes).map_err(refused)?;
+        Self::pack_matrices(gguf, (weights.n_bytes, weights.matrices()), pool, on_packed)
+    }
+
+    /// Packs matrices to the places that they were given, which together have so many bytes.
+    ///
+    /// # Errors
+    /// As [`Memory::pack`].
+    pub(crate) fn pack_matrices<'a>(
+        gguf: &Gguf,
+        (n_bytes, matrices): (usize, impl Iterator<Item = &'a Weight>),
+        pool: &mut ComputePool,
+        on_packed: Option<&OnPacked>,
+    ) -> Result<Self, LlmError> {
+        let refused = |_| LlmError::WeightsMemory { bytes: n_bytes as u64 };
+        let mut bytes = LargePages::zeroed(n_bytes).map_err(refused)?;
         let mut pieces = Vec::new();
         let (mut rest, mut at) = (&mut bytes[..], 0);
-        for weight in weights.matrices() {
+        for weight in matrices {
             let place = weight.packed();
             let (_, behind) = rest.split_at_mut(place.start - at);
             let (out, behind) = behind.split_at_mut(place.len());

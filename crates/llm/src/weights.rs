@@ -96,7 +96,7 @@ impl Weights {
     /// # Errors
     /// If one is missing, has another shape or a type without kernels, or the file has one that nothing would use.
     pub(crate) fn find(gguf: &Gguf, config: &LlamaConfig) -> Result<Self, LlmError> {
-        let mut finder = Finder { gguf, used: HashSet::new(), n_bytes: 0 };
+        let mut finder = Finder::new(gguf);
         let c = config;
         let mut weights = Self {
             n_bytes: 0,
@@ -130,14 +130,35 @@ impl Weights {
     }
 }
 
-struct Finder<'a> {
+/// Finds tensors by name, and gives matrices their places.
+pub(crate) struct Finder<'a> {
     gguf: &'a Gguf,
     used: HashSet<String>,
     /// Bytes of the matrices so far, packed.
     n_bytes: usize,
 }
 
-impl Finder<'_> {
+impl<'a> Finder<'a> {
+    pub(crate) fn new(gguf: &'a Gguf) -> Self {
+        Self { gguf, used: HashSet::new(), n_bytes: 0 }
+    }
+
+    /// Bytes of the matrices so far, packed.
+    pub(crate) fn n_bytes(&self) -> usize {
+        self.n_bytes
+    }
+
+    /// Whether the file has a tensor.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.gguf.tensor(name).is_some()
+    }
+
+    /// A matrix whose rows are looked up, as f32.
+    pub(crate) fn table(&mut self, name: &str, n_rows: usize, n_cols: usize) -> Result<Vec<f32>, LlmError> {
+        let tensor = self.tensor(name, &[n_cols as u64, n_rows as u64])?.clone();
+        tensor_to_f32(self.gguf, &tensor)
+    }
+
     fn layer(&mut self, idx: usize, c: &LlamaConfig) -> Result<Layer, LlmError> {
         let mut matrix = |name, n_rows, n_cols| self.matrix(&format!("blk.{idx}.{name}.weight"), n_rows, n_cols);
         let (wq, wo) = (matrix("attn_q", c.q_dim(), c.embed_dim)?, matrix("attn_output", c.embed_dim, c.q_dim())?);
@@ -151,7 +172,9 @@ impl Finder<'_> {
 
     fn tensor(&mut self, name: &str, expected: &[u64]) -> Result<&TensorInfo, LlmError> {
         let tensor = self.gguf.tensor(name).ok_or_else(|| LlmError::TensorMissing { name: name.to_owned() })?;
-        if tensor.shape.as_slice() != expected {
+        // A matrix of one row may be stored as a vector.
+        let is_vector = matches!(expected, [_, 1]) && tensor.shape.as_slice() == &expected[..1];
+        if tensor.shape.as_slice() != expected && !is_vector {
             let got = tensor.shape.to_vec();
             return Err(LlmError::TensorShape { name: name.to_owned(), expected: expected.to_vec(), got });
         }
@@ -159,7 +182,7 @@ impl Finder<'_> {
         Ok(tensor)
     }
 
-    fn matrix(&mut self, name: &str, n_rows: usize, n_cols: usize) -> Result<Weight, LlmError> {
+    pub(crate) fn matrix(&mut self, name: &str, n_rows: usize, n_cols: usize) -> Result<Weight, LlmError> {
         let gguf = self.gguf;
         let tensor = self.tensor(name, &[n_cols as u64, n_rows as u64])?.clone();
         let weight_type = weight_type_of(&tensor)?;
@@ -171,14 +194,14 @@ impl Finder<'_> {
         Ok(Weight { tensor, weight_type, n_rows, n_cols, packed: start..self.n_bytes })
     }
 
-    fn vector(&mut self, name: &str, len: usize) -> Result<Vec<f32>, LlmError> {
+    pub(crate) fn vector(&mut self, name: &str, len: usize) -> Result<Vec<f32>, LlmError> {
         let tensor = self.tensor(name, &[len as u64])?.clone();
         tensor_to_f32(self.gguf, &tensor)
     }
 
     /// Old files carry rope's inverse frequencies per layer, which are computed here; anything else unused is a model
     /// that differs from this architecture.
-    fn refuse_unused(&self) -> Result<(), LlmError> {
+    pub(crate) fn refuse_unused(&self) -> Result<(), LlmError> {
         let unused =
             |t: &&TensorInfo| !self.used.contains(t.name.as_str()) && !t.name.ends_with(".attn_rot_embd.weight");
         match self.gguf.tensors().iter().find(unused) {

@@ -6,7 +6,7 @@
 //! engine does. Every request ends with exactly one [`Summary`].
 //!
 //! For tensor models [`supervised`] puts the same parts together around pools of instances ([`instance_pool`],
-//! [`buffer_pool`]) on owner threads ([`confine`]). [`lifecycle`] and [`routing`] decide which models are loaded and
+//! [`buffer_pool`]) on owner threads ([`confine`]); [`encoding`] queues and batches texts for one that encodes. [`lifecycle`] and [`routing`] decide which models are loaded and
 //! which version answers; [`parity`] compares engines; [`telemetry`] and [`events`] are what can be seen of it all.
 #![forbid(unsafe_code)]
 
@@ -16,6 +16,7 @@ pub mod breaker;
 pub mod buffer_pool;
 mod conductor;
 pub mod confine;
+pub mod encoding;
 mod engine_thread;
 mod error;
 pub mod events;

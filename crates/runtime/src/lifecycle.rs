@@ -136,6 +136,37 @@ impl Lifecycle {
         self.join(instance, now)
     }
 
+    /// Claims a use of a model that is loaded; `None`: it is not, and nothing is begun.
+    ///
+    /// # Errors
+    /// If there is no such model.
+    pub fn acquire_ready(&mut self, id: &ModelId, now: Duration) -> Result<Option<Claim>, LifecycleError> {
+        let serving = self.model(id)?.serving;
+        serving.map(|instance| self.join(instance, now)).transpose()
+    }
+
+    /// Says how long a model stays loaded without use from now on, as it is loaded and as it will be; `None`: until the
+    /// room is needed.
+    ///
+    /// # Errors
+    /// If there is no such model.
+    pub fn set_keep_alive(&mut self, id: &ModelId, keep_alive: Option<Duration>) -> Result<(), LifecycleError> {
+        let model = self.model_mut(id)?;
+        model.plan.keep_alive = keep_alive;
+        for instance in [model.serving, model.next].into_iter().flatten() {
+            if let Some(instance) = self.instances.get_mut(&instance) {
+                instance.plan.keep_alive = keep_alive;
+            }
+        }
+        Ok(())
+    }
+
+    /// The loaded instance that takes new use; `None`: there is none.
+    #[must_use]
+    pub fn serving(&self, id: &ModelId) -> Option<InstanceId> {
+        self.models.get(id)?.serving
+    }
+
     /// Loads a model that nobody asked for yet, if it is not loaded or being loaded.
     ///
     /// # Errors
@@ -367,7 +398,8 @@ impl Lifecycle {
         let is_swapping = model.serving.is_some() && model.next.is_some();
         let stuck = self.instances.values().filter(|it| it.model == *id && it.phase == Phase::Stuck);
         let n_stuck = u32::try_from(stuck.count()).unwrap_or(u32::MAX);
-        Some(ModelStatus { state, version, bytes, is_swapping, n_stuck })
+        let keep_alive = of(model.serving).map_or(model.plan, |serving| serving.plan).keep_alive;
+        Some(ModelStatus { state, version, bytes, keep_alive, is_swapping, n_stuck })
     }
 
     /// Every registered model.

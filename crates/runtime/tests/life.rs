@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "in tests an unwrap is an assertion")]
 
+#[path = "life/constrained.rs"]
+mod constrained;
 #[path = "life/ends.rs"]
 mod ends;
 #[path = "life/faults.rs"]

@@ -456,3 +456,19 @@ fn a_load_that_does_not_end_is_told_and_its_memory_is_held_until_it_does() {
     eventually("what was loaded is gone", || house.stats().held_bytes == 0);
     assert_eq!((house.stats().stuck_bytes, ledger.live_models.load(Ordering::SeqCst)), (0, 0));
 }
+
+#[test]
+fn a_loaded_model_is_looked_at_and_taken_without_a_wait() {
+    let (house, _) = house(10, &[("a", 10)]);
+    let id = ModelId::new("a");
+    assert!(house.acquire_ready(&id).unwrap().is_none() && house.with_loaded(&id, |_| ()).is_none());
+    drop(house.acquire(&id, None).unwrap());
+    assert_eq!(house.with_loaded(&id, |model| model.version), Some(1));
+    assert_eq!(house.acquire_ready(&id).unwrap().map(|lease| lease.version), Some(1));
+    house.unload(&id, Some(PATIENCE)).unwrap();
+    assert!(house.acquire_ready(&id).unwrap().is_none() && house.with_loaded(&id, |_| ()).is_none());
+    house.set_keep_alive(&id, Some(Duration::ZERO)).unwrap();
+    drop(house.acquire(&id, None).unwrap());
+    house.tick();
+    assert!(matches!(house.status(&id).unwrap().state, ModelState::Absent));
+}

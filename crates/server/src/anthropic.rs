@@ -4,6 +4,7 @@ mod content;
 mod error;
 mod request;
 mod stream;
+mod tools;
 mod words;
 
 pub(crate) use content::BLOCKS_MAX;
@@ -14,8 +15,10 @@ use crate::body;
 use crate::fields::Fields;
 use crate::generation::{Taken, begin};
 use crate::incoming::Incoming;
+use crate::models::with_models;
 use crate::state::Server;
 use crate::stream::response;
+use crate::tools::Said;
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
@@ -41,10 +44,12 @@ async fn answer(server: Arc<Server>, request: Request) -> Result<Response, ApiEr
 }
 
 fn take(server: &Arc<Server>, incoming: &Incoming) -> Result<Taken<(Words, bool)>, ApiError> {
-    let request = MessagesRequest::parse(&incoming.body, &server.options)?;
+    let mut request = MessagesRequest::parse(&incoming.body, &server.options)?;
     let model = server.generator(Some(&request.model))?;
+    let calls = request.conversation.tools.constrain(&model, &mut request.generation)?;
     let prompt = request.conversation.prompt(server, &model)?;
-    let words = Words::new(server, &model, &request, prompt.len());
+    let said = Said::new(calls, Arc::clone(model.runtime().tokenizer()));
+    let words = Words::new(server, &model, &request, (prompt.len(), said));
     let streams = request.generation.submit(&model, (server, &incoming.asker), &[prompt], 1)?;
     Ok(Taken {
         streams,
@@ -57,8 +62,8 @@ fn take(server: &Arc<Server>, incoming: &Incoming) -> Result<Taken<(Words, bool)
 /// `POST /v1/messages/count_tokens`: the length of a prompt, without answering it.
 pub(crate) async fn count_tokens(State(server): State<Arc<Server>>, request: Request) -> Result<Response, ApiError> {
     let body = body::read(request, &server.options).await?;
-    let count = tokio::task::spawn_blocking(move || count(&server, &body)).await;
-    let n_tokens = count.map_err(|_| ApiError::Panicked)??;
+    let patience = || Ok(server.options.request_deadline);
+    let n_tokens = with_models(&server, patience, move |server, _| count(server, &body)).await?;
     Ok(Json(json!({ "input_tokens": n_tokens })).into_response())
 }
 

@@ -1,8 +1,13 @@
 //! What a caller is told when there is no answer: status, code, headers and text. The wire formats give it its shape.
 
 use crate::fields::ParamError;
+use crate::routes::RouteClass;
+use crate::scope::Scope;
+use crate::security::SecurityEvent;
 use axum::http::StatusCode;
 use ballast_backend::{ErrorKind, ReasonCode};
+use ballast_runtime::encoding::EncodeError;
+use ballast_runtime::lifecycle::{LifecycleError, ModelId};
 use ballast_runtime::{FinishReason, RuntimeError};
 use ballast_tokens::{ConstraintError, PromptError, SamplingError};
 use std::time::Duration;
@@ -17,6 +22,16 @@ const MESSAGE_CHARS_MAX: usize = 1000;
 pub(crate) enum Refusal {
     #[error("a valid API key is needed: send it as `Authorization: Bearer KEY` or `x-api-key: KEY`")]
     Key,
+    #[error("the API key has expired: ask whoever runs this server for a new one")]
+    KeyExpired,
+    #[error("the API key was revoked: ask whoever runs this server for a new one")]
+    KeyRevoked,
+    #[error("the token has expired: get a new one where it came from")]
+    TokenExpired,
+    #[error("the API key is not allowed this: it needs the scope `{needed}`")]
+    Scope { needed: Scope },
+    #[error("model: the API key is not allowed this model")]
+    Model,
     #[error("there is no such route")]
     Route,
     #[error("the route does not take this method")]
@@ -29,6 +44,45 @@ pub(crate) enum Refusal {
     BodyBroken,
     #[error("the request's body: expected at most {max} bytes")]
     BodyTooLong { max: usize },
+}
+
+/// Why a caller is to wait, or to ask for less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Limited {
+    #[error("too many requests: wait before the next")]
+    Requests { retry_after: Duration },
+    #[error("too many tokens: wait before the next request, or ask for a shorter answer")]
+    Tokens { retry_after: Duration },
+    #[error("the prompt: expected at most the {limit} tokens that a minute has, got {got}")]
+    TokensNever { limit: u64, got: u64 },
+    #[error("too many requests at a time: expected at most {limit}")]
+    AtOnce { limit: u32 },
+    /// A class of routes is full.
+    #[error("the server has no place for another request of this kind now")]
+    Places { class: RouteClass },
+    /// As many responses are in work in the background as may be.
+    #[error("background: expected at most {background_max} responses in work; ask later, or wait for the answer")]
+    Background { background_max: usize },
+}
+
+impl Limited {
+    fn reason(self) -> ReasonCode {
+        match self {
+            Self::Places { .. } | Self::Background { .. } => ReasonCode::BackpressureQueueFull,
+            Self::Requests { .. } | Self::Tokens { .. } | Self::TokensNever { .. } | Self::AtOnce { .. } => {
+                ReasonCode::RateLimited
+            }
+        }
+    }
+
+    /// `None`: never.
+    fn retry_after(self) -> Option<Duration> {
+        match self {
+            Self::Requests { retry_after } | Self::Tokens { retry_after } => Some(retry_after),
+            Self::AtOnce { .. } | Self::Places { .. } | Self::Background { .. } => Some(RETRY_AFTER),
+            Self::TokensNever { .. } => None,
+        }
+    }
 }
 
 /// Why there is no answer.
@@ -46,6 +100,15 @@ pub(crate) enum ApiError {
     /// The model does something else.
     #[error("model: `{model}` does not {what}")]
     ModelCannot { model: String, what: &'static str },
+    /// The model is to be loaded first. Whoever can wait waits for it; nobody outside is told so.
+    #[error("model: `{model}` is not loaded")]
+    ModelCold { model: ModelId },
+    /// The request's time was over before its model was loaded.
+    #[error("model: `{model}` is being loaded{}", percent(*.progress))]
+    ModelLoading { model: String, progress: Option<f64> },
+    /// The model is not given out.
+    #[error(transparent)]
+    Lifecycle(#[from] LifecycleError),
     #[error(transparent)]
     Prompt(#[from] PromptError),
     #[error(transparent)]
@@ -59,17 +122,39 @@ pub(crate) enum ApiError {
     /// A file of a slot cannot be had. Its path is not told.
     #[error("filename: the file cannot be {what}")]
     SlotFile { what: &'static str },
+    #[error("{}", encode_text(.0))]
+    Encode(#[from] EncodeError),
     /// What the answer must look like cannot be enforced.
     #[error("{param}: {error}")]
     Constraint { param: &'static str, error: ConstraintError },
-    /// The caller asks more often than it may.
-    #[error("too many requests: wait before the next")]
-    RateLimited { retry_after: Duration },
+    /// No response of this name is kept for the caller.
+    #[error("there is no such response, or it is kept no longer")]
+    ResponseUnknown,
+    /// The arguments of a tool cannot be kept to its schema.
+    #[error("{param}: {error}")]
+    ToolSchema { param: String, error: ConstraintError },
+    #[error(transparent)]
+    Limited(#[from] Limited),
     /// The request ended without an answer.
     #[error("{}", ended_text(*.finish_reason, *.reason))]
     Ended { finish_reason: FinishReason, reason: Option<ReasonCode> },
     #[error("the server failed on this request")]
     Panicked,
+}
+
+/// A share of work that is done, where it is known.
+fn percent(progress: Option<f64>) -> String {
+    progress.map(|share| format!(", {:.0} % so far", share * 100.0)).unwrap_or_default()
+}
+
+/// What is said of an encoder's error: what is inside of an engine's is for the log.
+fn encode_text(error: &EncodeError) -> String {
+    match error.kind() {
+        ErrorKind::Invalid | ErrorKind::Denied | ErrorKind::Overloaded => error.to_string(),
+        ErrorKind::Cancelled => ended_text(FinishReason::Cancelled, error.reason()).to_owned(),
+        ErrorKind::Unavailable => "the engine cannot take requests now; ask again later".to_owned(),
+        ErrorKind::Internal => ended_text(FinishReason::Error, None).to_owned(),
+    }
 }
 
 fn ended_text(finish_reason: FinishReason, reason: Option<ReasonCode>) -> &'static str {
@@ -102,13 +187,16 @@ pub(crate) struct Told {
     pub(crate) code: String,
     /// Tokens of a prompt that is too long, and of the context.
     pub(crate) too_long: Option<(usize, usize)>,
+    /// What it is to a guard.
+    pub(crate) security: Option<SecurityEvent>,
 }
 
 impl From<&ApiError> for Told {
     fn from(error: &ApiError) -> Self {
         let (status, kind, reason, code) = (error.status(), error.kind(), error.reason(), error.code());
         let (message, param, too_long) = (error.message(), error.param(), error.too_long());
-        Self { status, kind, reason, message, param, code, too_long }
+        let security = SecurityEvent::of(error);
+        Self { status, kind, reason, message, param, code, too_long, security }
     }
 }
 
@@ -125,16 +213,21 @@ impl ApiError {
 
     pub(crate) fn kind(&self) -> ErrorKind {
         match self {
-            Self::Refusal(Refusal::Key) => ErrorKind::Denied,
+            Self::Refusal(
+                Refusal::Key | Refusal::KeyExpired | Refusal::KeyRevoked | Refusal::Scope { .. } | Refusal::Model,
+            ) => ErrorKind::Denied,
             Self::Refusal(_) | Self::Json(_) | Self::Param(_) => ErrorKind::Invalid,
             Self::ModelUnknown { .. } | Self::ModelCannot { .. } | Self::NotServed { .. } | Self::SlotFile { .. } => {
                 ErrorKind::Invalid
             }
-            Self::NoSlot => ErrorKind::Unavailable,
+            Self::ModelCold { .. } | Self::ModelLoading { .. } | Self::NoSlot => ErrorKind::Unavailable,
+            Self::Lifecycle(error) => error.kind(),
             Self::Prompt(error) => error.kind(),
             Self::Runtime(error) => error.kind(),
-            Self::Constraint { error, .. } => error.kind(),
-            Self::RateLimited { .. } => ErrorKind::Overloaded,
+            Self::Encode(error) => error.kind(),
+            Self::Constraint { error, .. } | Self::ToolSchema { error, .. } => error.kind(),
+            Self::ResponseUnknown => ErrorKind::Invalid,
+            Self::Limited(_) => ErrorKind::Overloaded,
             Self::Ended { reason: Some(ReasonCode::ConstraintTooComplex | ReasonCode::ConstraintFailed), .. } => {
                 ErrorKind::Invalid
             }
@@ -147,8 +240,11 @@ impl ApiError {
     /// The status. Where HTTP has a word of its own for the refusal it is that one, else the kind decides.
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::Refusal(Refusal::Key) => StatusCode::UNAUTHORIZED,
-            Self::Refusal(Refusal::Route) | Self::ModelUnknown { .. } => StatusCode::NOT_FOUND,
+            Self::Refusal(Refusal::Key | Refusal::KeyExpired | Refusal::KeyRevoked | Refusal::TokenExpired) => {
+                StatusCode::UNAUTHORIZED
+            }
+            Self::Refusal(Refusal::Scope { .. } | Refusal::Model) => StatusCode::FORBIDDEN,
+            Self::Refusal(Refusal::Route) | Self::ModelUnknown { .. } | Self::ResponseUnknown => StatusCode::NOT_FOUND,
             Self::NotServed { .. } => StatusCode::NOT_IMPLEMENTED,
             Self::Refusal(Refusal::Method) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Refusal(Refusal::ContentType) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -160,10 +256,15 @@ impl ApiError {
             | Self::ModelCannot { .. }
             | Self::NoSlot
             | Self::SlotFile { .. }
+            | Self::ModelCold { .. }
+            | Self::ModelLoading { .. }
+            | Self::Lifecycle(_)
             | Self::Prompt(_)
             | Self::Runtime(_)
+            | Self::Encode(_)
             | Self::Constraint { .. }
-            | Self::RateLimited { .. }
+            | Self::ToolSchema { .. }
+            | Self::Limited(_)
             | Self::Ended { .. }
             | Self::Panicked => status_of(self.kind()),
         }
@@ -172,11 +273,15 @@ impl ApiError {
     pub(crate) fn reason(&self) -> Option<ReasonCode> {
         match self {
             Self::Runtime(error) => error.reason(),
+            Self::Lifecycle(error) => error.reason(),
+            Self::ModelCold { .. } | Self::ModelLoading { .. } => Some(ReasonCode::EngineUnavailable),
+            Self::Encode(error) => error.reason(),
             Self::Ended { reason, .. } => *reason,
-            Self::RateLimited { .. } => Some(ReasonCode::RateLimited),
+            Self::Limited(limited) => Some(limited.reason()),
             Self::Refusal(_)
             | Self::Json(_)
             | Self::Param(_)
+            | Self::ResponseUnknown
             | Self::ModelUnknown { .. }
             | Self::ModelCannot { .. }
             | Self::NotServed { .. }
@@ -184,38 +289,49 @@ impl ApiError {
             | Self::SlotFile { .. }
             | Self::Prompt(_)
             | Self::Constraint { .. }
+            | Self::ToolSchema { .. }
             | Self::Panicked => None,
         }
     }
 
-    /// When the same request may succeed.
-    pub(crate) fn retry_after(&self) -> Duration {
-        let known = match self {
-            Self::Runtime(error) => error.retry_after(),
-            Self::RateLimited { retry_after } => Some(*retry_after),
+    /// When the same request may succeed; `None`: never.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Runtime(error) => error.retry_after().or(Some(RETRY_AFTER)),
+            Self::Lifecycle(error) => error.retry_after().or(Some(RETRY_AFTER)),
+            Self::Encode(error) => error.retry_after().or(Some(RETRY_AFTER)),
+            Self::Limited(limited) => limited.retry_after(),
             Self::Refusal(_)
             | Self::Json(_)
             | Self::Param(_)
+            | Self::ResponseUnknown
             | Self::ModelUnknown { .. }
             | Self::ModelCannot { .. }
             | Self::NotServed { .. }
             | Self::NoSlot
             | Self::SlotFile { .. }
+            | Self::ModelCold { .. }
+            | Self::ModelLoading { .. }
             | Self::Prompt(_)
             | Self::Constraint { .. }
+            | Self::ToolSchema { .. }
             | Self::Ended { .. }
-            | Self::Panicked => None,
-        };
-        known.unwrap_or(RETRY_AFTER)
+            | Self::Panicked => Some(RETRY_AFTER),
+        }
     }
 
     /// The stable code: the reason in lower case where there is one.
     pub(crate) fn code(&self) -> String {
-        if let Some(reason) = self.reason() {
+        if let Some(reason) = self.reason().filter(|_| !matches!(self, Self::ModelLoading { .. })) {
             return reason.as_str().to_ascii_lowercase();
         }
         let code = match self {
             Self::Refusal(Refusal::Key) => "invalid_api_key",
+            Self::Refusal(Refusal::KeyExpired) => "api_key_expired",
+            Self::Refusal(Refusal::KeyRevoked) => "api_key_revoked",
+            Self::Refusal(Refusal::TokenExpired) => "token_expired",
+            Self::Refusal(Refusal::Scope { .. }) => "scope_missing",
+            Self::Refusal(Refusal::Model) => "model_not_allowed",
             Self::Refusal(Refusal::Route) => "route_not_found",
             Self::Refusal(Refusal::Method) => "method_not_allowed",
             Self::Refusal(Refusal::ContentType) => "content_type_not_json",
@@ -225,15 +341,19 @@ impl ApiError {
             Self::Json(_) => "invalid_json",
             Self::Param(error) => error.code(),
             Self::ModelUnknown { .. } => "model_not_found",
+            Self::ModelCold { .. } | Self::ModelLoading { .. } => "model_loading",
             Self::ModelCannot { .. } => "model_not_suitable",
             Self::NotServed { .. } => "not_supported",
             Self::NoSlot => "no_slot",
             Self::SlotFile { .. } => "slot_file",
             Self::Prompt(PromptError::TemplateMissing) => "chat_template_missing",
             Self::Prompt(PromptError::Template(_)) => "chat_template_failed",
-            Self::Runtime(_) => "invalid_value",
-            Self::Constraint { error, .. } => constraint_code(error),
-            Self::RateLimited { .. } => "rate_limited",
+            Self::Runtime(_) | Self::Lifecycle(_) => "invalid_value",
+            Self::Encode(error) if error.kind() == ErrorKind::Invalid => "invalid_value",
+            Self::Encode(_) => "server_error",
+            Self::Constraint { error, .. } | Self::ToolSchema { error, .. } => constraint_code(error),
+            Self::ResponseUnknown => "response_not_found",
+            Self::Limited(_) => "rate_limited",
             Self::Ended { .. } | Self::Panicked => "server_error",
         };
         code.to_owned()
@@ -243,13 +363,21 @@ impl ApiError {
     pub(crate) fn param(&self) -> Option<String> {
         match self {
             Self::Param(error) => Some(error.param().to_owned()),
-            Self::ModelUnknown { .. } | Self::ModelCannot { .. } => Some("model".to_owned()),
+            Self::Refusal(Refusal::Model)
+            | Self::ModelUnknown { .. }
+            | Self::ModelCannot { .. }
+            | Self::ModelCold { .. }
+            | Self::ModelLoading { .. }
+            | Self::Lifecycle(_) => Some("model".to_owned()),
             Self::Prompt(_) => Some("messages".to_owned()),
             Self::Runtime(error) => runtime_param(error).map(str::to_owned),
+            Self::Encode(error) => (error.kind() == ErrorKind::Invalid).then(|| "input".to_owned()),
             Self::Constraint { param, error } => Some(constraint_param(param, error)),
             Self::SlotFile { .. } => Some("filename".to_owned()),
+            Self::ResponseUnknown => Some("response_id".to_owned()),
+            Self::ToolSchema { param, error } => Some(constraint_param(param, error)),
             Self::NotServed { .. } | Self::NoSlot => None,
-            Self::Refusal(_) | Self::Json(_) | Self::RateLimited { .. } | Self::Ended { .. } | Self::Panicked => None,
+            Self::Refusal(_) | Self::Json(_) | Self::Limited(_) | Self::Ended { .. } | Self::Panicked => None,
         }
     }
 

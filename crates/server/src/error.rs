@@ -13,6 +13,12 @@ pub enum ServerError {
         /// What it takes.
         expected: &'static str,
     },
+    /// The first model could not be loaded. The log says why.
+    #[error("model {id}: it could not be loaded")]
+    Model {
+        /// Its name.
+        id: String,
+    },
     /// The listening socket fails again and again.
     #[error("listening socket: failed {n_failures} times in a row, last with: {source}")]
     Accept {
@@ -35,7 +41,7 @@ impl ServerError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Option { .. } => ErrorKind::Invalid,
-            Self::Accept { .. } => ErrorKind::Unavailable,
+            Self::Accept { .. } | Self::Model { .. } => ErrorKind::Unavailable,
             Self::DrainTimedOut { .. } => ErrorKind::Cancelled,
         }
     }

@@ -106,6 +106,11 @@ impl Fields {
         if self.path.is_empty() { field.to_owned() } else { format!("{}.{field}", self.path) }
     }
 
+    /// A field, left where it is.
+    pub(crate) fn peek(&self, field: &str) -> Option<&Value> {
+        self.fields.get(field)
+    }
+
     pub(crate) fn take(&mut self, field: &str) -> Option<Value> {
         self.fields.shift_remove(field)
     }

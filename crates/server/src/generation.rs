@@ -2,10 +2,14 @@
 
 use crate::api_error::ApiError;
 use crate::body;
+use crate::caller::Work;
+use crate::fields::Fields;
 use crate::incoming::{Asker, Incoming};
-use crate::models::ModelUse;
+use crate::models::{Held, with_models};
+use crate::params;
 use crate::state::Server;
 use axum::extract::Request;
+use ballast_backend::TokenId;
 use ballast_runtime::{Event, FinishReason, Summary, TokenEvent, TokenStream};
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -17,13 +21,21 @@ use tokio::time::{Sleep, sleep};
 /// A request that was parsed and taken.
 pub(crate) struct Taken<W> {
     /// One for each answer that was asked for.
-    pub(crate) streams: Vec<TokenStream>,
+    pub(crate) streams: Submitted,
     /// Whose answers they are.
-    pub(crate) model: ModelUse,
+    pub(crate) model: Held,
     /// How long the answers may take.
     pub(crate) deadline: Duration,
     /// What its wire has to remember.
     pub(crate) wire: W,
+}
+
+/// Answers that the runtime works on, and the tokens that were set aside for them.
+#[derive(Default)]
+pub(crate) struct Submitted {
+    pub(crate) streams: Vec<TokenStream>,
+    /// `None` where nobody guards.
+    pub(crate) work: Option<Work>,
 }
 
 /// Parses a body and has the runtime take what it asks for.
@@ -39,15 +51,27 @@ pub(crate) async fn begin<W: Send + 'static>(
     take: Take<W>,
 ) -> Result<(Tokens, W), ApiError> {
     let asker = Asker::of(&request)?;
-    let incoming = Incoming { body: body::read(request, &server.options).await?, asker };
+    let body = body::read(request, &server.options).await?;
+    let patience = || Ok(params::deadline(&mut Fields::of_body(&body)?, &server.options)?);
+    let incoming = Incoming { body: body.clone(), asker };
     // A long prompt takes milliseconds to render and tokenize: not on a thread that serves sockets.
-    let asked = Arc::clone(&server);
-    let taken = tokio::task::spawn_blocking(move || take(&asked, &incoming)).await;
-    let Taken { streams, model, deadline, wire } = taken.map_err(|_| ApiError::Panicked)??;
-    let overdue = deadline.saturating_add(server.options.deadline_grace);
+    let call = move |server: &Arc<Server>, waited: Duration| {
+        let asker = Asker { waited, ..incoming.asker.clone() };
+        let visit = asker.visit.clone();
+        let taken = take(server, &Incoming { body: incoming.body.clone(), asker });
+        if let (Err(ApiError::ModelCold { model }), Some(visit)) = (&taken, visit) {
+            // Nobody has a model loaded that they may not ask.
+            visit.caller.check_model(model.as_str())?;
+        }
+        Ok((taken?, waited))
+    };
+    let (taken, waited) = with_models(&server, patience, call).await?;
+    let Taken { streams, model, deadline, wire } = taken;
+    let overdue = deadline.saturating_sub(waited).saturating_add(server.options.deadline_grace);
+    let Submitted { streams, work } = streams;
     let streams = streams.into_iter().map(Some).collect();
     let (overdue, cut) = (Box::pin(sleep(overdue)), Box::pin(server.wait_cut()));
-    Ok((Tokens { streams, turn: 0, overdue, cut, _model: model }, wire))
+    Ok((Tokens { streams, turn: 0, overdue, cut, work, _model: model }, wire))
 }
 
 /// Answers in progress. Dropping them ends the work.
@@ -60,8 +84,9 @@ pub(crate) struct Tokens {
     overdue: Pin<Box<Sleep>>,
     /// When the server goes down.
     cut: Pin<Box<dyn Future<Output = ()> + Send>>,
+    work: Option<Work>,
     /// The model stays as long as it answers. Dropped after the streams.
-    _model: ModelUse,
+    _model: Held,
 }
 
 impl Tokens {
@@ -93,6 +118,9 @@ impl Tokens {
             if matches!(event, Event::Done(_)) {
                 *place = None;
             }
+            if let Some(work) = &mut self.work {
+                work.note(&event);
+            }
             self.turn = (idx + 1) % n;
             return Poll::Ready(Ok(Some((idx, event))));
         }
@@ -106,10 +134,12 @@ impl Tokens {
     pub(crate) async fn whole(mut self, mut each: impl FnMut(usize, &TokenEvent)) -> Result<Vec<Whole>, ApiError> {
         let mut texts = vec![String::new(); self.streams.len()];
         let mut summaries: Vec<Option<Summary>> = vec![None; self.streams.len()];
+        let mut last = vec![None; self.streams.len()];
         while let Some((idx, event)) = self.next().await? {
             match event {
                 Event::Token(event) => {
                     texts[idx] += &event.text;
+                    last[idx] = Some(event.token);
                     each(idx, &event);
                 }
                 Event::Done(summary) => {
@@ -119,8 +149,8 @@ impl Tokens {
                 }
             }
         }
-        let answers = texts.into_iter().zip(summaries);
-        Ok(answers.filter_map(|(text, summary)| Some(Whole { text, summary: summary? })).collect())
+        let answers = texts.into_iter().zip(last).zip(summaries);
+        Ok(answers.filter_map(|((text, last), summary)| Some(Whole { text, last, summary: summary? })).collect())
     }
 }
 
@@ -128,6 +158,8 @@ impl Tokens {
 #[derive(Debug)]
 pub(crate) struct Whole {
     pub(crate) text: String,
+    /// Its last token.
+    pub(crate) last: Option<TokenId>,
     pub(crate) summary: Summary,
 }
 

@@ -1,5 +1,6 @@
 //! What comes with a request besides its body: how soon its turn is to come, and what the caller calls it.
 
+use crate::caller::Visit;
 use crate::fields::ParamError;
 use crate::request_id::RequestId;
 use axum::body::Bytes;
@@ -7,6 +8,8 @@ use axum::extract::Request;
 use axum::http::HeaderName;
 use ballast_runtime::{CorrelationId, Priority, TenantId};
 use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
 
 const PRIORITY: HeaderName = HeaderName::from_static("x-ballast-priority");
 const EXPECTED: &str = "low, normal, high, or a whole number from -10 to 10";
@@ -18,6 +21,10 @@ pub(crate) struct Asker {
     pub(crate) correlation: Option<CorrelationId>,
     /// Whose key it was; that of everybody where no key is asked for.
     pub(crate) tenant: TenantId,
+    /// How long the request has waited for its model to be loaded.
+    pub(crate) waited: Duration,
+    /// What it may do and use; `None` where nobody guards.
+    pub(crate) visit: Option<Arc<Visit>>,
 }
 
 /// A request whose body has come.
@@ -40,8 +47,9 @@ impl Asker {
             }
         };
         let correlation = request.extensions().get::<RequestId>().and_then(RequestId::correlation);
-        let tenant = request.extensions().get::<TenantId>().cloned().unwrap_or_default();
-        Ok(Self { priority, correlation, tenant })
+        let visit = request.extensions().get::<Arc<Visit>>().cloned();
+        let tenant = visit.as_ref().map(|visit| visit.caller.tenant.clone()).unwrap_or_default();
+        Ok(Self { priority, correlation, tenant, visit, waited: Duration::ZERO })
     }
 }
 

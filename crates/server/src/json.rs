@@ -6,6 +6,8 @@ use std::fmt;
 
 /// Deepest nesting of objects and arrays.
 pub const JSON_DEPTH_MAX: usize = 32;
+/// Up to here every whole number is a number of 64 bits with a point: 2^53.
+const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
 /// Longest part of a field's name that an error shows.
 const SHOWN_CHARS_MAX: usize = 64;
 
@@ -70,8 +72,12 @@ impl<'de> Visitor<'de> for Strict {
         Ok(value.into())
     }
 
+    /// `1.0` is the whole number 1: JSON has one type of numbers. (RFC 8259, section 6)
     fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(value.into())
+        let is_whole = value.fract() == 0.0 && value.abs() <= WHOLE_MAX;
+        #[expect(clippy::cast_possible_truncation, reason = "every whole number up to there is one of i64")]
+        let whole = value as i64;
+        Ok(if is_whole { whole.into() } else { value.into() })
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {
@@ -114,6 +120,7 @@ mod tests {
     fn values_are_read_as_they_are() {
         let text = r#"{"a":[1,-2,2.5,"x",true,null],"b":{}}"#;
         assert_eq!(parse(text.as_bytes()).unwrap(), json!({"a": [1, -2, 2.5, "x", true, null], "b": {}}));
+        assert_eq!(parse(b"[1.0, -3e2, 1e16]").unwrap(), json!([1, -300, 1e16]));
     }
 
     #[test]

@@ -1,14 +1,15 @@
 //! Keys: who may use the routes that are not liveness.
 
 use crate::ApiKeyError;
-use crate::api_error::{ApiError, Refusal};
+use crate::api_error::Refusal;
+use crate::caller::Caller;
 use crate::state::Server;
-use axum::extract::Request;
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderName};
 use ballast_runtime::TenantId;
 use sha2::{Digest, Sha256};
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use subtle::{Choice, ConstantTimeEq};
 
@@ -73,16 +74,28 @@ fn digest(key: &str) -> [u8; 32] {
     Sha256::digest(key.as_bytes()).into()
 }
 
-/// Lets a request through that carries a key, in its tenant's name, or any if the server has none.
+/// Who asks: whose key a request carries, or anybody if the server asks for none.
 ///
 /// # Errors
 /// If it carries none that opens the server.
-pub(crate) fn admit(server: &Server, request: &mut Request) -> Result<(), ApiError> {
-    if let Some(keys) = &server.options.keys {
-        let tenant = presented(request.headers()).and_then(|key| keys.tenant(key));
-        request.extensions_mut().insert(tenant.ok_or(Refusal::Key)?);
+pub(crate) fn admit(server: &Server, headers: &HeaderMap, address: Option<IpAddr>) -> Result<Caller, Refusal> {
+    let options = &server.options;
+    if options.keys.is_none() && options.key_store.is_none() && options.jwt.is_none() {
+        return Ok(Caller { id: None, tenant: TenantId::default(), terms: None, address });
     }
-    Ok(())
+    let presented = presented(headers).ok_or(Refusal::Key)?;
+    if let Some(tenant) = options.keys.as_ref().and_then(|keys| keys.tenant(presented)) {
+        return Ok(Caller { id: Some(tenant.as_str().into()), tenant, terms: None, address });
+    }
+    let now = (options.unix_time)();
+    // Tokens have two dots; our own keys have none.
+    if let Some(jwt) = options.jwt.as_ref().filter(|_| presented.contains('.')) {
+        return jwt.caller(presented, now, address);
+    }
+    let store = options.key_store.as_ref().ok_or(Refusal::Key)?;
+    let record = store.find(presented, now)?;
+    let (tenant, terms) = (record.terms.tenant.clone(), Some(Arc::clone(&record.terms)));
+    Ok(Caller { id: Some(record.id.as_str().into()), tenant, terms, address })
 }
 
 /// The key as OpenAI's and Ollama's clients send it, or as Anthropic's do.

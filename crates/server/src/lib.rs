@@ -1,7 +1,7 @@
 //! HTTP: wire formats, keys, limits, streaming, health. Is given a built runtime, never an engine.
 //!
 //! ```text
-//! socket -> connection cap, header timeout, stall guard     connection.rs, stall.rs
+//! socket -> connection cap, header timeout, stall guard     connection.rs
 //!        -> request id -> key -> rate                       request_id.rs, keys.rs, limits.rs
 //!        -> the route's row: its scope, class and handler   routes/table.rs
 //!           /health, /livez, .. (need no key)               health.rs
@@ -18,7 +18,8 @@
 //! the work done for it, streamed or not. Text of prompts and answers is never logged.
 //!
 //! ```no_run
-//! # async fn example(runtime: ballast_runtime::Runtime, format: ballast_tokens::PromptFormat) {
+//! # use ballast_backend::Clock;
+//! # async fn example(runtime: ballast_runtime::Runtime, format: ballast_tokens::PromptFormat, clock: std::sync::Arc<dyn Clock>) {
 //! use ballast_server::{ApiKeys, Generator, ModelFacts, ModelKind, ServedModel, ServedModels, ServerOptions, serve};
 //! use std::sync::Arc;
 //!
@@ -30,7 +31,7 @@
 //!     created: 0,
 //!     facts: ModelFacts::default(),
 //! };
-//! let models = ServedModels::new(vec![model]).expect("it has a name");
+//! let models = ServedModels::loaded(vec![model], clock).expect("it has a name");
 //! let mut options = ServerOptions::new(Arc::new(|| 4), Arc::new(|| 1_700_000_000));
 //! options.keys = Some(ApiKeys::new(vec!["a-key-nobody-guesses".to_owned()]).expect("the key is good"));
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await.expect("the port is free");
@@ -41,17 +42,28 @@
 
 mod anthropic;
 mod api_error;
+mod audit;
 mod body;
 #[cfg(test)]
 mod broken;
+mod bulkheads;
+mod caller;
 mod connection;
+mod constraint;
+mod cors;
+mod encoding;
 mod error;
 mod fields;
 mod generation;
+mod guard;
 mod health;
 mod incoming;
 mod json;
+mod jwt;
+mod keeper;
+mod key_store;
 mod keys;
+mod leaving;
 mod limits;
 mod llamacpp;
 mod metrics;
@@ -61,29 +73,56 @@ mod openai;
 mod openapi;
 mod options;
 mod params;
+mod reload;
 mod request_id;
+mod rerank;
 mod routes;
 mod scope;
+mod security;
 mod security_headers;
-mod stall;
 mod state;
 mod stream;
+mod tls;
+mod tools;
+mod trace_context;
+mod trail;
 mod wire;
 
-pub use connection::{ACCEPT_FAILURES_MAX, HEADER_BYTES_MAX, serve};
+pub use audit::{AUDIT_QUEUE_MAX, AuditLog};
+pub use bulkheads::BulkheadOptions;
+pub use connection::{
+    ACCEPT_FAILURES_MAX, HEADER_BYTES_MAX, HEADERS_MAX, Listener, RESET_STREAMS_MAX, STREAMS_MAX, serve,
+};
+pub use constraint::CHOICES_OF_TEXT_MAX;
+pub use cors::{CORS_ORIGINS_MAX, CorsOrigin, CorsOriginError};
+pub use encoding::{INPUTS_MAX, TEXT_BYTES_MAX};
 pub use error::{ApiKeyError, ServerError};
 pub use json::JSON_DEPTH_MAX;
+pub use jwt::{
+    JWKS_KEYS_MAX, JwtAlgorithm, JwtAlgorithmUnknown, JwtError, JwtOptions, JwtVerifier, SECRET_BYTES_MIN,
+    TOKEN_BYTES_MAX,
+};
+pub use key_store::{
+    KEY_FILE_BYTES_MAX, KEY_ID_BYTES, KEY_NAME_BYTES_MAX, KEY_RECORDS_MAX, KEY_SECRET_BYTES, KeyFile, KeyFileError,
+    KeyRecord, KeyStore, KeyTerms, MODELS_PER_KEY_MAX, NewKey,
+};
 pub use keys::{ApiKeys, KEY_BYTES_MAX, KEY_BYTES_MIN, KEYS_MAX};
-pub use limits::{CALLERS_MAX, RateLimit};
+pub use limits::{CALLERS_MAX, CallerLimits, RateLimit};
 pub use llamacpp::{INFILL_FILES_MAX, SLOT_FILE_NAME_BYTES_MAX};
-pub use models::{Generator, MODELS_MAX, ModelFacts, ModelKind, ServedModel, ServedModels};
+pub use models::{
+    Generator, HouseOptions, KnownModel, LoadMeter, LoadModel, MODELS_MAX, ModelFacts, ModelKind, ServedModel,
+    ServedModels,
+};
 pub use openai::{
-    COMPLETION_TOKENS_DEFAULT, LABEL_BYTES_MAX, MESSAGES_MAX, METADATA_ENTRIES_MAX, METADATA_KEY_BYTES_MAX,
-    METADATA_VALUE_BYTES_MAX, PARTS_MAX, PROMPTS_MAX,
+    BACKGROUND_MAX, COMPLETION_TOKENS_DEFAULT, LABEL_CHARS_MAX, MESSAGES_MAX, METADATA_ENTRIES_MAX,
+    METADATA_KEY_CHARS_MAX, METADATA_VALUE_CHARS_MAX, PARTS_MAX, PROMPTS_MAX, RESPONSE_EVENTS_BYTES_MAX,
+    ResponseStoreOptions,
 };
 pub use openapi::openapi;
-pub use options::{RandomSource, Reasoning, ServerOptions, UnixTime};
+pub use options::{PhaseHook, RandomSource, Reasoning, ServerOptions, ServerPhase, UnixTime};
 pub use params::CHOICES_MAX;
 pub use request_id::REQUEST_ID_BYTES_MAX;
 pub use routes::{Route, RouteClass, RouteMethod, routes};
 pub use scope::{Scope, ScopeUnknown};
+pub use tls::{PEM_BYTES_MAX, TlsError, TlsFile, TlsFiles, TlsStore};
+pub use tools::{TOOL_SCHEMAS_BYTES_MAX, TOOLS_MAX};

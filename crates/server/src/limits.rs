@@ -1,30 +1,27 @@
-//! How often one caller may ask: requests leak through one by one, and so many may come at once. (The generic cell rate
-//! algorithm, ITU-T I.371)
+//! How often, how much, and how many at a time one caller may ask.
 //!
-//! A caller is a key's tenant, or an address where no key is asked for.
+//! A caller is a key, a token's subject, or an address where no key is asked for. Requests and tokens are drawn from
+//! buckets; tokens are reserved before the work, for the prompt and the longest answer, and what was not used comes
+//! back at the end.
 
-use crate::api_error::ApiError;
-use crate::connection::PeerAddress;
-use crate::state::Server;
-use axum::extract::Request;
-use axum::http::{HeaderName, HeaderValue};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
-use ballast_runtime::TenantId;
-use governor::clock::{Clock, MonotonicClock};
-use governor::middleware::StateInformationMiddleware;
-use governor::state::keyed::HashMapStateStore;
-use governor::{Quota, RateLimiter};
+mod accounts;
+mod bucket;
+mod headers;
+
+pub(crate) use accounts::{Account, Refused};
+pub(crate) use bucket::Standing;
+pub(crate) use headers::Standings;
+
+use accounts::Accounts;
 use std::fmt;
-use std::net::IpAddr;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::time::Instant;
 
-/// Callers that are told apart; when there are more, those that have not asked for a while are forgotten.
+/// Callers that are told apart; when there are more, those whose buckets are full and who have nothing at work are
+/// forgotten, and if that is not enough, strangers share one account.
 pub const CALLERS_MAX: usize = 65_536;
-
-const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit-requests");
-const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining-requests");
 
 /// How often a caller may ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,62 +32,127 @@ pub struct RateLimit {
     pub burst: NonZeroU32,
 }
 
-/// Who asks.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Caller {
-    Tenant(TenantId),
-    Address(IpAddr),
-    /// More than are told apart, all together.
-    Others,
+/// What one caller may use up. `None` is no limit of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CallerLimits {
+    /// How often it may ask.
+    pub requests: Option<RateLimit>,
+    /// Tokens of prompts and answers together, in a minute; as many may come at once.
+    pub tokens_per_minute: Option<NonZeroU64>,
+    /// Requests at a time.
+    pub concurrency: Option<NonZeroU32>,
 }
 
-type Limiter = RateLimiter<Caller, HashMapStateStore<Caller>, MonotonicClock, StateInformationMiddleware>;
+impl CallerLimits {
+    /// These, and where there is none, `others`.
+    #[must_use]
+    pub fn or(self, others: Self) -> Self {
+        Self {
+            requests: self.requests.or(others.requests),
+            tokens_per_minute: self.tokens_per_minute.or(others.tokens_per_minute),
+            concurrency: self.concurrency.or(others.concurrency),
+        }
+    }
+}
 
 /// What every caller has left.
-pub(crate) struct Limits(Limiter);
+pub(crate) struct Limits {
+    accounts: Mutex<Accounts>,
+    origin: Instant,
+}
 
 impl fmt::Debug for Limits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} callers", self.0.len())
+        write!(f, "{} callers", self.accounts().len())
     }
 }
 
 impl Limits {
-    /// `None` for an interval of no time.
-    pub(crate) fn new(limit: RateLimit) -> Option<Self> {
-        let quota = Quota::with_period(limit.interval)?.allow_burst(limit.burst);
-        Some(Self(RateLimiter::new(quota, HashMapStateStore::default(), MonotonicClock)))
+    pub(crate) fn new() -> Self {
+        Self { accounts: Mutex::default(), origin: Instant::now() }
     }
 
-    /// Requests that are left after this one, and those there are when none was used.
+    /// Takes a request in.
     ///
     /// # Errors
-    /// How long to wait, if there is none left.
-    fn take(&self, caller: Caller) -> Result<(u32, u32), Duration> {
-        if self.0.len() >= CALLERS_MAX {
-            self.0.retain_recent();
+    /// If its caller has used up its requests, or has as many at work as it may.
+    pub(crate) fn enter(self: &Arc<Self>, account: Account, limits: CallerLimits) -> Result<Seat, Refused> {
+        let account = self.accounts().enter(account, limits, self.now())?;
+        Ok(Seat { limits: Arc::clone(self), account, of: limits })
+    }
+
+    /// What `account` has left of `limits`.
+    pub(crate) fn standings(&self, account: &Account, limits: CallerLimits) -> Standings {
+        let (accounts, now) = (self.accounts(), self.now());
+        Standings {
+            requests: limits.requests.map(|limit| accounts.requests(account, limit, now)),
+            tokens: limits.tokens_per_minute.map(|limit| accounts.tokens(account, limit, now)),
         }
-        let caller = if self.0.len() >= CALLERS_MAX { Caller::Others } else { caller };
-        match self.0.check_key(&caller) {
-            Ok(state) => Ok((state.remaining_burst_capacity(), state.quota().burst_size().get())),
-            Err(until) => Err(until.wait_time_from(MonotonicClock.now())),
-        }
+    }
+
+    fn now(&self) -> Duration {
+        self.origin.elapsed()
+    }
+
+    fn accounts(&self) -> MutexGuard<'_, Accounts> {
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Lets a request through if its caller has one left.
-pub(crate) async fn take_one(server: &Server, request: Request, next: Next) -> Response {
-    let Some(limits) = &server.limits else { return next.run(request).await };
-    let extensions = request.extensions();
-    let tenant = extensions.get::<TenantId>().cloned().map(Caller::Tenant);
-    let address = || extensions.get::<PeerAddress>().map(|address| Caller::Address(address.0));
-    match limits.take(tenant.or_else(address).unwrap_or(Caller::Others)) {
-        Err(retry_after) => ApiError::RateLimited { retry_after }.into_response(),
-        Ok((remaining, limit)) => {
-            let mut response = next.run(request).await;
-            response.headers_mut().insert(LIMIT, HeaderValue::from(limit));
-            response.headers_mut().insert(REMAINING, HeaderValue::from(remaining));
-            response
+/// A request that has entered. Dropping it makes place for the caller's next.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    limits: Arc<Limits>,
+    account: Account,
+    of: CallerLimits,
+}
+
+impl Seat {
+    /// Reserves the tokens of a prompt, and those its answer may have.
+    ///
+    /// # Errors
+    /// If the caller has not as many.
+    pub(crate) fn reserve(self: Arc<Self>, prompt: u64, answer: u64) -> Result<Reservation, Refused> {
+        let reserved = match self.of.tokens_per_minute {
+            None => 0,
+            Some(limit) => {
+                let now = self.limits.now();
+                self.limits.accounts().reserve(&self.account, limit, (prompt, answer), now)?
+            }
+        };
+        Ok(Reservation { seat: self, reserved, used: 0 })
+    }
+
+    pub(crate) fn standings(&self) -> Standings {
+        self.limits.standings(&self.account, self.of)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.limits.accounts().leave(&self.account);
+    }
+}
+
+/// Tokens that are set aside. Dropping it gives back what was not used.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    seat: Arc<Seat>,
+    reserved: u64,
+    used: u64,
+}
+
+impl Reservation {
+    /// So many more were used.
+    pub(crate) fn note(&mut self, n_tokens: u64) {
+        self.used = self.used.saturating_add(n_tokens);
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if let Some(limit) = self.seat.of.tokens_per_minute {
+            self.seat.limits.accounts().settle(&self.seat.account, limit, self.reserved, self.used);
         }
     }
 }
@@ -99,27 +161,60 @@ pub(crate) async fn take_one(server: &Server, request: Request, next: Next) -> R
 mod tests {
     use super::*;
 
-    #[test]
-    fn every_caller_has_its_own_and_waits_its_time() {
-        let hour = Duration::from_secs(3600);
-        let limits = Limits::new(RateLimit { interval: hour, burst: NonZeroU32::new(2).unwrap() }).unwrap();
-        let caller = |last: u8| Caller::Address(IpAddr::from([127, 0, 0, last]));
-        assert_eq!((limits.take(caller(1)), limits.take(caller(1))), (Ok((1, 2)), Ok((0, 2))));
-        let wait = limits.take(caller(1)).unwrap_err();
-        assert!(wait <= hour && wait > hour / 2, "{wait:?}");
-        assert_eq!(limits.take(caller(2)), Ok((1, 2)));
-        assert!(Limits::new(RateLimit { interval: Duration::ZERO, burst: NonZeroU32::MIN }).is_none());
+    fn limits(tokens_per_minute: u64, concurrency: u32) -> CallerLimits {
+        CallerLimits {
+            requests: None,
+            tokens_per_minute: NonZeroU64::new(tokens_per_minute),
+            concurrency: NonZeroU32::new(concurrency),
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn limits_hold_however_many_ask_at_once() {
+        const N_TASKS: usize = 200;
+        let all = Arc::new(Limits::new());
+        let account = Account::Key("a".into());
+        let barrier = Arc::new(tokio::sync::Barrier::new(N_TASKS));
+        let tasks: Vec<_> = (0..N_TASKS)
+            .map(|_| {
+                let (all, account, barrier) = (Arc::clone(&all), account.clone(), Arc::clone(&barrier));
+                tokio::spawn(async move {
+                    barrier.wait().await;
+                    let seat = Arc::new(all.enter(account, limits(1000, 50)).ok()?);
+                    Some((Arc::clone(&seat).reserve(40, 60).ok(), seat))
+                })
+            })
+            .collect();
+        let mut held = Vec::new();
+        for task in tasks {
+            held.extend(task.await.unwrap());
+        }
+        assert_eq!(held.len(), 50, "no more are at work than may be");
+        assert_eq!(held.iter().filter(|(reservation, _)| reservation.is_some()).count(), 10, "1000 tokens, 100 each");
+        for reservation in held.iter_mut().filter_map(|(reservation, _)| reservation.as_mut()) {
+            reservation.note(50);
+        }
+        drop(held);
+        let left = all.standings(&account, limits(1000, 50)).tokens.unwrap().remaining;
+        assert!((500..=510).contains(&left), "{left}");
+        assert!(all.enter(account, limits(1000, 1)).is_ok(), "all have left");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_fails_before_it_begins_costs_no_tokens() {
+        let all = Arc::new(Limits::new());
+        let account = Account::Key("a".into());
+        let seat = Arc::new(all.enter(account.clone(), limits(100, 9)).unwrap());
+        drop(Arc::clone(&seat).reserve(10, 90).unwrap());
+        assert_eq!(seat.standings().tokens.unwrap().remaining, 100);
+        let whole = Arc::clone(&seat).reserve(10, 90).unwrap();
+        assert_eq!(Arc::clone(&seat).reserve(1, 0).err(), Some(Refused::Until(Duration::from_millis(600))));
+        drop((whole, seat));
     }
 
     #[test]
-    fn more_callers_than_are_told_apart_share_one_limit() {
-        let hour = Duration::from_secs(3600);
-        let limits = Limits::new(RateLimit { interval: hour, burst: NonZeroU32::MIN }).unwrap();
-        let caller = |n: u32| Caller::Address(IpAddr::from(n.to_be_bytes()));
-        let n_told_apart = u32::try_from(CALLERS_MAX).unwrap();
-        (0..n_told_apart).for_each(|n| assert!(limits.take(caller(n)).is_ok()));
-        assert!(limits.take(caller(n_told_apart)).is_ok(), "the first of all others");
-        assert!(limits.take(caller(n_told_apart + 1)).is_err());
-        assert!(limits.0.len() <= CALLERS_MAX + 1);
+    fn a_keys_own_limits_come_before_the_servers() {
+        let merged = limits(5, 0).or(limits(7, 3));
+        assert_eq!((merged.tokens_per_minute, merged.concurrency), (NonZeroU64::new(5), NonZeroU32::new(3)));
     }
 }

@@ -3,12 +3,17 @@
 //! What vLLM has a name for has vLLM's: gateways, autoscalers and dashboards read those. Everything else begins with
 //! `ballast_`. Labels are names of models and engines, and words of fixed lists; nothing that a caller sends is one.
 
+mod guarded;
+
+use crate::ServedModel;
 use crate::state::Server;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
+use ballast_runtime::lifecycle::LifecycleStats;
 use ballast_runtime::telemetry::{HistogramSnapshot, MetricsSnapshot, Timing};
 use ballast_runtime::{EngineState, Health, Runtime};
+use guarded::Guarded;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
@@ -49,9 +54,12 @@ const TIMES: &[Times] = &[
 ];
 
 pub(crate) async fn metrics(State(server): State<Arc<Server>>) -> Response {
-    let scrapes = server.models.iter().filter_map(|model| Some(Scrape::take(&model.id, &model.generator()?.runtime)));
+    let scrape = |model: &ServedModel| Some(Scrape::take(&model.id, &model.generator()?.runtime));
+    let scrapes = server.models.each_loaded(scrape).into_iter().flatten();
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Scrapes(scrapes.collect())));
+    registry.register_collector(Box::new(Loads(server.models.stats())));
+    registry.register_collector(Box::new(Guarded::take(&server)));
     let mut text = String::new();
     // Writing to a string does not fail, and the collector has no failure of its own.
     encode(&mut text, &registry).expect("a string takes any text");
@@ -243,6 +251,30 @@ impl Scrapes {
             }
         }
         Ok(())
+    }
+}
+
+/// What became of the models themselves.
+#[derive(Debug)]
+struct Loads(LifecycleStats);
+
+impl Collector for Loads {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let Self(stats) = self;
+        let counters = [
+            ("ballast_model_loads", "Models that were loaded", stats.loads),
+            ("ballast_model_loads_failed", "Loads that failed", stats.load_failures),
+            ("ballast_model_evictions", "Idle models that made room for others", stats.evictions),
+            ("ballast_model_expirations", "Models unloaded after their keep-alive", stats.expirations),
+            ("ballast_model_loads_refused", "Loads refused for want of room", stats.refused),
+        ];
+        for (name, help, value) in counters {
+            let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            metric.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
+        }
+        let help = "Planned memory of loaded models";
+        let mut held = encoder.encode_descriptor("ballast_model_held_bytes", help, None, MetricType::Gauge)?;
+        held.encode_gauge(&(stats.held_bytes as f64))
     }
 }
 

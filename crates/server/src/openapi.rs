@@ -4,31 +4,44 @@
 //! table without an operation here, or the other way round, fails a test.
 
 mod anthropic;
+mod embeddings;
 mod health;
 mod llamacpp;
 mod ollama;
 mod openai;
 mod operation;
+mod responses;
 mod schema;
 
+use crate::ServedModel;
 use crate::routes::{Route, routes};
 use crate::state::Server;
 use axum::Json;
 use axum::extract::State;
-use operation::{Operation, operations};
+use operation::{Operation, Served, operations};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
-/// `GET /openapi.json`: names of models are those that are served.
+/// `GET /openapi.json`: names of models, tokens and lengths are those that are served.
 pub(crate) async fn serve(State(server): State<Arc<Server>>) -> Json<Value> {
-    let names: Vec<&str> = server.models.iter().map(|model| model.id.as_str()).collect();
-    Json(openapi(&names))
+    let vocab_size = |model: &ServedModel| model.generator().map(|it| it.format.tokenizer().vocab_size());
+    let cards = server.models.cards();
+    Json(document(&Served {
+        vocab_size: server.models.each_loaded(vocab_size).into_iter().flatten().min(),
+        context_len: cards.iter().filter_map(|card| card.context_len).min(),
+        names: cards.into_iter().map(|card| card.id).collect(),
+        deadline_max: Some(server.options.request_deadline_max.as_secs_f64()),
+    }))
 }
 
-/// The document, of the version 3.1 of OpenAPI. Where `models` are named, requests name one of them.
+/// The document of a server whose models are not known, of the version 3.1 of OpenAPI.
 #[must_use]
-pub fn openapi(models: &[&str]) -> Value {
-    let operations = operations(models);
+pub fn openapi() -> Value {
+    document(&Served::default())
+}
+
+fn document(served: &Served) -> Value {
+    let operations = operations(served);
     let mut paths = Map::new();
     for route in routes() {
         let found = operations.iter().find(|operation| operation.answers(route));
@@ -65,7 +78,7 @@ mod tests {
 
     #[test]
     fn document_and_router_are_the_same() {
-        let operations = operations(&[]);
+        let operations = operations(&Served::default());
         for route in routes() {
             let found = operations.iter().filter(|operation| operation.answers(route)).count();
             assert_eq!(found, 1, "{route:?}");
@@ -75,8 +88,9 @@ mod tests {
 
     #[test]
     fn models_are_those_that_are_served() {
-        let model = |models: &[&str]| {
-            let document = openapi(models);
+        let model = |names: &[&str]| {
+            let names = names.iter().map(|name| (*name).to_owned()).collect();
+            let document = document(&Served { names, ..Served::default() });
             let body = &document["paths"]["/v1/chat/completions"]["post"]["requestBody"];
             body["content"]["application/json"]["schema"]["properties"]["model"].clone()
         };

@@ -1,8 +1,13 @@
 //! Everything that can be set, and every bound.
 
-use crate::{ApiKeys, RateLimit, ServerError};
+use crate::cors::{CORS_ORIGINS_MAX, CorsOrigin};
+use crate::{
+    ApiKeys, AuditLog, BulkheadOptions, CallerLimits, JwtVerifier, KeyStore, RateLimit, ResponseStoreOptions,
+    ServerError, TlsStore,
+};
 use ballast_tokens::SamplingParams;
 use std::fmt;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,20 +26,55 @@ pub enum Reasoning {
     Off,
 }
 
+/// What the outside is told of a server's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerPhase {
+    /// The first model is loaded: requests are answered.
+    Ready,
+    /// It is about to go.
+    Leaving,
+}
+
+/// Is told when a phase begins. Called from async code: it is quick.
+pub type PhaseHook = Arc<dyn Fn(ServerPhase) + Send + Sync>;
+
 /// How to serve.
 #[derive(Clone)]
 pub struct ServerOptions {
     /// Keys that open every route but liveness; `None`: every route is open. Only the caller can know whether that is
     /// safe.
     pub keys: Option<ApiKeys>,
+    /// Keys of a file, each with what it may do; they open routes next to [`Self::keys`].
+    pub key_store: Option<Arc<KeyStore>>,
+    /// Who issues tokens that open routes next to keys.
+    pub jwt: Option<Arc<JwtVerifier>>,
+    /// Pages of browsers that may read answers, by their origin; none by default.
+    pub cors_origins: Vec<CorsOrigin>,
+    /// Who did what; `None`: nobody writes it down.
+    pub audit: Option<Arc<AuditLog>>,
+    /// Certificates; `None`: connections are not encrypted.
+    pub tls: Option<Arc<TlsStore>>,
+    /// Longest handshake of TLS.
+    pub handshake_timeout: Duration,
+    /// Time from one look for changed files to the next: a key that is revoked opens nothing after it.
+    pub reload_interval: Duration,
     /// How often a key, or an address where no key is asked for, may ask; `None`: as often as it likes.
     pub rate_limit: Option<RateLimit>,
+    /// Tokens a minute that a key, or an address, may use; `None`: any number.
+    pub tokens_per_minute: Option<NonZeroU64>,
+    /// Requests that a key, or an address, may have at work; `None`: any number.
+    pub concurrency: Option<NonZeroU32>,
+    /// Requests of each class of routes at a time.
+    pub bulkheads: BulkheadOptions,
     /// Longest request body.
     pub body_bytes_max: usize,
-    /// Most connections at a time; further ones wait in the system's backlog.
+    /// Most connections at a time. When there are so many, the one that has done nothing for longest makes room for
+    /// another; where all are busy, further ones wait in the system's backlog.
     pub connections_max: usize,
-    /// Longest wait for a request's head, also on a connection kept open.
+    /// Longest time from the first byte of a request's head to its last.
     pub header_timeout: Duration,
+    /// Longest time that a connection is kept open on which nothing is asked.
+    pub idle_timeout: Duration,
     /// Longest wait for a request's body.
     pub body_timeout: Duration,
     /// Longest time a client may take no byte of an answer.
@@ -45,6 +85,8 @@ pub struct ServerOptions {
     pub request_deadline_max: Duration,
     /// How long past its deadline a request is waited for before the server answers without the runtime.
     pub deadline_grace: Duration,
+    /// Longest time that a request waits for its model to be loaded, within its own time.
+    pub load_wait_max: Duration,
     /// Most tokens of an answer when the request does not say; `None`: until the context is full.
     pub max_tokens_default: Option<usize>,
     /// How tokens are drawn where a request does not say.
@@ -59,10 +101,17 @@ pub struct ServerOptions {
     pub slot_dir: Option<PathBuf>,
     /// Longest silence in a streamed answer before a comment is sent.
     pub keep_alive: Duration,
-    /// Time that answers in progress have after shutdown begins.
+    /// Time from the word to end until no connection is taken any more. Readiness says no at once, so that load balancers
+    /// look elsewhere first.
+    pub drain_delay: Duration,
+    /// Time that answers in progress have after that.
     pub drain_timeout: Duration,
     /// Time that answers cut at the end of draining have to say so.
     pub cut_timeout: Duration,
+    /// Told of the server's life; `None`: nobody is.
+    pub on_phase: Option<PhaseHook>,
+    /// How many responses are kept, how long, and in how much memory.
+    pub responses: ResponseStoreOptions,
     /// Where random numbers come from.
     pub random: RandomSource,
     /// Where the date comes from.
@@ -75,15 +124,27 @@ impl ServerOptions {
     pub fn new(random: RandomSource, unix_time: UnixTime) -> Self {
         Self {
             keys: None,
+            key_store: None,
+            jwt: None,
+            cors_origins: Vec::new(),
+            audit: None,
+            tls: None,
+            handshake_timeout: Duration::from_secs(10),
+            reload_interval: Duration::from_secs(5),
             rate_limit: None,
+            tokens_per_minute: None,
+            concurrency: None,
+            bulkheads: BulkheadOptions::default(),
             body_bytes_max: 1 << 20,
-            connections_max: 256,
+            connections_max: 16_384,
             header_timeout: Duration::from_secs(15),
+            idle_timeout: Duration::from_secs(120),
             body_timeout: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(60),
             request_deadline: Duration::from_secs(300),
             request_deadline_max: Duration::from_secs(3600),
             deadline_grace: Duration::from_secs(10),
+            load_wait_max: Duration::MAX,
             max_tokens_default: None,
             sampling: SamplingParams::default(),
             reasoning: None,
@@ -91,10 +152,22 @@ impl ServerOptions {
             shows_slots: true,
             slot_dir: None,
             keep_alive: Duration::from_secs(10),
+            drain_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(30),
             cut_timeout: Duration::from_secs(2),
+            on_phase: None,
+            responses: ResponseStoreOptions::default(),
             random,
             unix_time,
+        }
+    }
+
+    /// What a caller may use up that has no limits of its own.
+    pub(crate) fn caller_limits(&self) -> CallerLimits {
+        CallerLimits {
+            requests: self.rate_limit,
+            tokens_per_minute: self.tokens_per_minute,
+            concurrency: self.concurrency,
         }
     }
 
@@ -104,6 +177,10 @@ impl ServerOptions {
             ("connections_max", self.connections_max),
             ("body_bytes_max", self.body_bytes_max),
             ("max_tokens_default", self.max_tokens_default.unwrap_or(1)),
+            ("bulkheads.generation_max", self.bulkheads.generation_max),
+            ("bulkheads.embeddings_max", self.bulkheads.embeddings_max),
+            ("bulkheads.reading_max", self.bulkheads.reading_max),
+            ("bulkheads.admin_max", self.bulkheads.admin_max),
         ];
         if let Some((option, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
             return Err(ServerError::Option { option, expected: "at least 1" });
@@ -113,7 +190,10 @@ impl ServerOptions {
         }
         let times = [
             ("rate_limit", self.rate_limit.map_or(Duration::MAX, |limit| limit.interval)),
+            ("reload_interval", self.reload_interval),
+            ("handshake_timeout", self.handshake_timeout),
             ("header_timeout", self.header_timeout),
+            ("idle_timeout", self.idle_timeout),
             ("body_timeout", self.body_timeout),
             ("stall_timeout", self.stall_timeout),
             ("request_deadline", self.request_deadline),
@@ -121,6 +201,9 @@ impl ServerOptions {
         ];
         if let Some((option, _)) = times.into_iter().find(|(_, time)| time.is_zero()) {
             return Err(ServerError::Option { option, expected: "more than no time" });
+        }
+        if self.cors_origins.len() > CORS_ORIGINS_MAX {
+            return Err(ServerError::Option { option: "cors_origins", expected: "at most 64" });
         }
         if self.request_deadline > self.request_deadline_max {
             return Err(ServerError::Option { option: "request_deadline", expected: "at most request_deadline_max" });
@@ -133,6 +216,7 @@ impl fmt::Debug for ServerOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerOptions")
             .field("keys", &self.keys)
+            .field("key_store", &self.key_store)
             .field("body_bytes_max", &self.body_bytes_max)
             .field("connections_max", &self.connections_max)
             .field("request_deadline", &self.request_deadline)
@@ -158,6 +242,7 @@ mod tests {
     fn options_that_cannot_work_are_refused_by_name() {
         assert_eq!(check(|_| {}), None);
         assert_eq!(check(|o| o.connections_max = 0), Some("connections_max"));
+        assert_eq!(check(|o| o.bulkheads.admin_max = 0), Some("bulkheads.admin_max"));
         assert_eq!(check(|o| o.max_tokens_default = Some(0)), Some("max_tokens_default"));
         assert_eq!(check(|o| o.sampling.temperature = -1.0), Some("sampling"));
         assert_eq!(check(|o| o.keep_alive = Duration::ZERO), Some("keep_alive"));

@@ -2,13 +2,15 @@
 
 use crate::ServerOptions;
 use crate::api_error::ApiError;
+use crate::caller::{Visit, Work};
 use crate::fields::{Fields, ParamError};
+use crate::generation::Submitted;
 use crate::incoming::Asker;
 use crate::models::GeneratorUse;
 use crate::state::Server;
 use ballast_backend::TokenId;
-use ballast_runtime::{Deadlines, PrefixCache, Priority, Request, TokenStream};
-use ballast_tokens::{Constraint, SamplingParams};
+use ballast_runtime::{Deadlines, PrefixCache, Priority, Request};
+use ballast_tokens::{Constraint, SamplingParams, StopMatcher};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -26,8 +28,10 @@ pub(crate) struct GenerationParams {
     pub(crate) prefix_cache: PrefixCache,
     /// What the answer must look like.
     pub(crate) constraint: Option<Constraint>,
-    /// The parameter that asks for `constraint`, for errors; empty where nothing does.
-    pub(crate) constrained_by: &'static str,
+    /// The parameter that asks for `constraint`.
+    pub(crate) constrained_by: Option<&'static str>,
+    /// Control tokens come as text.
+    pub(crate) show_special: bool,
     pub(crate) deadline: Duration,
     /// `None`: what the request's header says.
     pub(crate) priority: Option<Priority>,
@@ -35,9 +39,10 @@ pub(crate) struct GenerationParams {
 
 impl GenerationParams {
     /// # Errors
-    /// If a sampling parameter is out of its range.
+    /// If a sampling parameter is out of its range, or a stop string cannot be one.
     pub(crate) fn checked(self) -> Result<Self, ApiError> {
         self.sampling.validate().map_err(|error| ApiError::Runtime(error.into()))?;
+        StopMatcher::check(&self.stop).map_err(|error| ApiError::Runtime(error.into()))?;
         Ok(self)
     }
 
@@ -51,6 +56,7 @@ impl GenerationParams {
             max_tokens: self.max_tokens,
             ignore_eos: self.ignore_eos,
             prefix_cache: self.prefix_cache,
+            show_special: self.show_special,
             deadlines: Deadlines::total(self.deadline),
             ..Request::new(Vec::new())
         }
@@ -67,22 +73,54 @@ impl GenerationParams {
         (server, asker): (&Server, &Asker),
         prompts: &[Vec<TokenId>],
         n_choices: usize,
-    ) -> Result<Vec<TokenStream>, ApiError> {
+    ) -> Result<Submitted, ApiError> {
+        let mut work = None;
+        if let Some(visit) = &asker.visit {
+            visit.caller.check_model(&model.id)?;
+            work = Some(self.reserve(visit, prompts, n_choices, model.runtime().shape().context_len)?);
+        }
         let choices = prompts.iter().flat_map(|prompt| (0..n_choices as u64).map(move |choice| (prompt, choice)));
         let constraint = self.constraint.as_ref().map(|constraint| model.runtime().compile(constraint));
         let constraint = constraint.transpose();
-        let constraint = constraint.map_err(|error| ApiError::Constraint { param: self.constrained_by, error })?;
+        let constraint = constraint
+            .map_err(|error| ApiError::Constraint { param: self.constrained_by.unwrap_or_default(), error })?;
         let submit = |(prompt, choice): (&Vec<TokenId>, u64)| {
             let mut request = self.request(prompt.clone(), (server.options.random)());
             request.constraint = constraint.clone();
             request.priority = self.priority.unwrap_or(asker.priority);
             request.correlation = asker.correlation.clone();
             request.tenant = asker.tenant.clone();
+            // What was spent on waiting for the model is spent. One that is over is refused by the runtime's own deadline.
+            request.deadlines = Deadlines::total(self.deadline.saturating_sub(asker.waited));
             request.sampling.seed = request.sampling.seed.map(|seed| seed.wrapping_add(choice));
             Ok(model.runtime().submit(request)?)
         };
-        choices.map(submit).collect()
+        let streams = choices.map(submit).collect::<Result<_, ApiError>>()?;
+        if let Some(work) = &mut work {
+            work.note_prompt(&model.id, n_tokens(prompts).saturating_mul(n_choices as u64));
+        }
+        Ok(Submitted { streams, work })
     }
+
+    /// Sets aside the tokens of all prompts, and those that their answers may have.
+    fn reserve(
+        &self,
+        visit: &Visit,
+        prompts: &[Vec<TokenId>],
+        n_choices: usize,
+        context_len: usize,
+    ) -> Result<Work, ApiError> {
+        let answer = |prompt: &Vec<TokenId>| {
+            let room = context_len.saturating_sub(prompt.len());
+            self.max_tokens.unwrap_or(room).min(room) as u64
+        };
+        let (prompt, answer) = (n_tokens(prompts), prompts.iter().map(answer).sum::<u64>());
+        visit.reserve(prompt.saturating_mul(n_choices as u64), answer.saturating_mul(n_choices as u64))
+    }
+}
+
+fn n_tokens(prompts: &[Vec<TokenId>]) -> u64 {
+    prompts.iter().map(|prompt| prompt.len() as u64).sum()
 }
 
 /// Where a request's keys and values are to be: `id_slot` and `cache_prompt`.

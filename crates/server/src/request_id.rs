@@ -1,7 +1,11 @@
 //! `x-request-id`: on every answer, the caller's own where it sent a usable one.
 
+use crate::connection::PeerAddress;
+use crate::routes::route_of;
 use crate::state::Server;
-use axum::extract::{Request, State};
+use crate::trace_context::{TRACEPARENT, TraceContext};
+use crate::trail::{Beginning, Trail};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -24,16 +28,33 @@ impl RequestId {
     }
 }
 
-/// Names the request in its answer and in the log.
+/// Names the request in its answer, in the log and in the audit log, and its trace with it.
 pub(crate) async fn name_request(State(server): State<Arc<Server>>, mut request: Request, next: Next) -> Response {
     let id = given(request.headers()).cloned().unwrap_or_else(|| made(&server));
-    let method = request.method().clone();
+    let trace = TraceContext::of(request.headers(), &*server.options.random);
+    let trail = Arc::new(Trail::begin(beginning(&server, &request, &id, trace), server.options.audit.clone()));
     request.extensions_mut().insert(RequestId(id.clone()));
+    request.extensions_mut().insert(Arc::clone(&trail));
+    let method = request.method().clone();
     let mut response = next.run(request).await;
     let (status, request_id) = (response.status().as_u16(), id.to_str().unwrap_or_default());
-    tracing::info!(request_id, %method, status, "request answered");
+    tracing::info!(request_id, trace_id = trace.trace_id(), %method, status, "request answered");
     response.headers_mut().insert(REQUEST_ID, id);
-    response
+    response.headers_mut().insert(TRACEPARENT, trace.header());
+    trail.follow(&server, response)
+}
+
+fn beginning(server: &Server, request: &Request, id: &HeaderValue, trace: TraceContext) -> Beginning {
+    let matched = request.extensions().get::<MatchedPath>();
+    let route = matched.and_then(|path| route_of(request.method(), path.as_str()));
+    Beginning {
+        request_id: id.to_str().unwrap_or_default().to_owned(),
+        trace_id: trace.trace_id(),
+        method: route.map_or("", |route| route.method.as_str()),
+        route: route.map_or("", |route| route.path),
+        address: request.extensions().get::<PeerAddress>().map(|address| address.0),
+        unix_time: (server.options.unix_time)(),
+    }
 }
 
 fn given(headers: &HeaderMap) -> Option<&HeaderValue> {

@@ -1,39 +1,62 @@
 //! What every route shares.
 
 use crate::api_error::ApiError;
+use crate::bulkheads::Bulkheads;
 use crate::limits::Limits;
 use crate::llamacpp::Slots;
-use crate::models::{GeneratorUse, ModelUse};
-use crate::{Reasoning, ServedModels, ServerError, ServerOptions};
+use crate::models::{EncoderUse, GeneratorUse, ModelUse};
+use crate::openai::{Background, ResponseStore};
+use crate::security::SecurityCounts;
+use crate::{Reasoning, ServedModels, ServerError, ServerOptions, ServerPhase};
 use ballast_backend::TokenId;
 use ballast_tokens::{ChatMessage, RenderOptions, format_date};
+use serde_json::Value;
 use std::sync::Arc;
 use tokio::sync::watch;
+
+/// How the server ends. `Serving => Leaving => Cut`; what a server does meanwhile is told in `connection.rs`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Serving,
+    /// It answers, and says that it is not ready.
+    Leaving,
+    /// Answers in progress end.
+    Cut,
+}
 
 /// Models, options, and the word that ends answers in progress.
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) models: ServedModels,
     pub(crate) options: ServerOptions,
-    /// `None`: everybody may ask as often as they like.
-    pub(crate) limits: Option<Limits>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) bulkheads: Bulkheads,
+    /// Answers that are kept.
+    pub(crate) responses: ResponseStore,
+    /// Answers that are made though nobody waits.
+    pub(crate) background: Background,
+    pub(crate) security: SecurityCounts,
     pub(crate) slots: Slots,
-    is_cut: watch::Sender<bool>,
+    phase: watch::Sender<Phase>,
 }
 
 impl Server {
     /// # Errors
-    /// If the options cannot work.
+    /// If the options cannot work, or there are no models.
     pub(crate) fn new(models: ServedModels, options: ServerOptions) -> Result<Self, ServerError> {
         options.check()?;
-        let limits = options.rate_limit.and_then(Limits::new);
-        Ok(Self { models, options, limits, slots: Slots::default(), is_cut: watch::Sender::new(false) })
+        models.check()?;
+        let (limits, bulkheads) = (Arc::new(Limits::new()), Bulkheads::new(options.bulkheads));
+        let (responses, background) = (ResponseStore::new(options.responses), Background::default());
+        let (security, phase) = (SecurityCounts::new(), watch::Sender::new(Phase::Serving));
+        let slots = Slots::default();
+        Ok(Self { models, options, limits, bulkheads, responses, background, security, slots, phase })
     }
 
     /// The model of this name.
     ///
     /// # Errors
-    /// If there is none.
+    /// If there is none, or it is to be loaded first: [`crate::models::with_models`] waits for it.
     pub(crate) fn model(&self, name: &str) -> Result<ModelUse, ApiError> {
         self.models.find(name)
     }
@@ -41,10 +64,10 @@ impl Server {
     /// The model of this name, which generates; without a name, the first.
     ///
     /// # Errors
-    /// If there is none, or it does something else.
+    /// As [`Self::model`], or if it does something else.
     pub(crate) fn generator(&self, name: Option<&str>) -> Result<GeneratorUse, ApiError> {
         let name = name.filter(|_| !(self.options.any_model && self.models.is_single()));
-        name.map_or_else(|| Ok(self.models.first()), |name| self.model(name))?.try_into()
+        name.map_or_else(|| self.models.first(), |name| self.model(name))?.try_into()
     }
 
     /// As [`Self::generator`], on wires whose clients name a model only where there are several: where there is one, any
@@ -54,6 +77,24 @@ impl Server {
     /// As [`Self::generator`].
     pub(crate) fn generator_of_many(&self, name: Option<&str>) -> Result<GeneratorUse, ApiError> {
         self.generator(name.filter(|_| !self.models.is_single()))
+    }
+
+    /// The model of this name, which encodes; without a name, the first that does.
+    ///
+    /// # Errors
+    /// If there is none, or it does something else.
+    pub(crate) fn encoder(&self, name: Option<&str>) -> Result<EncoderUse, ApiError> {
+        let named = name.map_or_else(|| self.models.first_encoder(), |name| self.model(name));
+        named?.try_into()
+    }
+
+    /// As [`Self::encoder`], on wires whose clients name a model only where there are several: where there is one, any
+    /// name means it.
+    ///
+    /// # Errors
+    /// As [`Self::encoder`].
+    pub(crate) fn encoder_of_many(&self, name: Option<&str>) -> Result<EncoderUse, ApiError> {
+        self.encoder(name.filter(|_| !self.models.is_single()))
     }
 
     /// How conversations are rendered now, with the cue for the model's turn or without.
@@ -71,22 +112,45 @@ impl Server {
         options
     }
 
-    /// The tokens that a model answers a conversation after.
+    /// The tokens that a model answers a conversation after, told of these tools.
     ///
     /// # Errors
     /// If the model has no chat template, or the template refuses the conversation.
-    pub(crate) fn chat_prompt(&self, model: &GeneratorUse, messages: &[ChatMessage]) -> Result<Vec<TokenId>, ApiError> {
-        Ok(model.format().chat(messages, &self.rendering(true))?)
+    pub(crate) fn chat_prompt(
+        &self,
+        model: &GeneratorUse,
+        messages: &[ChatMessage],
+        tools: Option<Value>,
+    ) -> Result<Vec<TokenId>, ApiError> {
+        Ok(model.format().chat(messages, &RenderOptions { tools, ..self.rendering(true) })?)
+    }
+
+    /// Says that the server is about to go.
+    pub(crate) fn leave(&self) {
+        self.phase.send_replace(Phase::Leaving);
+        self.tell(ServerPhase::Leaving);
+    }
+
+    /// Tells who wants to hear it.
+    pub(crate) fn tell(&self, phase: ServerPhase) {
+        if let Some(on_phase) = &self.options.on_phase {
+            on_phase(phase);
+        }
+    }
+
+    /// Whether the server is about to go.
+    pub(crate) fn is_leaving(&self) -> bool {
+        *self.phase.borrow() != Phase::Serving
     }
 
     /// Ends every answer in progress.
     pub(crate) fn cut(&self) {
-        self.is_cut.send_replace(true);
+        self.phase.send_replace(Phase::Cut);
     }
 
     /// Waits until answers in progress are to end.
     pub(crate) async fn wait_cut(self: Arc<Self>) {
-        let mut is_cut = self.is_cut.subscribe();
-        is_cut.wait_for(|is_cut| *is_cut).await.expect("the sender is ours and lives");
+        let mut phase = self.phase.subscribe();
+        phase.wait_for(|phase| *phase == Phase::Cut).await.expect("the sender is ours and lives");
     }
 }

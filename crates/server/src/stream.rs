@@ -12,6 +12,7 @@ use axum::body::{Body, Bytes};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use ballast_runtime::{Event, Summary, TokenEvent};
+use futures_util::Stream;
 use std::convert::Infallible;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -47,10 +48,18 @@ pub(crate) fn response<F: Frames>(tokens: Tokens, frames: F, keep_alive: Duratio
         let bytes = words.next().await?;
         Some((Ok::<_, Infallible>(Bytes::from(bytes)), words))
     });
+    streamed(F::CONTENT_TYPE, stream)
+}
+
+/// A response whose body comes piece by piece.
+pub(crate) fn streamed(
+    content_type: &'static str,
+    pieces: impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static,
+) -> Response {
     // nginx and its kin would hold events back until a buffer is full.
     let headers =
-        [(CONTENT_TYPE.as_str(), F::CONTENT_TYPE), (CACHE_CONTROL.as_str(), "no-cache"), ("x-accel-buffering", "no")];
-    (headers, Body::from_stream(stream)).into_response()
+        [(CONTENT_TYPE.as_str(), content_type), (CACHE_CONTROL.as_str(), "no-cache"), ("x-accel-buffering", "no")];
+    (headers, Body::from_stream(pieces)).into_response()
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

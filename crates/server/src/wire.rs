@@ -54,6 +54,10 @@ impl Wire {
     }
 }
 
+/// The stable code of an answer that is an error, for whoever keeps the books.
+#[derive(Clone, Debug)]
+pub(crate) struct Code(pub(crate) String);
+
 const REASON: HeaderName = HeaderName::from_static("x-ballast-reason");
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
@@ -73,11 +77,16 @@ fn headers(error: &ApiError) -> HeaderMap {
         headers.insert(REASON, HeaderValue::from_static(reason.as_str()));
     }
     match error.kind() {
-        ErrorKind::Overloaded | ErrorKind::Unavailable => {
-            let millis = u64::try_from(error.retry_after().as_millis()).unwrap_or(u64::MAX);
-            headers.insert(RETRY_AFTER, millis.div_ceil(1000).into());
-            headers.insert(RETRY_AFTER_MS, millis.into());
-        }
+        ErrorKind::Overloaded | ErrorKind::Unavailable => match error.retry_after() {
+            Some(wait) => {
+                let millis = u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
+                headers.insert(RETRY_AFTER, millis.div_ceil(1000).into());
+                headers.insert(RETRY_AFTER_MS, millis.into());
+            }
+            None => {
+                headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+            }
+        },
         // The work was begun: asking again by itself would do it again.
         ErrorKind::Cancelled | ErrorKind::Internal => {
             headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
@@ -111,7 +120,12 @@ pub(crate) async fn shape_errors(request: Request, next: Next) -> Response {
     let mut headers = std::mem::take(response.headers_mut());
     headers.remove(CONTENT_TYPE);
     headers.remove(CONTENT_LENGTH);
-    (status, headers, Json(body)).into_response()
+    let mut shaped = (status, headers, Json(body)).into_response();
+    shaped.extensions_mut().insert(Code(told.code));
+    if let Some(event) = told.security {
+        shaped.extensions_mut().insert(event);
+    }
+    shaped
 }
 
 #[cfg(test)]

@@ -12,10 +12,24 @@ mod client;
 mod completions;
 #[path = "server/connections.rs"]
 mod connections;
+#[path = "server/constrained.rs"]
+mod constrained;
+#[path = "server/embeddings.rs"]
+mod embeddings;
+#[path = "server/fuzz.rs"]
+mod fuzz;
+#[path = "server/guards.rs"]
+mod guards;
+#[path = "server/h2.rs"]
+mod h2;
 #[path = "server/house.rs"]
 mod house;
+#[path = "server/keys.rs"]
+mod keys;
 #[path = "server/leaving.rs"]
 mod leaving;
+#[path = "server/limits.rs"]
+mod limits;
 #[path = "server/llamacpp.rs"]
 mod llamacpp;
 #[path = "server/logs.rs"]
@@ -26,7 +40,17 @@ mod metrics;
 mod models;
 #[path = "server/ollama.rs"]
 mod ollama;
+#[path = "server/on_demand.rs"]
+mod on_demand;
+#[path = "server/response_tools.rs"]
+mod response_tools;
+#[path = "server/responses.rs"]
+mod responses;
 #[path = "server/routes.rs"]
 mod routes;
 #[path = "server/slots.rs"]
 mod slots;
+#[path = "server/tls.rs"]
+mod tls;
+#[path = "server/tools.rs"]
+mod tools;

@@ -5,6 +5,7 @@
 //! - [`FaultyPredictor`], [`FaultyGenerator`]: engines that fail as a [`FaultPlan`] says; [`FaultControl`] ends their hangs.
 //! - [`VirtualClock`]: time that moves when a test says so.
 //! - [`tiny_tokenizer()`], [`tiny_template()`]: 256 byte tokens, a few merges, the control tokens of ChatML.
+//! - [`TinyBert`]: an encoder's model file with random weights, with a vocabulary and, if asked for, a classifier.
 //! - [`TinyLlama`]: a llama model file with random weights, small enough to run in any test.
 //!
 //! Only tests depend on it; it panics where a test could do nothing but panic.
@@ -14,6 +15,7 @@ mod clock;
 mod faulty;
 mod random;
 mod scripted;
+mod tiny_bert;
 mod tiny_llama;
 mod tiny_tokenizer;
 
@@ -21,7 +23,8 @@ pub use clock::VirtualClock;
 pub use faulty::{Fault, FaultControl, FaultPlan, FaultRates, FaultyGenerator, FaultyPredictor, Function, Hang};
 pub use random::SplitMix;
 pub use scripted::{Next, PATIENCE, RecordedShare, Script, ScriptControl, ScriptedGenerator};
-pub use tiny_llama::{TinyLlama, TinyLlamaError};
+pub use tiny_bert::{TinyBert, tiny_word_piece};
+pub use tiny_llama::{TinyLlama, TinyLlamaError, with_tiny_model};
 pub use tiny_tokenizer::{
     ASSISTANT_TURN, CHATML, IM_END, IM_START, tiny_metadata, tiny_prompt_format, tiny_template, tiny_tokenizer,
     tokens_of,

@@ -3,6 +3,7 @@
 use crate::{SplitMix, tiny_metadata};
 use ballast_gguf::{GgufError, TensorType, Writer};
 use half::{bf16, f16};
+use std::error::Error;
 use std::path::Path;
 
 /// What a file is to be. The defaults run in a millisecond.
@@ -137,7 +138,7 @@ impl TinyLlama {
 }
 
 /// Random blocks whose values have about the deviation that keeps activations near 1.
-fn matrix(
+pub(crate) fn matrix(
     weight_type: TensorType,
     [n_cols, n_rows]: [u32; 2],
     random: &mut SplitMix,
@@ -208,6 +209,19 @@ fn block(
 /// Signed bytes without -128, which quantisers never write.
 fn signed_quants(n: usize, random: &mut SplitMix, out: &mut Vec<u8>) {
     out.extend((0..n).map(|_| random.next_u8()).map(|byte| if byte == 0x80 { 0x81 } else { byte }));
+}
+
+/// Runs an example of the documents on a small model's file, which is gone afterwards.
+///
+/// # Panics
+/// If the example fails, or the file cannot be written.
+pub fn with_tiny_model(example: impl FnOnce(&Path) -> Result<(), Box<dyn Error>>) {
+    let dir = tempfile::tempdir().expect("there is room for a folder");
+    let path = dir.path().join("tiny.gguf");
+    TinyLlama::new(TensorType::F32).write_file(&path).expect("there is room for a file");
+    if let Err(error) = example(&path) {
+        panic!("the example fails: {error}");
+    }
 }
 
 #[cfg(test)]

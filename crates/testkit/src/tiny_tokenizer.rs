@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn a_conversation_ends_with_the_models_turn() {
         let format = tiny_prompt_format();
-        let messages = [ChatMessage { role: "user".to_owned(), content: "hi".to_owned() }];
+        let messages = [ChatMessage::text("user", "hi")];
         let options = RenderOptions { add_generation_prompt: true, ..RenderOptions::default() };
         let tokens = format.chat(&messages, &options).unwrap();
         assert!(tokens.ends_with(&tokens_of(format.tokenizer(), ASSISTANT_TURN)));

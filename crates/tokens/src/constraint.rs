@@ -11,12 +11,18 @@
 
 mod compiler;
 mod error;
+mod gbnf;
+mod lark;
 mod matcher;
+mod schema;
 mod vocabulary;
 
 pub use compiler::{GRAMMARS_KEPT_MAX, Grammar, GrammarCompiler};
 pub use error::{ConstraintError, MatchError};
+pub use gbnf::{GBNF_DEPTH_MAX, GBNF_PARTS_MAX, GBNF_TIMES_MAX};
+pub use lark::LARK_BRACKETS_MAX;
 pub use matcher::GrammarMatcher;
+pub use schema::{SCHEMA_DEPTH_MAX, SCHEMA_ITEMS_MAX, SCHEMA_LENGTH_MAX, SCHEMA_LEVELS_MAX, SCHEMA_NODES_MAX};
 
 use serde_json::Value;
 

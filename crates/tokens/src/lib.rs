@@ -3,7 +3,9 @@
 //! The path of a request, from what a caller says to what it reads:
 //!
 //! - [`ChatTemplate`] and [`PromptFormat`]: messages to the text, and the tokens, that the model was trained on.
+//! - [`ToolFormat`] and [`ToolParser`]: how a model calls tools, read off its template, and calls taken out of its text.
 //! - [`Tokenizer`]: text to tokens. [`TokenizerDiagnostics`] says what was wrong with its file.
+//! - [`WordPiece`]: text to the tokens of an encoder.
 //! - [`Sampler`]: logits to the next token.
 //! - [`Constraint`]: what an answer must look like. [`GrammarCompiler`] makes a [`Grammar`] of it, whose
 //!   [`GrammarMatcher`] tells the sampler which tokens may come next.
@@ -23,6 +25,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod chat_message;
 mod constraint;
 mod detokenizer;
 mod diagnostics;
@@ -32,10 +35,14 @@ mod sample;
 mod stop;
 mod template;
 mod tokenizer;
+mod tool_format;
+mod tool_parser;
 
+pub use chat_message::{ArgumentsAs, ChatMessage, ToolCall, ToolSpec};
 pub use constraint::{
-    CONSTRAINT_BYTES_MAX, Constraint, ConstraintError, GRAMMARS_KEPT_MAX, Grammar, GrammarCompiler, GrammarMatcher,
-    MatchError,
+    CONSTRAINT_BYTES_MAX, Constraint, ConstraintError, GBNF_DEPTH_MAX, GBNF_PARTS_MAX, GBNF_TIMES_MAX,
+    GRAMMARS_KEPT_MAX, Grammar, GrammarCompiler, GrammarMatcher, LARK_BRACKETS_MAX, MatchError, SCHEMA_DEPTH_MAX,
+    SCHEMA_ITEMS_MAX, SCHEMA_LENGTH_MAX, SCHEMA_LEVELS_MAX, SCHEMA_NODES_MAX,
 };
 pub use detokenizer::Detokenizer;
 pub use diagnostics::{Finding, TokenizerDiagnostics, TokenizerMode};
@@ -47,9 +54,15 @@ pub use sample::{
 };
 pub use stop::{STOP_STRING_BYTES_MAX, STOP_STRINGS_MAX, StopError, StopMatcher, StopOutcome};
 pub use template::{
-    ChatMessage, ChatTemplate, FUEL_BASE, FUEL_MAX, FUEL_PER_MESSAGE_PAIR, RECURSION_MAX, RenderOptions,
-    TEMPLATE_OUTPUT_BYTES_MAX, TEMPLATE_SOURCE_BYTES_MAX, TemplateError, format_date,
+    ChatTemplate, FUEL_BASE, FUEL_MAX, FUEL_PER_MESSAGE_PAIR, RECURSION_MAX, RenderOptions, TEMPLATE_OUTPUT_BYTES_MAX,
+    TEMPLATE_SOURCE_BYTES_MAX, TemplateError, format_date,
 };
 pub use tokenizer::{
-    EncodeOptions, FillTokens, ShowSpecial, Tokenizer, TokenizerError, TokenizerOptions, TokenizerSource,
+    EncodeOptions, FillTokens, FramedText, ShowSpecial, Tokenizer, TokenizerError, TokenizerOptions, TokenizerSource,
+    WORD_CHARS_MAX, WordPiece,
 };
+pub use tool_format::{
+    CallCount, CallNeed, GENERIC_INSTRUCTIONS, TOOL_CALLS_MAX, TOOL_NAME_BYTES_MAX, ToolFormat, ToolFormatError,
+    ToolFormatOrigin, ToolGrammar,
+};
+pub use tool_parser::{Completeness, ToolEvent, ToolParser};

@@ -3,10 +3,12 @@
 //! A conversation's control tokens come from the template alone: where a message spells one, such as `<|im_end|>`, it
 //! stays text, so nobody can end a turn or begin another by writing so.
 
-use crate::{ChatMessage, ChatTemplate, EncodeOptions, RenderOptions, TemplateError, Tokenizer};
+use crate::tool_format::has_tools;
+use crate::{ChatMessage, ChatTemplate, EncodeOptions, RenderOptions, TemplateError, Tokenizer, ToolFormat};
 use ballast_backend::{ErrorKind, TokenId};
+use serde_json::{Map, Value};
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Parts a control token's name where a message spells it. A noncharacter (Unicode 23.7), which text has no use for.
 const BREAK: char = '\u{fdd0}';
@@ -40,6 +42,8 @@ pub struct PromptFormat {
     template: Option<Arc<ChatTemplate>>,
     /// Names of the tokens that mean something to the model other than their text.
     control_names: Arc<[String]>,
+    /// How the model calls tools: found out when it is first asked for.
+    tools: Arc<OnceLock<ToolFormat>>,
 }
 
 impl PromptFormat {
@@ -49,7 +53,7 @@ impl PromptFormat {
         let ids = (0..u32::try_from(tokenizer.vocab_size()).unwrap_or(u32::MAX)).map(TokenId);
         let names = ids.filter(|&id| tokenizer.is_special(id)).map(|id| tokenizer.token_text(id).to_owned());
         let control_names = names.filter(|name| name.chars().nth(1).is_some()).collect();
-        Self { tokenizer, template: template.map(Arc::new), control_names }
+        Self { tokenizer, template: template.map(Arc::new), control_names, tools: Arc::default() }
     }
 
     /// The tokenizer.
@@ -70,6 +74,22 @@ impl PromptFormat {
         self.tokenizer.encode(text, EncodeOptions { add_special: true, parse_special: false })
     }
 
+    /// How the model writes calls of tools.
+    ///
+    /// # Errors
+    /// If the model has no chat template.
+    pub fn tool_format(&self) -> Result<&ToolFormat, PromptError> {
+        let template = self.template.as_ref().ok_or(PromptError::TemplateMissing)?;
+        Ok(self.tools.get_or_init(|| ToolFormat::of_or_generic(template)))
+    }
+
+    /// The control tokens by their names.
+    #[must_use]
+    pub fn control_tokens(&self) -> Vec<(String, TokenId)> {
+        let names = self.control_names.iter();
+        names.filter_map(|name| Some((name.clone(), self.tokenizer.id_of(name)?))).collect()
+    }
+
     /// The text a conversation becomes. Shows control tokens that messages spell as they are; [`PromptFormat::chat`]
     /// does not read them as such.
     ///
@@ -77,6 +97,9 @@ impl PromptFormat {
     /// If the model has no chat template, or the template refuses the conversation.
     pub fn chat_text(&self, messages: &[ChatMessage], options: &RenderOptions) -> Result<String, PromptError> {
         let template = self.template.as_ref().ok_or(PromptError::TemplateMissing)?;
+        if has_tools(messages, options) {
+            return Ok(self.tool_format()?.render(template, messages, options)?);
+        }
         Ok(template.render(messages, options)?)
     }
 
@@ -87,7 +110,8 @@ impl PromptFormat {
     /// As [`PromptFormat::chat_text`].
     pub fn chat(&self, messages: &[ChatMessage], options: &RenderOptions) -> Result<Vec<TokenId>, PromptError> {
         let messages: Vec<_> = messages.iter().map(|message| self.disarmed(message)).collect();
-        let text = self.chat_text(&messages, options)?;
+        let tools = options.tools.as_ref().map(|tools| self.disarmed_json(tools));
+        let text = self.chat_text(&messages, &RenderOptions { tools, ..options.clone() })?;
         let as_written = EncodeOptions { add_special: false, parse_special: true };
         let mut tokens: Vec<_> = text.split(BREAK).flat_map(|part| self.tokenizer.encode(part, as_written)).collect();
         if let Some(bos) = self.tokenizer.bos().filter(|_| self.tokenizer.adds_bos())
@@ -99,22 +123,46 @@ impl PromptFormat {
     }
 
     /// The message with every control token's name that it spells parted after the first character. What the model
-    /// itself said is left alone: templates look into it.
+    /// itself said is left alone, since templates look into it, but for the arguments of its calls.
     fn disarmed(&self, message: &ChatMessage) -> ChatMessage {
-        if message.role == "assistant" {
-            return message.clone();
+        let mut message = message.clone();
+        if message.role != "assistant" {
+            message.content = self.disarmed_text(&message.content);
         }
-        let mut content: Cow<'_, str> = message.content.as_str().into();
-        if content.contains(BREAK) {
-            content = content.replace(BREAK, "\u{fffd}").into();
+        message.name = message.name.as_deref().map(|name| self.disarmed_text(name));
+        message.tool_call_id = message.tool_call_id.as_deref().map(|id| self.disarmed_text(id));
+        for call in &mut message.tool_calls {
+            call.id = self.disarmed_text(&call.id);
+            call.name = self.disarmed_text(&call.name);
+            call.arguments = self.disarmed_fields(&call.arguments);
+        }
+        message
+    }
+
+    fn disarmed_text(&self, text: &str) -> String {
+        let mut text: Cow<'_, str> = text.into();
+        if text.contains(BREAK) {
+            text = text.replace(BREAK, "\u{fffd}").into();
         }
         for name in self.control_names.iter() {
-            if content.contains(name.as_str()) {
+            if text.contains(name.as_str()) {
                 let first = name.chars().next().map_or(0, char::len_utf8);
-                content =
-                    content.replace(name.as_str(), &format!("{}{BREAK}{}", &name[..first], &name[first..])).into();
+                text = text.replace(name.as_str(), &format!("{}{BREAK}{}", &name[..first], &name[first..])).into();
             }
         }
-        ChatMessage { role: message.role.clone(), content: content.into_owned() }
+        text.into_owned()
+    }
+
+    fn disarmed_fields(&self, fields: &Map<String, Value>) -> Map<String, Value> {
+        fields.iter().map(|(name, value)| (self.disarmed_text(name), self.disarmed_json(value))).collect()
+    }
+
+    fn disarmed_json(&self, value: &Value) -> Value {
+        match value {
+            Value::String(text) => self.disarmed_text(text).into(),
+            Value::Array(items) => items.iter().map(|item| self.disarmed_json(item)).collect(),
+            Value::Object(fields) => Value::Object(self.disarmed_fields(fields)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
+        }
     }
 }

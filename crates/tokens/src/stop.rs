@@ -70,6 +70,16 @@ impl StopMatcher {
     /// # Errors
     /// More than [`STOP_STRINGS_MAX`], one over [`STOP_STRING_BYTES_MAX`], an empty one.
     pub fn new(stops: &[String]) -> Result<Self, StopError> {
+        Self::check(stops)?;
+        let automata = stops.iter().map(|stop| Automaton::new(stop.as_bytes())).collect();
+        Ok(Self { automata, buffer: String::new(), n_released_bytes: 0, matched: None })
+    }
+
+    /// Whether there can be a matcher for them.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn check(stops: &[String]) -> Result<(), StopError> {
         if stops.len() > STOP_STRINGS_MAX {
             return Err(StopError::TooMany { got: stops.len() });
         }
@@ -81,8 +91,7 @@ impl StopMatcher {
                 return Err(StopError::TooLong { idx, got: stop.len() });
             }
         }
-        let automata = stops.iter().map(|stop| Automaton::new(stop.as_bytes())).collect();
-        Ok(Self { automata, buffer: String::new(), n_released_bytes: 0, matched: None })
+        Ok(())
     }
 
     /// Takes the next text of the sequence and says what can go out. After a match all text is dropped.

@@ -20,6 +20,7 @@ mod values;
 
 pub use error::TemplateError;
 
+use crate::chat_message::{ArgumentsAs, ChatMessage};
 use minijinja::{Environment, Value};
 use std::io;
 
@@ -42,16 +43,6 @@ pub const RECURSION_MAX: usize = 100;
 
 /// Name under which the template is registered; it shows in no message.
 const NAME: &str = "chat";
-
-/// One turn of a conversation that is only text. Conversations with tool calls or content in parts are rendered with
-/// [`ChatTemplate::render_value`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChatMessage {
-    /// Who speaks: `system`, `user`, `assistant`, `tool` or whatever else the template knows.
-    pub role: String,
-    /// What is said.
-    pub content: String,
-}
 
 /// What a rendering needs beside the messages.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -107,13 +98,12 @@ impl ChatTemplate {
         &self.source
     }
 
-    /// Renders a conversation of text messages.
+    /// Renders a conversation, with calls of tools as they are given.
     ///
     /// # Errors
     /// As [`ChatTemplate::render_value`].
     pub fn render(&self, messages: &[ChatMessage], options: &RenderOptions) -> Result<String, TemplateError> {
-        let messages =
-            messages.iter().map(|message| serde_json::json!({ "role": message.role, "content": message.content }));
+        let messages = messages.iter().map(|message| message.to_json(ArgumentsAs::Object));
         self.render_value(&messages.collect(), options)
     }
 

@@ -16,10 +16,12 @@ mod source;
 mod special;
 mod vocabulary;
 mod whole;
+mod word_piece;
 
 pub use error::TokenizerError;
 pub use roles::FillTokens;
 pub use source::TokenizerSource;
+pub use word_piece::{FramedText, WORD_CHARS_MAX, WordPiece};
 
 use crate::pretokenizer::{CharClasses, PreTokenizerRule};
 use ballast_backend::TokenId;

@@ -3,5 +3,9 @@
 
 #[path = "constraint/ends.rs"]
 mod ends;
+#[path = "constraint/grammars.rs"]
+mod grammars;
+#[path = "constraint/schemas.rs"]
+mod schemas;
 #[path = "constraint/walk.rs"]
 mod walk;

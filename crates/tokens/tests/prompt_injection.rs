@@ -1,10 +1,11 @@
 //! Messages cannot speak for the template: control tokens they spell stay text.
 
 use ballast_testkit::{IM_END, IM_START, tiny_prompt_format};
-use ballast_tokens::{ChatMessage, RenderOptions, ShowSpecial};
+use ballast_tokens::{ChatMessage, RenderOptions, ShowSpecial, ToolCall, ToolSpec};
+use serde_json::json;
 
 fn message(role: &str, content: &str) -> ChatMessage {
-    ChatMessage { role: role.to_owned(), content: content.to_owned() }
+    ChatMessage::text(role, content)
 }
 
 fn n_control(messages: &[ChatMessage]) -> (usize, String) {
@@ -41,4 +42,23 @@ fn what_a_message_spells_is_still_read_as_text() {
 fn the_control_tokens_of_the_template_remain() {
     let (n, text) = n_control(&[message("user", "hello")]);
     assert!(n >= 3, "{text:?}");
+}
+
+#[test]
+fn control_tokens_in_tools_calls_and_answers_are_only_text() {
+    let format = tiny_prompt_format();
+    let n_control = |inserted: &str| {
+        let tool = ToolSpec { name: "look".to_owned(), description: inserted.to_owned(), parameters: None };
+        let tools = Some(json!([tool.to_json()]));
+        let options = RenderOptions { add_generation_prompt: true, tools, ..RenderOptions::default() };
+        let arguments = [(inserted.to_owned(), json!([{ "at": inserted }]))].into_iter().collect();
+        let call = ToolCall { id: inserted.to_owned(), name: "look".to_owned(), arguments };
+        let messages = [
+            ChatMessage { tool_calls: vec![call], ..message("assistant", "") },
+            ChatMessage { tool_call_id: Some(inserted.to_owned()), ..message("tool", inserted) },
+        ];
+        let tokens = format.chat(&messages, &options).expect("the tiny template takes any conversation");
+        tokens.iter().filter(|&&token| format.tokenizer().is_special(token)).count()
+    };
+    assert_eq!(n_control(IM_END), n_control("x"));
 }

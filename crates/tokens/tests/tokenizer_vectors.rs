@@ -9,7 +9,7 @@
 )]
 
 use ballast_gguf::Gguf;
-use ballast_tokens::{EncodeOptions, ShowSpecial, Tokenizer, TokenizerOptions};
+use ballast_tokens::{EncodeOptions, ShowSpecial, Tokenizer, TokenizerOptions, WordPiece};
 use std::path::{Path, PathBuf};
 
 const SEPARATOR: &str = "\n__ggml_vocab_test__\n";
@@ -54,6 +54,26 @@ fn check(models: &Path, name: &str) -> Vec<String> {
         }
     }
     failures
+}
+
+#[test]
+fn bert_texts_become_the_published_tokens() {
+    let Some(models) = models_folder() else {
+        println!("skipped: BALLAST_LLAMA_CPP does not name a llama.cpp source folder");
+        return;
+    };
+    let gguf = Gguf::open(&models.join("ggml-vocab-bert-bge.gguf")).unwrap();
+    let vocabulary = WordPiece::from_gguf(gguf.metadata()).unwrap();
+    let read = |end| std::fs::read_to_string(models.join(format!("ggml-vocab-bert-bge.gguf.{end}"))).unwrap();
+    let (texts, ids) = (read("inp"), read("out"));
+    let texts: Vec<&str> = texts.strip_suffix(SEPARATOR).unwrap_or(&texts).split(SEPARATOR).collect();
+    let expected: Vec<Vec<u32>> = ids.lines().map(parse_ids).collect();
+    assert_eq!(texts.len(), expected.len(), "one line of tokens for each text");
+    println!("bert-bge: {} texts", texts.len());
+    for (text, expected) in texts.iter().zip(expected) {
+        let got: Vec<u32> = vocabulary.encode(text).iter().map(|id| id.0).collect();
+        assert_eq!(got, expected, "{text:?}");
+    }
 }
 
 fn parse_ids(line: &str) -> Vec<u32> {

@@ -441,8 +441,8 @@ pub(super) const TABLE: &[Mutant] = &[
     Mutant {
         name: "stream: rescued only if nothing was answered",
         file: "stream.rs",
-        old: "summary.finish_reason == FinishReason::Error && self.n_tokens == 0 &&",
-        new: "summary.finish_reason == FinishReason::Error &&",
+        old: "is_engines && self.n_tokens == 0 &&",
+        new: "is_engines &&",
     },
     Mutant {
         name: "stream: rescued if nothing was answered",

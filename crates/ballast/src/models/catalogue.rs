@@ -98,7 +98,7 @@ impl Catalogue {
     pub(super) fn report(&self, id: &ModelId, status: ModelStatus) -> ModelReport {
         let entries = self.lock();
         let entry = entries.get(id);
-        let ModelStatus { state, version, bytes, is_swapping, n_stuck } = status;
+        let ModelStatus { state, version, bytes, is_swapping, n_stuck, .. } = status;
         let planned = entry.and_then(|entry| entry.sources.get(&version));
         ModelReport {
             name: id.to_string(),

@@ -375,5 +375,5 @@ impl Samples {
 }
 
 fn message(role: &str, content: &str) -> ChatMessage {
-    ChatMessage { role: role.to_owned(), content: content.to_owned() }
+    ChatMessage::text(role, content)
 }

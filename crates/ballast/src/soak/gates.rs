@@ -104,7 +104,9 @@ impl GateRow {
         Self { of_the_machine: true, ..Self::new(name, limit, value) }
     }
 
-    fn new(name: &'static str, limit: Option<Limit>, value: Option<f64>) -> Self {
+    /// A row with its verdict.
+    #[must_use]
+    pub fn new(name: &'static str, limit: Option<Limit>, value: Option<f64>) -> Self {
         let verdict = match (limit, value) {
             (_, None) => Verdict::NotMeasured,
             (None, Some(_)) => Verdict::Told,

@@ -22,7 +22,7 @@ fn turns(session: &ChatSession) -> Vec<(&str, &str)> {
 }
 
 fn message(role: &str, content: &str) -> ChatMessage {
-    ChatMessage { role: role.to_owned(), content: content.to_owned() }
+    ChatMessage::text(role, content)
 }
 
 #[test]

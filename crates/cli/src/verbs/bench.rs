@@ -4,21 +4,28 @@
 //! Every round is a fresh process, ours and the peers' in turn, so that all see the same machine in the same minutes
 //! and peak memory is a whole process's. What is printed are medians over the rounds, with the spread.
 
+mod client;
 mod compare;
 mod figure;
 mod foreign;
 mod growth;
 mod limits;
+mod load;
 mod make_model;
 mod meter;
+mod overload;
 mod peer;
 mod phases;
 mod plot;
 mod process;
 mod product;
+mod prompts;
+mod random;
 mod report;
 mod roofline;
 mod round;
+mod serve;
+mod server;
 mod startup;
 mod statistics;
 mod table;
@@ -49,6 +56,10 @@ enum Verb {
     Limits(limits::Args),
     /// Measure how the time of a token grows with context, batch and model, and where it leaves its law.
     Growth(growth::Args),
+    /// Put servers under load, ours and peers': requests and tokens a second, latencies, errors.
+    Serve(serve::Args),
+    /// Put our server under more than it can take, and judge what it still does.
+    Overload(overload::Args),
     /// Write a model of a given shape with random weights.
     MakeModel(make_model::Args),
     /// Run one round in this process and print it as JSON: what the other verbs start.
@@ -73,6 +84,8 @@ impl Args {
             None => self.compare.run(),
             Some(Verb::Limits(args)) => args.run(),
             Some(Verb::Growth(args)) => args.run(),
+            Some(Verb::Serve(args)) => args.run(),
+            Some(Verb::Overload(args)) => args.run(),
             Some(Verb::MakeModel(args)) => args.run(),
             Some(Verb::Round(args)) => args.run(),
         }

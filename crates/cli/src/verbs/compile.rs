@@ -44,8 +44,11 @@ impl Args {
         let clock = SystemClock::start();
         let gguf = open_gguf(locate(model)?.path())?;
         let cache = wiring::open_compile_cache(options)?;
-        let load =
-            LoadOptions { n_threads: self.threads, progress: Some(progress::packing()), ..LoadOptions::default() };
+        let load = LoadOptions {
+            n_threads: self.threads,
+            progress: Some(progress::packing(|_, _| ())),
+            ..LoadOptions::default()
+        };
         let CompiledModel { bundle, was_there, is_remembered } = wiring::compile(&gguf, &cache, &load)?;
         let time_ms = clock.now().as_secs_f64() * 1e3;
         if !is_remembered {

@@ -9,10 +9,11 @@ use crate::failure::Failure;
 use crate::options::LoadArgs;
 use crate::output;
 use crate::progress::Bar;
-use ballast::Engine;
+use ballast::{Engine, SystemClock};
 use ballast_server::{ApiKeys, ServedModels, serve};
 use clap::Args as ClapArgs;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
@@ -65,7 +66,8 @@ fn start(engine: &Engine, id: &str, key: &str) -> Result<(SocketAddr, Server), F
         // The sender gone means the same as the sender's word.
         drop(stopped.await);
     };
-    let models = ServedModels::new(vec![served(engine, id.to_owned())]).map_err(server_failure)?;
+    let models = ServedModels::loaded(vec![served(engine, id.to_owned())], Arc::new(SystemClock::start()))
+        .map_err(server_failure)?;
     let task = runtime.spawn(serve(listener, models, super::serve::server_options(Some(keys)), shutdown));
     Ok((address, Server { runtime, task, stop }))
 }

@@ -1,11 +1,14 @@
 //! `ballast run`: one prompt, one answer.
 
+mod constraint;
+
 use crate::failure::Failure;
 use crate::options::{LoadArgs, ModelArg, SamplingArgs};
 use crate::{output, signals};
 use ballast::tokens::ChatMessage;
 use ballast::{Answer, Engine, FinishReason, Generate, Phase, Prompt, ReasonCode, TokenId, TokenLogprob};
 use clap::Args as ClapArgs;
+use constraint::ConstraintArgs;
 use serde_json::{Value, json};
 
 #[derive(Debug, ClapArgs)]
@@ -29,6 +32,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     sampling: SamplingArgs,
     #[command(flatten)]
+    constraint: ConstraintArgs,
+    #[command(flatten)]
     load: LoadArgs,
 }
 
@@ -36,11 +41,15 @@ impl Args {
     pub(crate) fn run(self) -> Result<(), Failure> {
         let text = match &self.prompt {
             Some(prompt) => prompt.clone(),
+            None if self.constraint.reads_stdin() => {
+                return Err(Failure::usage("standard input is the schema's").try_this("give the prompt as an argument"));
+            }
             None => output::read_stdin()?,
         };
+        let constraint = self.constraint.read()?;
         let engine = self.load.load(&self.model.model)?;
         let prompt = engine.prompt_tokens(&self.prompt(text))?;
-        let generate = Generate { prompt: Prompt::Tokens(prompt.clone()), ..self.sampling.generate() };
+        let generate = Generate { prompt: Prompt::Tokens(prompt.clone()), constraint, ..self.sampling.generate() };
         let answer = self.answer(&engine, &generate)?;
         if self.json {
             output::json(&to_json(&engine, &prompt, &answer))?;
@@ -57,7 +66,7 @@ impl Args {
         if self.raw {
             return Prompt::Text(text);
         }
-        let message = |role: &str, content| ChatMessage { role: role.to_owned(), content };
+        let message = |role: &str, content| ChatMessage::text(role, content);
         let system = self.system.iter().map(|text| message("system", text.clone()));
         Prompt::Chat(system.chain([message("user", text)]).collect())
     }
@@ -84,6 +93,14 @@ fn check(answer: &Answer) -> Result<(), Failure> {
     let mut failure = match answer.finish_reason {
         FinishReason::Stop | FinishReason::Length => return Ok(()),
         FinishReason::Cancelled => Failure::failed("the answer was cancelled"),
+        FinishReason::Error if answer.reason == Some(ReasonCode::ConstraintTooComplex) => {
+            Failure::failed("to keep to what the answer must look like takes too much work")
+                .try_this("a simpler schema or grammar")
+        }
+        FinishReason::Error if answer.reason == Some(ReasonCode::ConstraintFailed) => {
+            Failure::failed("what the answer must look like left no token that may come next")
+                .try_this("another schema or grammar")
+        }
         FinishReason::Error => Failure::failed("the engine failed").try_this("--log debug"),
     };
     failure.reason = answer.reason;

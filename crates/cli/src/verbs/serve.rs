@@ -2,27 +2,42 @@
 
 mod bounds;
 mod defaults;
+mod drain;
+mod guards;
+mod house;
 pub(crate) mod key;
 mod models;
+mod notify;
 mod rate;
 mod slots;
+#[cfg(unix)]
+mod socket;
+mod stored;
+mod tls;
 
 use crate::configuration::SourceArgs;
 use crate::failure::{Exit, Failure};
 use crate::options::LoadArgs;
 use crate::output;
-use ballast::Engine;
-use ballast_server::{ApiKeys, Generator, ModelFacts, ModelKind, ServedModel, ServedModels, ServerOptions, serve};
+use ballast::gguf::Gguf;
+use ballast::{Encoder, Engine, wiring};
+use ballast_server::{ApiKeys, Generator, Listener, ModelFacts, ModelKind, ServedModel, ServerOptions, serve};
 use bounds::BoundArgs;
 use clap::Args as ClapArgs;
 use defaults::DefaultArgs;
+use drain::DrainArgs;
+use guards::{GuardArgs, JwtArgs};
+use house::{FirstFailure, HouseArgs};
 use key::KeyArgs;
-use models::{ModelsArgs, NamedModel};
+use models::ModelsArgs;
+use notify::Notify;
 use rate::RateArgs;
 use slots::SlotArgs;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
+use stored::StoredArgs;
+use tls::TlsArgs;
 use tokio::net::TcpListener;
 
 #[derive(Debug, ClapArgs)]
@@ -35,6 +50,10 @@ pub(crate) struct Args {
     /// Port to listen on, 0 for any free one.
     #[arg(long, default_value_t = 8080, value_name = "PORT")]
     port: u16,
+    /// A socket in the file system to listen on instead of a port; only this user may open it.
+    #[cfg(unix)]
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["host", "port"])]
+    socket: Option<std::path::PathBuf>,
     /// End every request after this many seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     request_timeout: u64,
@@ -43,11 +62,23 @@ pub(crate) struct Args {
     #[command(flatten)]
     rate: RateArgs,
     #[command(flatten)]
+    tls: TlsArgs,
+    #[command(flatten)]
+    jwt: JwtArgs,
+    #[command(flatten)]
+    guards: GuardArgs,
+    #[command(flatten)]
     bounds: BoundArgs,
     #[command(flatten)]
     defaults: DefaultArgs,
     #[command(flatten)]
     slots: SlotArgs,
+    #[command(flatten)]
+    drain: DrainArgs,
+    #[command(flatten)]
+    house: HouseArgs,
+    #[command(flatten)]
+    stored: StoredArgs,
     #[command(flatten)]
     load: LoadArgs,
     /// Print the OpenAPI document of the server and serve nothing.
@@ -61,36 +92,98 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self) -> Result<(), Failure> {
         if self.print_openapi {
-            return output::line(&serde_json::to_string_pretty(&ballast_server::openapi(&[]))?);
+            return output::line(&serde_json::to_string_pretty(&ballast_server::openapi())?);
         }
         let keys = self.keys.resolve(self.host)?;
+        let (tls, jwt) = (self.tls.resolve()?, self.jwt.resolve()?);
         let named = self.models.named()?;
-        let load = |named: &NamedModel| Ok((self.load.load(&named.model)?, named.id.clone()));
+        let failure = Arc::new(FirstFailure::default());
         // Kept to the end of this function: an engine's last handle is not to be dropped where sockets are served.
-        let engines = named.iter().map(load).collect::<Result<Vec<_>, Failure>>()?;
-        let models = engines.iter().zip(&named).map(|((engine, id), named)| {
-            let mut model = served(engine, id.clone());
-            model.facts.file_name = named.file_name();
-            model
-        });
-        let models = models.collect();
-        let models = ServedModels::new(models).map_err(server_failure)?;
+        let models = self.house.models(&named, &self.load, &failure)?;
         let ids: Vec<&str> = named.iter().map(|named| named.id.as_str()).collect();
         let runtime = tokio_runtime()?;
         runtime.block_on(async {
-            let listener = listen(SocketAddr::new(self.host, self.port)).await?;
-            output::note(&format!("serving {} at http://{}/v1", ids.join(", "), listener.local_addr()?));
+            let listening = self.listen(tls.is_some()).await?;
+            output::note(&format!("serving {} at {}", ids.join(", "), listening.place));
             keys.tell();
-            let keyed = keys.api_keys.is_some();
+            let keyed = keys.is_asked_for();
             let mut options = server_options(keys.api_keys);
-            options.rate_limit = self.rate.limit(keyed);
+            options.key_store = keys.store;
+            (options.tls, options.jwt) = (tls, jwt);
+            self.guards.apply(&mut options)?;
+            self.rate.apply(keyed, &mut options);
             self.bounds.set(&mut options);
             self.defaults.set(&mut options);
             self.slots.set(&mut options);
             options.any_model = self.models.any();
+            self.house.set(&mut options);
+            self.drain.set(&mut options);
+            self.stored.set(&mut options);
             options.request_deadline = Duration::from_secs(self.request_timeout);
-            serve(listener, models, options, asked_to_stop()).await.map_err(server_failure)
+            let notify = Arc::new(Notify::from_environment());
+            notify.keep_alive();
+            options.on_phase = Some(notify.hook());
+            let ended = serve(listening.listener, models.clone(), options, drain::asked_to_stop()).await;
+            ended.map_err(|error| {
+                failure.take().filter(|_| is_first_model(&error)).unwrap_or_else(|| server_failure(error))
+            })
         })
+    }
+}
+
+/// Where the server listens.
+struct Listening {
+    listener: Listener,
+    /// For people.
+    place: String,
+    /// Removed in the end.
+    #[cfg(unix)]
+    _file: Option<socket::SocketFile>,
+}
+
+impl Args {
+    async fn listen(&self, is_tls: bool) -> Result<Listening, Failure> {
+        #[cfg(unix)]
+        if let Some(path) = &self.socket {
+            let (listener, file) = socket::listen(path)?;
+            let place = format!("unix:{}", path.display());
+            return Ok(Listening { listener: listener.into(), place, _file: Some(file) });
+        }
+        let listener = listen(SocketAddr::new(self.host, self.port)).await?;
+        let scheme = if is_tls { "https" } else { "http" };
+        let place = format!("{scheme}://{}/v1", listener.local_addr()?);
+        Ok(Listening {
+            listener: listener.into(),
+            place,
+            #[cfg(unix)]
+            _file: None,
+        })
+    }
+}
+
+/// What the server is given of an encoder.
+pub(crate) fn served_encoder(encoder: &Encoder, facts: &ModelFacts) -> ServedModel {
+    ServedModel {
+        id: String::new(),
+        aliases: Vec::new(),
+        kind: ModelKind::Encoder(encoder.texts().clone()),
+        fingerprint: format!("ballast-{}-{}", env!("CARGO_PKG_VERSION"), facts.file_bytes),
+        created: ballast::unix_seconds(),
+        facts: facts.clone(),
+    }
+}
+
+/// What a file says of an encoder.
+pub(crate) fn encoder_facts(gguf: &Gguf) -> ModelFacts {
+    let counts = wiring::tensor_types(gguf);
+    let most = counts.iter().max_by_key(|(_, n)| **n);
+    ModelFacts {
+        architecture: gguf.metadata().string("general.architecture").ok().flatten().unwrap_or_default().to_owned(),
+        n_parameters: counts.values().sum(),
+        quantization: most.map(|(name, _)| (*name).to_owned()).unwrap_or_default(),
+        file_name: String::new(),
+        file_bytes: gguf.files().iter().map(|file| file.bytes().len() as u64).sum(),
+        sha256: String::new(),
     }
 }
 
@@ -136,26 +229,10 @@ pub(crate) fn server_options(keys: Option<ApiKeys>) -> ServerOptions {
     ServerOptions { keys, ..ServerOptions::new(random, Arc::new(ballast::unix_seconds)) }
 }
 
-pub(crate) fn server_failure(error: ballast_server::ServerError) -> Failure {
-    Failure::new(Exit::Failed, error.to_string())
+fn is_first_model(error: &ballast_server::ServerError) -> bool {
+    matches!(error, ballast_server::ServerError::Model { .. })
 }
 
-/// Resolves at the first SIGINT or SIGTERM.
-async fn asked_to_stop() {
-    let interrupt = tokio::signal::ctrl_c();
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-            drop(interrupt.await);
-            return;
-        };
-        tokio::select! {
-            _ = interrupt => {}
-            _ = terminate.recv() => {}
-        }
-    }
-    #[cfg(not(unix))]
-    drop(interrupt.await);
-    output::note("stopping: running answers may finish");
+pub(crate) fn server_failure(error: ballast_server::ServerError) -> Failure {
+    Failure::new(Exit::Failed, error.to_string())
 }

@@ -4,7 +4,8 @@ use crate::failure::Failure;
 use crate::options::{LoadArgs, ModelArg, locate, open_gguf};
 use crate::output;
 use ballast::ReasonCode;
-use ballast::tokens::{EncodeOptions, Tokenizer};
+use ballast::TokenId;
+use ballast::tokens::{EncodeOptions, Tokenizer, WordPiece};
 use clap::Args as ClapArgs;
 use serde_json::Value;
 
@@ -29,18 +30,27 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(self) -> Result<(), Failure> {
-        let tokenizer = open(&self.model.model, &self.load)?;
-        let text = match self.text {
-            Some(text) => text,
+        let gguf = open_gguf(locate(&self.model.model)?.path())?;
+        let text = match &self.text {
+            Some(text) => text.clone(),
             None => output::read_stdin()?,
         };
+        if WordPiece::is_in(gguf.metadata()) {
+            let vocabulary = WordPiece::from_gguf(gguf.metadata()).map_err(ballast::Error::from)?;
+            let tokens = if self.add_special { vocabulary.single(&text).tokens } else { vocabulary.encode(&text) };
+            return self.show(&tokens, |token| vocabulary.token_text(token));
+        }
+        let tokenizer = open(&self.model.model, &self.load)?;
         let options = EncodeOptions { add_special: self.add_special, parse_special: self.parse_special };
         let tokens = tokenizer.encode(&text, options);
+        self.show(&tokens, |token| tokenizer.token_text(token))
+    }
+
+    fn show<'a>(&self, tokens: &[TokenId], text: impl Fn(TokenId) -> &'a str) -> Result<(), Failure> {
         if self.json {
             return output::json(&tokens.iter().map(|token| Value::from(token.0)).collect());
         }
-        let lines: String =
-            tokens.iter().map(|&token| format!("{token}\t{:?}\n", tokenizer.token_text(token))).collect();
+        let lines: String = tokens.iter().map(|&token| format!("{token}\t{:?}\n", text(token))).collect();
         output::write(&lines)
     }
 }

@@ -199,3 +199,39 @@ fn an_engine_in_a_process_of_its_own_answers_the_same() {
     let ids = |more: &[&str]| home.json("logits", &[&["--ids", "1,2,3", "--json"], more].concat());
     assert_eq!(ids(&["--isolation", "process"]), ids(&[]));
 }
+
+#[test]
+fn an_answer_keeps_to_a_schema_a_grammar_or_an_expression() {
+    let home = Home::new();
+    let schema =
+        home.file("schema.json", r#"{"type": "array", "items": {"enum": [1, 2]}, "minItems": 2, "maxItems": 2}"#);
+    let lark = home.file("a.lark", "start: \"yes\" | \"no\"");
+    let gbnf = home.file("a.gbnf", "root ::= \"yes\" | \"no\"");
+    let text = |args: &[&str]| {
+        let answer = home.json("run", &[&["--raw", "--seed", "5", "-n", "60", "--json", PROMPT], args].concat());
+        assert_eq!(answer["finish_reason"], "stop", "{answer}");
+        answer["text"].as_str().unwrap().to_owned()
+    };
+    let pair: Vec<u8> = serde_json::from_str(&text(&["--json-schema", &schema])).unwrap();
+    assert!(pair.len() == 2 && pair.iter().all(|n| [1, 2].contains(n)), "{pair:?}");
+    for grammar in [&lark, &gbnf] {
+        assert!(["yes", "no"].contains(&text(&["--grammar", grammar]).as_str()));
+    }
+    assert_eq!(text(&["--regex", "ab{3}"]), "abbb");
+    let model = home.model();
+    let ran =
+        home.ballast_reading(&["run", model, "--raw", "-n", "9", "--json-schema", "-", PROMPT], r#"{"const": 7}"#);
+    assert_eq!(ran.stdout.trim(), "7", "{ran:?}");
+}
+
+#[test]
+fn what_cannot_be_enforced_is_refused_by_its_name() {
+    let home = Home::new();
+    let schema = home.file("schema.json", r#"{"items": {"not": {}}}"#);
+    let run = |args: &[&str]| home.ballast(&[&["run", home.model()], args].concat());
+    run(&["--json-schema", &schema, PROMPT]).fails(2, "`not` at `/items`");
+    run(&["--regex", "(", PROMPT]).fails(2, "regular expression");
+    run(&["--regex", "a", "--grammar", "x", PROMPT]).fails(2, "cannot be used with");
+    run(&["--json-schema", &home.file("x", "{"), PROMPT]).fails(2, "not JSON");
+    run(&["--json-schema", "-"]).fails(2, "standard input");
+}

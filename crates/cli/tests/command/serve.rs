@@ -140,6 +140,18 @@ fn keys_come_from_a_file_or_the_environment() {
 }
 
 #[test]
+fn a_key_of_the_file_opens_what_it_may() {
+    let home = Home::new();
+    let file = home.file("keys.json", "{\"version\": 1, \"keys\": []}");
+    let made = home.ballast(&["key", "create", "reader", "--key-file", &file, "--scope", "read"]);
+    let server = Server::start(&home, &["--key-file", &file, "--alias", "tiny"]);
+    let key = Some(made.stdout.trim());
+    assert_eq!(get(server.address, "/v1/models", key).status, 200);
+    assert_eq!(get(server.address, "/v1/models", Some(KEY)).status, 401);
+    assert_eq!(post(server.address, CHAT, key, &question("hello")).status, 403);
+}
+
+#[test]
 fn without_a_key_only_this_machine_may_ask() {
     let home = Home::new();
     let server = Server::start(&home, &["--no-auth"]);
@@ -247,5 +259,29 @@ fn cached_weights_are_mapped_by_the_process_that_computes() {
         let server = Server::start(&home, &[args, &["--isolation", "process"]].concat());
         assert_eq!(maps_weights(&child_of(server.child.id())), is_mapped, "{args:?} in a worker");
         server.end("-TERM");
+    }
+}
+
+#[test]
+fn what_was_done_is_written_to_the_audit_log() {
+    let home = Home::new();
+    let path = home.file("audit.jsonl", "");
+    let server = Server::start(&home, &["--api-key", KEY, "--alias", "tiny", "--audit-log", &path]);
+    assert_eq!(get(server.address, "/v1/models", Some(KEY)).status, 200);
+    assert_eq!(get(server.address, "/v1/models", None).status, 401);
+    assert_eq!(server.end("-TERM").code, Some(0));
+    let text = std::fs::read_to_string(&path).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&lines[0]["status"], &lines[1]["reason"]), (&json!(200), &json!("invalid_api_key")));
+    assert!(!text.contains(KEY));
+}
+
+#[test]
+fn half_of_a_guard_is_wrong_usage() {
+    let home = Home::new();
+    for args in [&["--tls-cert", "x"][..], &["--jwt-issuer", "x"], &["--jwt-secret-file", "x"], &["--cors-origin", "*"]]
+    {
+        let ran = home.ballast(&[&["serve", home.model()], args].concat());
+        assert_eq!(ran.code, Some(2), "{args:?}: {}", ran.stderr);
     }
 }

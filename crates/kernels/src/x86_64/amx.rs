@@ -65,6 +65,14 @@ impl Kernels for Amx {
         self.vectors.matmul_by_tiles(|shape| unsafe { self.permission.configure(shape) }, w, x, y);
     }
 
+    fn layer_norm(&self, x: &[f32], weight: &[f32], bias: &[f32], eps: f32, out: &mut [f32]) {
+        self.vectors.layer_norm(x, weight, bias, eps, out);
+    }
+
+    fn gelu(&self, x: &mut [f32]) {
+        self.vectors.gelu(x);
+    }
+
     fn rms_norm(&self, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
         self.vectors.rms_norm(x, weight, eps, out);
     }

@@ -36,6 +36,57 @@ fn rms_norm_agrees_with_f64() {
 }
 
 #[test]
+fn layer_norm_agrees_with_f64() {
+    for n in LENGTHS {
+        for (magnitude, offset) in [(1e-3, 0.0), (1.0, 0.0), (1.0, 5.0), (1e6, 0.0)] {
+            let mut random = Random(n as u64);
+            let (x, weight, bias) = (random.floats(n, magnitude), random.floats(n, 2.0), random.floats(n, 1.0));
+            let x: Vec<f32> = x.iter().map(|x| x + offset).collect();
+            let mean = x.iter().map(|x| f64::from(*x)).sum::<f64>() / n as f64;
+            let variance = x.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum::<f64>() / n as f64;
+            let inverse = 1.0 / (variance + f64::from(1e-5f32)).sqrt();
+            let normed = |x: &f32, w: &f32| (f64::from(*x) - mean) * inverse * f64::from(*w);
+            let expected = x.iter().zip(&weight).zip(&bias).map(|((x, w), b)| normed(x, w) + f64::from(*b));
+            let expected: Vec<f64> = expected.collect();
+            for set in available() {
+                let mut out = vec![f32::NAN; n];
+                set.layer_norm(&x, &weight, &bias, 1e-5, &mut out);
+                // The mean is rounded to 2^-24 of the offset, in units of the deviation.
+                assert_near(set, &out, &expected, 2e-5, 1e-5);
+            }
+        }
+    }
+}
+
+#[test]
+fn gelu_agrees_with_tabled_values() {
+    // x, and erf(x / sqrt(2)) to twelve digits: the shares of a normal distribution within x deviations.
+    let table: [(f32, f64); 9] = [
+        (0.0, 0.0),
+        (0.5, 0.382_924_922_548),
+        (1.0, 0.682_689_492_137),
+        (2.0, 0.954_499_736_104),
+        (3.0, 0.997_300_203_937),
+        (4.0, 0.999_936_657_516),
+        (5.0, 0.999_999_426_697),
+        (6.0, 0.999_999_998_027),
+        (30.0, 1.0),
+    ];
+    for set in available() {
+        for (x, erf) in table {
+            let mut both = [x, -x];
+            set.gelu(&mut both);
+            let x = f64::from(x);
+            let expected = [x * (1.0 + erf) / 2.0, -x * (1.0 - erf) / 2.0];
+            assert_near(set, &both, &expected, 1e-6, 1e-6 * x.max(1.0));
+        }
+        let mut ends = [f32::INFINITY, -1e30, f32::NAN];
+        set.gelu(&mut ends);
+        assert!(ends[0] == f32::INFINITY && ends[1] == 0.0 && ends[2].is_nan(), "{ends:?}");
+    }
+}
+
+#[test]
 fn add_is_exact() {
     for n in LENGTHS {
         let mut random = Random(n as u64);
@@ -101,7 +152,10 @@ fn all_sets_give_the_same_bits() {
             let (mut normed, mut gate) = (vec![0.0; n], x.clone());
             set.rms_norm(&x, &y, 1e-5, &mut normed);
             set.silu_mul(&mut gate, &y);
-            [bits(&normed), bits(&gate)]
+            let (mut layer_normed, mut gelu) = (vec![0.0; n], x.clone());
+            set.layer_norm(&x, &y, &x, 1e-5, &mut layer_normed);
+            set.gelu(&mut gelu);
+            [bits(&normed), bits(&gate), bits(&layer_normed), bits(&gelu)]
         };
         for set in available() {
             assert_eq!(run(set), run(generic), "{}, {n} entries", set.name());

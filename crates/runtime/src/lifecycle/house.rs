@@ -2,8 +2,8 @@
 
 use super::lease::{ClaimGuard, Looked, Waiting};
 use super::{
-    InstanceId, Lease, Lifecycle, LifecycleError, LifecycleOptions, LifecycleStats, LoadOrder, ModelId, ModelPlan,
-    ModelState, ModelStatus, Pressure, SwapMode,
+    Claim, InstanceId, Lease, Lifecycle, LifecycleError, LifecycleOptions, LifecycleStats, LoadOrder, ModelId,
+    ModelPlan, ModelState, ModelStatus, Pressure, SwapMode,
 };
 use crate::telemetry::Telemetry;
 use ballast_backend::{Clock, EngineError, Pulse};
@@ -154,6 +154,37 @@ impl<M: Send + Sync + 'static> ModelHouse<M> {
         }
     }
 
+    /// Takes a lease of a model that is loaded, without waiting; `None`: it is not, and nothing is begun.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn acquire_ready(&self, id: &ModelId) -> Result<Option<Lease<M>>, LifecycleError> {
+        let Some(waiting) = self.wait_for(|machine, now| machine.acquire_ready(id, now))? else { return Ok(None) };
+        match waiting.lease() {
+            Looked::Over(outcome) => outcome.map(Some),
+            Looked::Redirected | Looked::Waits(_) => Ok(None),
+        }
+    }
+
+    /// Looks at a model that is loaded, without using it; `None`: it is not. `look` is called under the lock of the
+    /// house: it is quick and asks the house for nothing.
+    pub fn with_loaded<T>(&self, id: &ModelId, look: impl FnOnce(&M) -> T) -> Option<T> {
+        let inner = self.0.lock();
+        let seat = inner.seats.get(&inner.machine.serving(id)?)?;
+        match seat.outcome()? {
+            Outcome::Loaded(model) => Some(look(model)),
+            Outcome::Refused(_) | Outcome::Redirected => None,
+        }
+    }
+
+    /// Says how long a model stays loaded without use from now on; `None`: until the room is needed.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn set_keep_alive(&self, id: &ModelId, keep_alive: Option<Duration>) -> Result<(), LifecycleError> {
+        self.0.run(|machine, _| machine.set_keep_alive(id, keep_alive))
+    }
+
     /// Begins to load a model before anybody asks for it.
     ///
     /// # Errors
@@ -274,14 +305,25 @@ impl<M: Send + Sync + 'static> ModelHouse<M> {
     }
 
     fn claim(&self, id: &ModelId) -> Result<Waiting<M>, LifecycleError> {
+        let waiting = self.wait_for(|machine, now| machine.acquire(id, now).map(Some))?;
+        Ok(waiting.expect("what was claimed is waited for"))
+    }
+
+    /// Claims as `claim` says, and takes the seat of what was claimed.
+    fn wait_for(
+        &self,
+        claim: impl FnOnce(&mut Lifecycle, Duration) -> Result<Option<Claim>, LifecycleError>,
+    ) -> Result<Option<Waiting<M>>, LifecycleError> {
         let house = &self.0;
         let now = house.clock.now();
         let mut inner = house.lock();
-        let claim = inner.machine.acquire(id, now);
+        let claim = claim(&mut inner.machine, now);
         // The seat is taken before the errands are run: a load may end at once.
         let waiting = claim.map(|claim| {
-            let seat = Arc::clone(inner.seats.entry(claim.instance()).or_default());
-            Waiting { seat, claim: ClaimGuard::new(claim, Arc::clone(house)) }
+            claim.map(|claim| {
+                let seat = Arc::clone(inner.seats.entry(claim.instance()).or_default());
+                Waiting { seat, claim: ClaimGuard::new(claim, Arc::clone(house)) }
+            })
         });
         let errands = house.settle(&mut inner);
         drop(inner);

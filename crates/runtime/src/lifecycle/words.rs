@@ -234,6 +234,8 @@ pub struct ModelStatus {
     pub version: u64,
     /// Bytes it takes; `None`: nothing of it serves.
     pub bytes: Option<u64>,
+    /// How long it stays loaded without use; `None`: until the room is needed.
+    pub keep_alive: Option<Duration>,
     /// Whether another instance is being loaded to take its place.
     pub is_swapping: bool,
     /// Loads of it that were given up, did not end in their time, and hold memory still.

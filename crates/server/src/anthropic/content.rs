@@ -1,12 +1,74 @@
-//! Content: a string, or blocks of text.
+//! Content: a string, or blocks of text, calls of tools, and what tools answered.
 
 use crate::fields::{Fields, ParamError};
+use crate::tools::{arguments, known_answer};
+use ballast_tokens::{ChatMessage, ToolCall};
 use serde_json::Value;
 
 /// Most blocks of one message.
 pub(crate) const BLOCKS_MAX: usize = 256;
 
 const TEXT_ONLY: &str = "content is text";
+
+/// The turns of the content at `param`, of a message of `role`: answers of tools are turns of their own. `before` are the
+/// turns before it.
+pub(super) fn turns(
+    param: String,
+    value: Option<Value>,
+    role: &str,
+    before: &[ChatMessage],
+) -> Result<Vec<ChatMessage>, ParamError> {
+    let blocks = match value {
+        Some(Value::Array(blocks)) if (1..=BLOCKS_MAX).contains(&blocks.len()) => blocks,
+        other => return Ok(vec![ChatMessage::text(role, parse(param, other)?)]),
+    };
+    let mut turns: Vec<ChatMessage> = Vec::new();
+    for (idx, block) in blocks.into_iter().enumerate() {
+        let turn = turn(format!("{param}.{idx}"), block, role, before)?;
+        match turns.last_mut().filter(|last| last.role == turn.role && turn.role != "tool") {
+            Some(last) => {
+                last.content += &turn.content;
+                last.tool_calls.extend(turn.tool_calls);
+            }
+            None => turns.push(turn),
+        }
+    }
+    Ok(turns)
+}
+
+fn turn(path: String, block: Value, role: &str, before: &[ChatMessage]) -> Result<ChatMessage, ParamError> {
+    let mut fields = Fields::new(path.clone(), block)?;
+    let kind = fields.peek("type").and_then(Value::as_str).unwrap_or_default().to_owned();
+    if !matches!((kind.as_str(), role), ("tool_use", "assistant") | ("tool_result", "user")) {
+        return Ok(ChatMessage::text(role, parse_fields(fields)?));
+    }
+    let _kind = fields.take("type");
+    cache_control(&mut fields)?;
+    let turn = if kind == "tool_use" { tool_use(&mut fields)? } else { tool_result(&mut fields, before)? };
+    fields.finish()?;
+    Ok(turn)
+}
+
+fn tool_use(fields: &mut Fields) -> Result<ChatMessage, ParamError> {
+    let id = fields.needed_string("id", "the call's identifier")?;
+    let name = fields.needed_string("name", "the name of the tool")?;
+    let param = fields.name("input");
+    let input = fields.take("input").ok_or(ParamError::Missing { param: param.clone(), expected: "an object" })?;
+    let call = ToolCall { id, name, arguments: arguments(param, input)? };
+    Ok(ChatMessage { tool_calls: vec![call], ..ChatMessage::text("assistant", "") })
+}
+
+fn tool_result(fields: &mut Fields, before: &[ChatMessage]) -> Result<ChatMessage, ParamError> {
+    let id = fields.needed_string("tool_use_id", "the identifier of the call that is answered")?;
+    let id = known_answer(fields.name("tool_use_id"), id, before)?;
+    let content = match fields.take("content") {
+        None => String::new(),
+        content => parse(fields.name("content"), content)?,
+    };
+    // Templates know no failures; models read of them.
+    let content = if fields.bool("is_error")?.unwrap_or(false) { format!("error: {content}") } else { content };
+    Ok(ChatMessage { tool_call_id: Some(id), ..ChatMessage::text("tool", content) })
+}
 
 /// The text at `param`.
 pub(super) fn parse(param: String, value: Option<Value>) -> Result<String, ParamError> {
@@ -24,7 +86,10 @@ pub(super) fn parse(param: String, value: Option<Value>) -> Result<String, Param
 }
 
 fn parse_block(path: String, value: Value) -> Result<String, ParamError> {
-    let mut fields = Fields::new(path, value)?;
+    parse_fields(Fields::new(path, value)?)
+}
+
+fn parse_fields(mut fields: Fields) -> Result<String, ParamError> {
     let kind = fields.needed_string("type", "\"text\"")?;
     if kind != "text" {
         return Err(ParamError::Unsupported { param: fields.name("type"), supported: TEXT_ONLY });
@@ -64,6 +129,39 @@ mod tests {
         let blocks = json!([{"type": "text", "text": "a"}, {"type": "text", "text": "b", "cache_control": {"type": "ephemeral", "ttl": "1h"}}]);
         assert_eq!(parse("system".to_owned(), Some(blocks)), Ok("ab".to_owned()));
         assert_eq!(parse("system".to_owned(), Some(json!("a"))), Ok("a".to_owned()));
+    }
+
+    #[test]
+    fn calls_and_their_answers_are_turns() {
+        let call = json!({"type": "tool_use", "id": "t", "name": "f", "input": {"b": 1}});
+        let said = json!([{"type": "text", "text": "Wait."}, call, call]);
+        let asked = turns("c".to_owned(), Some(said), "assistant", &[]).unwrap();
+        assert_eq!((asked.len(), asked[0].content.as_str(), asked[0].tool_calls.len()), (1, "Wait.", 2));
+        let answer = |more: Value| {
+            let mut answer = json!({"type": "tool_result", "tool_use_id": "t"});
+            for (name, value) in more.as_object().unwrap() {
+                answer[name] = value.clone();
+            }
+            answer
+        };
+        let failed = answer(json!({"content": [{"type": "text", "text": "no"}], "is_error": true}));
+        let answers =
+            json!([answer(json!({"content": "7"})), failed, answer(json!({})), {"type": "text", "text": "?"}]);
+        let answered = turns("c".to_owned(), Some(answers), "user", &asked).unwrap();
+        let read: Vec<_> = answered.iter().map(|turn| (turn.role.as_str(), turn.content.as_str())).collect();
+        assert_eq!(read, [("tool", "7"), ("tool", "error: no"), ("tool", ""), ("user", "?")]);
+        let cases = [
+            (json!([answer(json!({"tool_use_id": "u"}))]), "user", "c.0.tool_use_id"),
+            (json!([answer(json!({"mood": 1}))]), "user", "c.0.mood"),
+            (json!([answer(json!({}))]), "assistant", "c.0.type"),
+            (json!([call]), "user", "c.0.type"),
+            (json!([{"type": "tool_use", "id": "t", "name": "f"}]), "assistant", "c.0.input"),
+            (json!([{"type": "tool_use", "id": "t", "name": "f", "input": 1}]), "assistant", "c.0.input"),
+        ];
+        for (content, role, param) in cases {
+            let error = turns("c".to_owned(), Some(content.clone()), role, &asked).unwrap_err();
+            assert_eq!(error.param(), param, "{content}");
+        }
     }
 
     #[test]

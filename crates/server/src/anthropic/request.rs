@@ -1,6 +1,6 @@
 //! The request, parsed once: every field is read, refused by name, or unknown.
 
-use super::content;
+use super::{content, tools};
 use crate::ServerOptions;
 use crate::api_error::ApiError;
 use crate::fields::{Fields, ParamError, Refused, is_empty, never};
@@ -8,12 +8,13 @@ use crate::models::GeneratorUse;
 use crate::openai::MESSAGES_MAX;
 use crate::params::{GenerationParams, deadline, model_name};
 use crate::state::Server;
+use crate::tools::Tools;
 use ballast_backend::TokenId;
 use ballast_runtime::PrefixCache;
 use ballast_tokens::{ChatMessage, EncodeOptions, SamplingParams};
 use serde_json::{Value, json};
 
-const NO_TOOLS: &str = "the model answers in text, without tools";
+const NO_TOOLS: &str = "the only tools are the caller's own, in `tools`";
 const ONE_MODEL: &str = "the model is served as it is";
 
 /// Parameters of this wire that this server knows and cannot obey.
@@ -28,8 +29,6 @@ pub(super) const UNSUPPORTED: &[Refused] = &[
     ("service_tier", |value| value == "auto" || value == "standard_only", ONE_MODEL),
     ("speed", |value| value == "standard", ONE_MODEL),
     ("thinking", |value| *value == json!({"type": "disabled"}), "there is no control over reasoning"),
-    ("tool_choice", |value| *value == json!({"type": "none"}), NO_TOOLS),
-    ("tools", is_empty, NO_TOOLS),
     ("user_profile_id", never, "use `metadata.user_id`"),
     ("workspace_id", never, "there is one workspace"),
 ];
@@ -86,7 +85,8 @@ fn generation(fields: &mut Fields, options: &ServerOptions) -> Result<Generation
         max_tokens: Some(max_tokens),
         ignore_eos: false,
         constraint: None,
-        constrained_by: "",
+        constrained_by: None,
+        show_special: false,
         prefix_cache: PrefixCache::default(),
         deadline: deadline(fields, options)?,
         priority: None,
@@ -99,9 +99,9 @@ fn metadata(fields: &mut Fields) -> Result<(), ParamError> {
     let Some(value) = fields.take("metadata") else { return Ok(()) };
     let mut metadata = Fields::new("metadata".to_owned(), value)?;
     if let Some(user) = metadata.string("user_id")?
-        && user.len() > crate::LABEL_BYTES_MAX
+        && user.chars().count() > crate::LABEL_CHARS_MAX
     {
-        let expected = format!("at most {} bytes", crate::LABEL_BYTES_MAX);
+        let expected = format!("at most {} characters", crate::LABEL_CHARS_MAX);
         return Err(ParamError::wrong("metadata.user_id".to_owned(), expected, &user.into()));
     }
     metadata.finish()
@@ -113,10 +113,11 @@ pub(super) struct Conversation {
     messages: Vec<ChatMessage>,
     /// How the answer begins.
     prefill: Option<String>,
+    pub(super) tools: Tools,
 }
 
 impl Conversation {
-    /// Takes `system` and `messages`. Neighbouring messages of one role are one turn; a last one of the assistant is
+    /// Takes `system`, `messages` and tools. Neighbouring messages of one role are one turn; a last one of the assistant is
     /// how the answer begins.
     ///
     /// # Errors
@@ -126,21 +127,26 @@ impl Conversation {
         let mut messages: Vec<ChatMessage> = Vec::new();
         if let Some(system) = fields.take("system") {
             let content = content::parse("system".to_owned(), Some(system))?;
-            messages.push(ChatMessage { role: "system".to_owned(), content });
+            messages.push(ChatMessage::text("system", content));
         }
         for (idx, message) in listed(fields.take("messages"))?.into_iter().enumerate() {
-            let message = parse_message(idx, message)?;
-            match messages.last_mut().filter(|last| last.role == message.role) {
-                Some(last) => last.content = format!("{}\n{}", last.content, message.content),
-                None => messages.push(message),
+            for turn in parse_message(idx, message, &messages)? {
+                match messages.last_mut().filter(|last| last.role == turn.role && turn.role != "tool") {
+                    Some(last) => join(last, turn),
+                    None => messages.push(turn),
+                }
             }
+        }
+        if messages.last().is_some_and(|last| !last.tool_calls.is_empty()) {
+            let expected = "answers after the last calls of tools";
+            return Err(ParamError::wrong("messages".to_owned(), expected, &Value::Array(Vec::new())));
         }
         let prefill = messages.pop_if(|last| last.role == "assistant").map(|last| last.content);
         if prefill.as_ref().is_some_and(|text| text.ends_with(char::is_whitespace)) {
             let expected = "a last message of the assistant that does not end with white space";
             return Err(ParamError::wrong("messages".to_owned(), expected, &Value::Array(Vec::new())));
         }
-        Ok(Self { messages, prefill })
+        Ok(Self { messages, prefill, tools: tools::take(fields)? })
     }
 
     /// Its tokens.
@@ -148,7 +154,7 @@ impl Conversation {
     /// # Errors
     /// If the model has no chat template or the template refuses the conversation.
     pub(super) fn prompt(&self, server: &Server, model: &GeneratorUse) -> Result<Vec<TokenId>, ApiError> {
-        let mut prompt = server.chat_prompt(model, &self.messages)?;
+        let mut prompt = server.chat_prompt(model, &self.messages, self.tools.told())?;
         if let Some(prefill) = &self.prefill {
             let as_text = EncodeOptions { add_special: false, parse_special: false };
             prompt.extend(model.format().tokenizer().encode(prefill, as_text));
@@ -166,15 +172,22 @@ fn listed(value: Option<Value>) -> Result<Vec<Value>, ParamError> {
     }
 }
 
-fn parse_message(idx: usize, value: Value) -> Result<ChatMessage, ParamError> {
+/// Makes one turn of two.
+fn join(last: &mut ChatMessage, next: ChatMessage) {
+    let between = if last.content.is_empty() || next.content.is_empty() { "" } else { "\n" };
+    last.content += &format!("{between}{}", next.content);
+    last.tool_calls.extend(next.tool_calls);
+}
+
+fn parse_message(idx: usize, value: Value, before: &[ChatMessage]) -> Result<Vec<ChatMessage>, ParamError> {
     let mut fields = Fields::new(format!("messages.{idx}"), value)?;
     let role = fields.needed_string("role", "user or assistant")?;
     if role != "user" && role != "assistant" {
         return Err(ParamError::wrong(fields.name("role"), "user or assistant", &role.into()));
     }
-    let content = content::parse(fields.name("content"), fields.take("content"))?;
+    let turns = content::turns(fields.name("content"), fields.take("content"), &role, before)?;
     fields.finish()?;
-    Ok(ChatMessage { role, content })
+    Ok(turns)
 }
 
 #[cfg(test)]

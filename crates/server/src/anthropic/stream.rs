@@ -1,19 +1,86 @@
-//! Answers as server-sent events with names: the message, its one block of text piece by piece, and its end.
+//! Answers as server-sent events with names: the message, its blocks of text and calls piece by piece, and its end.
+//!
+//! ```text
+//! None => Text    the first word; at once where there can be no calls
+//! None => Call    a call
+//! Text => Call    the text's block ends
+//! Call => None    the call's block ends with it
+//! any  => None    the answer ends
+//! ```
 
 use super::error::error_body;
 use super::words::{Words, usage};
 use crate::api_error::ApiError;
 use crate::stream::{EVENT_STREAM, Frames};
+use crate::tools::Said;
 use ballast_runtime::{Summary, TokenEvent};
+use ballast_tokens::ToolEvent;
 use serde_json::{Value, json};
 
 /// The events of one answer.
-pub(super) struct Events(Words);
+pub(super) struct Events {
+    words: Words,
+    said: Said,
+    open: Option<Block>,
+    /// Index of the block that is open, or else of the next.
+    index: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Block {
+    Text,
+    Call,
+}
 
 impl Events {
     pub(super) fn new(words: Words) -> Self {
-        Self(words)
+        let said = words.said().clone();
+        Self { words, said, open: None, index: 0 }
     }
+
+    /// Ends the block that is open, if it is not `wanted`, and begins that one.
+    fn begin_block(&mut self, wanted: Block, block: &Value) -> String {
+        if self.open == Some(wanted) && wanted == Block::Text {
+            return String::new();
+        }
+        let ended = self.end_block();
+        self.open = Some(wanted);
+        ended + &event("content_block_start", json!({ "index": self.index, "content_block": block }))
+    }
+
+    fn end_block(&mut self) -> String {
+        if self.open.take().is_none() {
+            return String::new();
+        }
+        self.index += 1;
+        event("content_block_stop", json!({ "index": self.index - 1 }))
+    }
+
+    fn delta(&self, delta: Value) -> String {
+        event("content_block_delta", json!({ "index": self.index, "delta": delta }))
+    }
+
+    fn say(&mut self, said: Vec<ToolEvent>) -> String {
+        let say = |event: ToolEvent| match event {
+            ToolEvent::Text(text) => {
+                let begun = self.begin_block(Block::Text, &text_block());
+                begun + &self.delta(json!({ "type": "text_delta", "text": text }))
+            }
+            ToolEvent::CallStarted { name, .. } => {
+                let block = self.words.tool_use(&name, json!({}));
+                self.begin_block(Block::Call, &block)
+            }
+            ToolEvent::Arguments { text, .. } => {
+                self.delta(json!({ "type": "input_json_delta", "partial_json": text }))
+            }
+            ToolEvent::CallEnded { .. } => self.end_block(),
+        };
+        said.into_iter().map(say).collect()
+    }
+}
+
+fn text_block() -> Value {
+    json!({ "type": "text", "text": "" })
 }
 
 fn event(name: &str, mut data: Value) -> String {
@@ -21,32 +88,24 @@ fn event(name: &str, mut data: Value) -> String {
     format!("event: {name}\ndata: {data}\n\n")
 }
 
-fn text_delta(text: &str) -> String {
-    if text.is_empty() {
-        return String::new();
-    }
-    event("content_block_delta", json!({ "index": 0, "delta": { "type": "text_delta", "text": text } }))
-}
-
 impl Frames for Events {
     const CONTENT_TYPE: &'static str = EVENT_STREAM;
     const PING: Option<&'static str> = Some("event: ping\ndata: {\"type\":\"ping\"}\n\n");
 
     fn begin(&mut self) -> String {
-        let block = json!({ "index": 0, "content_block": { "type": "text", "text": "" } });
-        event("message_start", json!({ "message": self.0.begun() })) + &event("content_block_start", block)
+        let begun = event("message_start", json!({ "message": self.words.begun() }));
+        if self.said.may_call() { begun } else { begun + &self.begin_block(Block::Text, &text_block()) }
     }
 
     fn token(&mut self, _idx: usize, event: &TokenEvent) -> String {
-        text_delta(&event.text)
+        let said = self.said.token(event);
+        self.say(said)
     }
 
     fn end(&mut self, _idx: usize, summary: Summary) -> String {
-        let delta = json!({ "delta": self.0.stop(&summary), "usage": usage(&summary) });
-        text_delta(&summary.tail)
-            + &event("content_block_stop", json!({ "index": 0 }))
-            + &event("message_delta", delta)
-            + &event("message_stop", json!({}))
+        let said = self.said.end(&summary);
+        let delta = json!({ "delta": self.words.stop(&summary, self.said.n_calls()), "usage": usage(&summary) });
+        self.say(said) + &self.end_block() + &event("message_delta", delta) + &event("message_stop", json!({}))
     }
 
     fn finish(&mut self) -> String {

@@ -1,36 +1,58 @@
 //! The objects that answers are made of.
 
 use super::request::MessagesRequest;
-use crate::ServedModel;
 use crate::generation::Whole;
 use crate::state::Server;
+use crate::tools::{Said, SaidWhole, call_id, whole_object};
+use crate::{RandomSource, ServedModel};
 use ballast_runtime::{FinishReason, Summary};
 use serde_json::{Value, json};
 
 /// What all objects of one answer share.
-#[derive(Debug)]
 pub(super) struct Words {
     id: String,
     model: String,
     stop: Vec<String>,
     n_prompt: usize,
+    /// Takes the answer apart.
+    said: Said,
+    random: RandomSource,
 }
 
 impl Words {
-    pub(super) fn new(server: &Server, model: &ServedModel, request: &MessagesRequest, n_prompt: usize) -> Self {
+    pub(super) fn new(
+        server: &Server,
+        model: &ServedModel,
+        request: &MessagesRequest,
+        (n_prompt, said): (usize, Said),
+    ) -> Self {
         Self {
             id: format!("msg_{:016x}", (server.options.random)()),
             model: model.id.clone(),
             stop: request.generation.stop.clone(),
             n_prompt,
+            said,
+            random: RandomSource::clone(&server.options.random),
         }
+    }
+
+    /// What takes the answer apart.
+    pub(super) fn said(&self) -> &Said {
+        &self.said
+    }
+
+    /// A block for a call; its arguments come after it where the answer is streamed.
+    pub(super) fn tool_use(&self, name: &str, input: Value) -> Value {
+        json!({ "type": "tool_use", "id": call_id("toolu", &self.random), "name": name, "input": input })
     }
 
     /// An answer in one piece.
     pub(super) fn message(&self, answer: &Whole) -> Value {
-        let Whole { text, summary } = answer;
-        let content = if text.is_empty() { json!([]) } else { json!([{ "type": "text", "text": text }]) };
-        self.object(content, &self.stop(summary), usage(summary))
+        let SaidWhole { text, calls } = self.said.clone().whole(answer);
+        let text = (!text.is_empty()).then(|| json!({ "type": "text", "text": text }));
+        let uses = calls.iter().map(|call| self.tool_use(&call.name, whole_object(&call.arguments)));
+        let content = text.into_iter().chain(uses).collect();
+        self.object(content, &self.stop(&answer.summary, calls.len()), usage(&answer.summary))
     }
 
     /// An answer of which nothing is known yet but its prompt.
@@ -57,12 +79,13 @@ impl Words {
         })
     }
 
-    /// Why an answer ended. Those that ended otherwise are errors and have no reason on this wire.
-    pub(super) fn stop(&self, summary: &Summary) -> Value {
+    /// Why an answer ended that made so many calls. Those that ended otherwise are errors and have no reason on this wire.
+    pub(super) fn stop(&self, summary: &Summary, n_calls: usize) -> Value {
         let sequence = summary.stop_idx.and_then(|idx| self.stop.get(idx));
         let reason = match (summary.finish_reason, sequence) {
             (FinishReason::Length, _) => "max_tokens",
             (FinishReason::Stop | FinishReason::Cancelled | FinishReason::Error, Some(_)) => "stop_sequence",
+            (FinishReason::Stop, None) if n_calls > 0 => "tool_use",
             (FinishReason::Stop | FinishReason::Cancelled | FinishReason::Error, None) => "end_turn",
         };
         json!({ "stop_reason": reason, "stop_sequence": sequence })

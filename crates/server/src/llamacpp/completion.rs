@@ -35,7 +35,7 @@ pub(super) async fn answer(server: Arc<Server>, request: Request, take: Take<Ask
         return Ok(response(tokens, Events(words), keep_alive));
     }
     let answers = tokens.whole(|idx, event| words.note(idx, event)).await?;
-    let last = |(idx, Whole { text, summary }): (usize, &Whole)| words.last(idx, text, summary);
+    let last = |(idx, Whole { text, summary, .. }): (usize, &Whole)| words.last(idx, text, summary);
     let mut objects: Vec<Value> = answers.iter().enumerate().map(last).collect();
     Ok(if is_list { Json(objects).into_response() } else { Json(objects.swap_remove(0)).into_response() })
 }

@@ -3,12 +3,13 @@
 use super::prompt::Prompts;
 use crate::ServerOptions;
 use crate::api_error::ApiError;
+use crate::constraint;
 use crate::fields::{Fields, ParamError, Refused, is_empty, is_one, is_zero, never};
 use crate::params::{GenerationParams, Place, strings};
 use ballast_backend::TokenId;
 use ballast_runtime::PrefixCache;
 use ballast_tokens::{EncodeOptions, PENALTY_WINDOW_MAX, SamplingParams, Tokenizer};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::time::Duration;
 
 const PLAIN: &str = "use temperature, top_k, top_p and min_p";
@@ -17,9 +18,7 @@ const TEXT: &str = "answers are plain text";
 const UNSUPPORTED: &[Refused] = &[
     ("dry_multiplier", is_zero, PLAIN),
     ("dynatemp_range", is_zero, PLAIN),
-    ("grammar", |value| value == "", TEXT),
     ("image_data", is_empty, TEXT),
-    ("json_schema", |value| *value == json!({}), TEXT),
     ("lora", is_empty, "the model is served as it is"),
     ("min_keep", is_zero, PLAIN),
     ("mirostat", is_zero, PLAIN),
@@ -98,13 +97,15 @@ impl CompletionRequest {
 }
 
 fn generation(fields: &mut Fields, options: &ServerOptions) -> Result<GenerationParams, ApiError> {
+    let (constraint, constrained_by) = constraint::of_llamacpp(fields)?.unzip();
     let params = GenerationParams {
         sampling: sampling(fields, &options.sampling)?,
         stop: strings(fields, "stop")?,
         max_tokens: max_tokens(fields)?.or(options.max_tokens_default),
         ignore_eos: fields.bool("ignore_eos")?.unwrap_or(false),
-        constraint: None,
-        constrained_by: "",
+        constraint,
+        constrained_by,
+        show_special: false,
         prefix_cache: PrefixCache::default(),
         deadline: deadline(fields, options)?,
         priority: None,
@@ -219,6 +220,7 @@ fn deadline(fields: &mut Fields, options: &ServerOptions) -> Result<Duration, Pa
 mod tests {
     use super::*;
     use crate::broken::bodies_are_refused_without_a_panic;
+    use serde_json::json;
     use std::sync::Arc;
 
     fn parse(extra: Value) -> Result<CompletionRequest, ApiError> {
@@ -270,7 +272,7 @@ mod tests {
             (json!({"n_predict": 0}), "n_predict", "invalid_value"),
             (json!({"logit_bias": [[1]]}), "logit_bias", "invalid_value"),
             (json!({"logit_bias": [[1, true]]}), "logit_bias", "invalid_value"),
-            (json!({"grammar": "root ::= \"x\""}), "grammar", "unsupported_parameter"),
+            (json!({"grammar": 1}), "grammar", "invalid_value"),
             (json!({"mirostat": 2}), "mirostat", "unsupported_parameter"),
             (json!({"id_slot": "a"}), "id_slot", "invalid_value"),
             (json!({"response_fields": [1]}), "response_fields", "invalid_value"),

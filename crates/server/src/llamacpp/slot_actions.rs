@@ -4,10 +4,11 @@ use super::slot_file;
 use super::slots::SlotId;
 use crate::api_error::ApiError;
 use crate::body;
+use crate::caller::Visit;
 use crate::fields::{Fields, ParamError};
 use crate::generation::complete;
 use crate::incoming::Asker;
-use crate::models::GeneratorUse;
+use crate::models::{GeneratorUse, with_models};
 use crate::state::Server;
 use axum::Json;
 use axum::body::Bytes;
@@ -34,7 +35,7 @@ pub(crate) async fn slots(
     if !server.options.shows_slots {
         return Err(ApiError::NotServed { what: "slots", why: "the server was started with --no-slots" });
     }
-    let model = server.generator_of_many(asked.model.as_deref())?;
+    let model = model(&server, asked.model, None).await?;
     let (shape, n_active) = (model.runtime().shape(), model.runtime().health().active_sequences);
     if asked.fail_on_no_slot.is_some_and(|asked| !asked.is_empty()) && n_active >= shape.max_batch_sequences {
         return Err(ApiError::NoSlot);
@@ -52,6 +53,24 @@ pub(crate) async fn slots(
     Ok(Json((0..shape.max_batch_sequences).map(slot).collect()))
 }
 
+/// The model that is named, or the first; waits until it is loaded.
+async fn model(
+    server: &Arc<Server>,
+    name: Option<String>,
+    visit: Option<Arc<Visit>>,
+) -> Result<GeneratorUse, ApiError> {
+    let patience = || Ok(server.options.request_deadline);
+    let find = move |server: &Arc<Server>, _| {
+        let model = server.generator_of_many(name.as_deref());
+        if let (Err(ApiError::ModelCold { model }), Some(visit)) = (&model, &visit) {
+            // Nobody has a model loaded that they may not ask.
+            visit.caller.check_model(model.as_str())?;
+        }
+        model
+    };
+    with_models(server, patience, find).await
+}
+
 /// `POST /slots/{id_slot}`.
 pub(crate) async fn act(
     State(server): State<Arc<Server>>,
@@ -61,7 +80,11 @@ pub(crate) async fn act(
 ) -> Result<Json<Value>, ApiError> {
     let wrong =
         |param: &str, expected: &str, got: String| ParamError::wrong(param.to_owned(), expected, &Value::String(got));
-    let model = server.generator_of_many(asked.model.as_deref())?;
+    let asker = Asker::of(&request)?;
+    let model = model(&server, asked.model, asker.visit.clone()).await?;
+    if let Some(visit) = &asker.visit {
+        visit.caller.check_model(&model.id)?;
+    }
     let idx = slot.parse().map_err(|_| wrong("id_slot", "a whole number", slot))?;
     let id = server.slots.id(&model, idx)?;
     match asked.action.as_deref() {
@@ -75,7 +98,6 @@ pub(crate) async fn act(
             Ok(Json(saved.map_err(|_| ApiError::Panicked)??))
         }
         Some("restore") => {
-            let asker = Asker::of(&request)?;
             let body = body::read(request, &server.options).await?;
             restore(server, model, (&body, &asker), id).await.map(Json)
         }
@@ -121,6 +143,8 @@ async fn restore(
     }
     let (part, _) = server.slots.erase(&id);
     if !tokens.is_empty() {
+        let reserve = |visit: &Arc<Visit>| visit.reserve(tokens.len() as u64, 1);
+        let mut work = asker.visit.as_ref().map(reserve).transpose()?;
         let request = ballast_runtime::Request {
             max_tokens: Some(1),
             deadlines: Deadlines::total(server.options.request_deadline),
@@ -129,7 +153,11 @@ async fn restore(
             priority: asker.priority,
             ..ballast_runtime::Request::new(tokens.clone())
         };
-        ended(model.runtime().submit(request)?).await?;
+        let stream = model.runtime().submit(request)?;
+        if let Some(work) = &mut work {
+            work.note_prompt(&model.id, tokens.len() as u64);
+        }
+        ended(stream).await?;
     }
     let n_tokens = tokens.len();
     server.slots.keep(&id, tokens);

@@ -3,7 +3,7 @@
 use super::settings;
 use crate::api_error::ApiError;
 use crate::fields::{Fields, ParamError};
-use crate::models::GeneratorUse;
+use crate::models::{GeneratorUse, with_models};
 use crate::state::Server;
 use crate::{body, openai};
 use axum::Json;
@@ -21,8 +21,9 @@ async fn answer(
     of: fn(&Server, Fields) -> Result<Value, ApiError>,
 ) -> Result<Json<Value>, ApiError> {
     let body = body::read(request, &server.options).await?;
-    let work = move || of(&server, Fields::of_body(&body)?);
-    Ok(Json(tokio::task::spawn_blocking(work).await.map_err(|_| ApiError::Panicked)??))
+    let patience = || Ok(server.options.request_deadline);
+    let work = move |server: &Arc<Server>, _| of(server, Fields::of_body(&body)?);
+    Ok(Json(with_models(&server, patience, work).await?))
 }
 
 /// The model that is named, or the first.
@@ -98,15 +99,16 @@ type Told = fn(&GeneratorUse, &[ChatMessage], &RenderOptions) -> Result<Value, A
 /// Reads a conversation and answers from it.
 pub(crate) async fn conversation(server: Arc<Server>, request: Request, told: Told) -> Result<Json<Value>, ApiError> {
     let body = body::read(request, &server.options).await?;
-    let work = move || {
+    let patience = || Ok(server.options.request_deadline);
+    let work = move |server: &Arc<Server>, _| {
         let mut fields = Fields::of_body(&body)?;
         let messages = openai::messages(fields.take("messages"))?;
-        let options = rendering(&server, &mut fields)?;
-        let model = model(&server, &mut fields)?;
+        let options = rendering(server, &mut fields)?;
+        let model = model(server, &mut fields)?;
         fields.finish()?;
         told(&model, &messages, &options)
     };
-    Ok(Json(tokio::task::spawn_blocking(work).await.map_err(|_| ApiError::Panicked)??))
+    Ok(Json(with_models(&server, patience, work).await?))
 }
 
 /// `add_generation_prompt`, `tools` and `chat_template_kwargs`, as they are handed to the template.
@@ -133,7 +135,9 @@ pub(crate) async fn props(
     State(server): State<Arc<Server>>,
     Query(asked): Query<Asked>,
 ) -> Result<Json<Value>, ApiError> {
-    let model = server.generator_of_many(asked.model.as_deref())?;
+    let patience = || Ok(server.options.request_deadline);
+    let model =
+        with_models(&server, patience, move |server, _| server.generator_of_many(asked.model.as_deref())).await?;
     let (shape, tokenizer) = (model.runtime().shape(), model.format().tokenizer());
     let text = |token: Option<TokenId>| token.map_or("", |token| tokenizer.token_text(token));
     Ok(Json(json!({

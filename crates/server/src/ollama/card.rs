@@ -1,33 +1,41 @@
 //! What is known of the models: `GET /api/tags`, `/api/ps`, `/api/version` and `POST /api/show`.
 
+use crate::ModelFacts;
 use crate::api_error::ApiError;
 use crate::body;
 use crate::fields::Fields;
+use crate::models::{Card, Stage};
 use crate::state::Server;
-use crate::{ModelFacts, ModelKind, ServedModel};
 use axum::Json;
 use axum::extract::{Request, State};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// Models that can be asked.
+/// When a model ends that stays until its room is needed: a date that every client can read.
+const FAR: i64 = i32::MAX as i64;
+
+/// Models that can be asked, loaded or not.
 pub(crate) async fn list(State(server): State<Arc<Server>>) -> Json<Value> {
-    let cards: Vec<Value> = server.models.iter().map(card).collect();
-    Json(json!({ "models": cards }))
+    let objects: Vec<Value> = server.models.cards().iter().map(object).collect();
+    Json(json!({ "models": objects }))
 }
 
-/// Models that are loaded, which stay.
+/// Models that are loaded, and for how long yet.
 pub(crate) async fn running(State(server): State<Arc<Server>>) -> Json<Value> {
-    let running = |model: &ServedModel| {
-        let mut card = card(model);
-        card["expires_at"] = timestamp(i64::from(i32::MAX)).into();
-        card["size_vram"] = 0.into();
-        card["context_length"] = model.context_len().into();
-        card
+    let now = (server.options.unix_time)();
+    let running = |card: &Card| {
+        let Stage::Loaded { bytes, expires_in, .. } = card.state else { return None };
+        let ends = expires_in.and_then(|left| i64::try_from(left.as_secs()).ok()).map(|left| now.saturating_add(left));
+        let mut object = object(card);
+        object["expires_at"] = timestamp(ends.unwrap_or(FAR)).into();
+        object["size"] = if bytes > 0 { bytes } else { card.facts.file_bytes }.into();
+        object["size_vram"] = 0.into();
+        object["context_length"] = card.context_len.into();
+        Some(object)
     };
-    let cards: Vec<Value> = server.models.iter().map(running).collect();
-    Json(json!({ "models": cards }))
+    let objects: Vec<Value> = server.models.cards().iter().filter_map(running).collect();
+    Json(json!({ "models": objects }))
 }
 
 pub(crate) async fn version() -> Json<Value> {
@@ -45,35 +53,32 @@ pub(crate) async fn show(State(server): State<Arc<Server>>, request: Request) ->
     };
     fields.bool("verbose")?;
     fields.finish()?;
-    let model = server.model(&name)?;
-    let facts = &model.facts;
+    let card = server.models.card(&name)?;
+    let facts = &card.facts;
+    let capabilities = match card.state {
+        Stage::Loaded { capability, .. } => vec![capability],
+        Stage::Unloaded | Stage::Failed | Stage::Loading { .. } => Vec::new(),
+    };
     Ok(Json(json!({
-        "modified_at": timestamp(model.created),
+        "modified_at": timestamp(card.created),
         "details": details(facts),
         "model_info": {
             "general.architecture": facts.architecture,
             "general.parameter_count": facts.n_parameters,
-            format!("{}.context_length", facts.architecture): model.context_len(),
+            format!("{}.context_length", facts.architecture): card.context_len,
         },
-        "capabilities": [capability(&model)],
+        "capabilities": capabilities,
     })))
 }
 
-/// What the model can do, in this wire's word.
-fn capability(model: &ServedModel) -> &'static str {
-    match model.kind {
-        ModelKind::Generator(_) => "completion",
-    }
-}
-
-fn card(model: &ServedModel) -> Value {
+fn object(card: &Card) -> Value {
     json!({
-        "name": model.id,
-        "model": model.id,
-        "modified_at": timestamp(model.created),
-        "size": model.facts.file_bytes,
-        "digest": model.facts.sha256,
-        "details": details(&model.facts),
+        "name": card.id,
+        "model": card.id,
+        "modified_at": timestamp(card.created),
+        "size": card.facts.file_bytes,
+        "digest": card.facts.sha256,
+        "details": details(&card.facts),
     })
 }
 

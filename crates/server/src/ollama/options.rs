@@ -2,6 +2,7 @@
 
 use crate::ServerOptions;
 use crate::api_error::ApiError;
+use crate::constraint;
 use crate::fields::{Fields, ParamError, Refused, is_one, is_zero, never};
 use crate::params::{GenerationParams, deadline, strings};
 use ballast_runtime::PrefixCache;
@@ -41,6 +42,7 @@ pub(super) fn take(
     n_logprobs: Option<usize>,
 ) -> Result<(GenerationParams, Option<usize>), ApiError> {
     let deadline = deadline(fields, server)?;
+    let (constraint, constrained_by) = constraint::of_ollama(fields)?.unzip();
     let given = fields.take("options").unwrap_or_else(|| Value::Object(serde_json::Map::new()));
     let mut options = Fields::new("options".to_owned(), given)?;
     let params = GenerationParams {
@@ -48,8 +50,9 @@ pub(super) fn take(
         stop: strings(&mut options, "stop")?,
         max_tokens: max_tokens(&mut options)?.or(server.max_tokens_default),
         ignore_eos: false,
-        constraint: None,
-        constrained_by: "",
+        constraint,
+        constrained_by,
+        show_special: false,
         prefix_cache: PrefixCache::default(),
         deadline,
         priority: None,

@@ -1,7 +1,8 @@
 //! The request, parsed once: every field is read, refused by name, or unknown.
 
-use super::options;
+use super::keep_alive::{self, Keep};
 use super::words::Kind;
+use super::{options, tools};
 use crate::ServerOptions;
 use crate::api_error::ApiError;
 use crate::fields::{Fields, ParamError, Refused, is_empty};
@@ -9,41 +10,29 @@ use crate::models::GeneratorUse;
 use crate::openai::MESSAGES_MAX;
 use crate::params::GenerationParams;
 use crate::state::Server;
+use crate::tools::Tools;
 use ballast_backend::TokenId;
 use ballast_runtime::RuntimeError;
 use ballast_tokens::{ChatMessage, EncodeOptions};
 use serde_json::Value;
 
 const TEXT_ONLY: &str = "the model reads and writes text";
-const NO_TOOLS: &str = "the model answers in text, without tools";
-const ROLES: &str = "one of system, user, assistant";
+const ROLES: &str = "one of system, user, assistant, tool";
 
 const UNSUPPORTED: &[Refused] = &[
     ("context", is_empty, "send the conversation to /api/chat"),
-    ("format", |value| value == "", "answers are plain text"),
     ("images", is_empty, TEXT_ONLY),
-    ("keep_alive", is_kept, "the model stays loaded while the server runs"),
     ("suffix", |value| value == "", "text goes on from the prompt only"),
     ("template", |value| value == "", "the model's own chat template is used, or `raw`"),
     ("think", |value| *value == false, "there is no control over reasoning"),
-    ("tools", is_empty, NO_TOOLS),
 ];
-
-/// Whether a time to stay loaded is any but none at all.
-fn is_kept(value: &Value) -> bool {
-    match value {
-        Value::Number(seconds) => seconds.as_f64() != Some(0.0),
-        Value::String(time) => !time.trim_end_matches(char::is_alphabetic).chars().all(|c| c == '0'),
-        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => false,
-    }
-}
 
 /// How the answer is to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
     Streamed,
     Whole,
-    /// There is nothing to answer.
+    /// There is nothing to answer: the model is to be loaded.
     Nothing,
 }
 
@@ -62,7 +51,10 @@ pub(super) struct Ask {
     pub(super) model: String,
     pub(super) prompt: Prompt,
     pub(super) asked: Asked,
+    pub(super) tools: Tools,
     pub(super) generation: GenerationParams,
+    /// How long the model is to stay loaded without use, if the request says so.
+    pub(super) keep: Option<Keep>,
     /// Tokens that prompt and answer may have together.
     context_len: Option<usize>,
 }
@@ -77,12 +69,17 @@ impl Ask {
             Kind::Chat => conversation(fields.take("messages"))?,
             Kind::Generate => prompt(&mut fields)?,
         };
+        let tools = match kind {
+            Kind::Chat => tools::take(&mut fields)?,
+            Kind::Generate => Tools::default(),
+        };
         let is_streamed = fields.bool("stream")?.unwrap_or(true);
+        let keep = keep_alive::take(&mut fields)?;
         let (generation, context_len) = options::take(&mut fields, server, None)?;
         fields.refuse(UNSUPPORTED)?;
         fields.finish()?;
         let asked = if is_streamed { Asked::Streamed } else { Asked::Whole };
-        Ok(Self { model, prompt, asked, generation, context_len })
+        Ok(Self { model, prompt, asked, tools, generation, keep, context_len })
     }
 
     /// How to generate after a prompt of `n_prompt` tokens, so that the context that was asked for is kept.
@@ -123,7 +120,7 @@ fn prompt(fields: &mut Fields) -> Result<Prompt, ParamError> {
             }
         };
     }
-    let message = |role: &str, content: String| ChatMessage { role: role.to_owned(), content };
+    let message = |role: &str, content: String| ChatMessage::text(role, content);
     let system = system.map(|system| message("system", system));
     Ok(Prompt::Conversation(system.into_iter().chain([message("user", text)]).collect()))
 }
@@ -147,22 +144,28 @@ fn conversation(value: Option<Value>) -> Result<Prompt, ParamError> {
 fn parse_message(idx: usize, value: Value) -> Result<ChatMessage, ParamError> {
     let mut fields = Fields::new(format!("messages[{idx}]"), value)?;
     let role = fields.needed_string("role", ROLES)?;
-    if role == "tool" {
-        return Err(ParamError::Unsupported { param: fields.name("role"), supported: NO_TOOLS });
-    }
-    if !["system", "user", "assistant"].contains(&role.as_str()) {
+    if !["system", "user", "assistant", "tool"].contains(&role.as_str()) {
         return Err(ParamError::wrong(fields.name("role"), ROLES, &role.into()));
     }
-    let content = fields.needed_string("content", "a string")?;
-    for (field, supported) in
-        [("images", TEXT_ONLY), ("tool_calls", NO_TOOLS), ("tool_name", NO_TOOLS), ("thinking", TEXT_ONLY)]
-    {
+    let mut message = ChatMessage { role, ..ChatMessage::default() };
+    match message.role.as_str() {
+        "assistant" => message.tool_calls = tools::calls(idx, fields.take("tool_calls"))?,
+        "tool" => {
+            message.name = fields.string("tool_name")?;
+            message.tool_call_id = fields.string("tool_call_id")?;
+        }
+        _ => {}
+    }
+    if message.tool_calls.is_empty() || fields.peek("content").is_some() {
+        message.content = fields.needed_string("content", "a string")?;
+    }
+    for field in ["images", "tool_calls", "tool_name", "thinking"] {
         if fields.take(field).is_some_and(|value| !is_empty(&value) && value != "") {
-            return Err(ParamError::Unsupported { param: fields.name(field), supported });
+            return Err(ParamError::Unsupported { param: fields.name(field), supported: TEXT_ONLY });
         }
     }
     fields.finish()?;
-    Ok(ChatMessage { role, content })
+    Ok(message)
 }
 
 impl Prompt {
@@ -170,7 +173,12 @@ impl Prompt {
     ///
     /// # Errors
     /// If the model has no chat template or the template refuses the conversation.
-    pub(super) fn tokens(&self, server: &Server, model: &GeneratorUse) -> Result<Vec<TokenId>, ApiError> {
+    pub(super) fn tokens(
+        &self,
+        server: &Server,
+        model: &GeneratorUse,
+        tools: &Tools,
+    ) -> Result<Vec<TokenId>, ApiError> {
         match self {
             Self::Nothing => Ok(Vec::new()),
             Self::Raw(text) => {
@@ -178,7 +186,7 @@ impl Prompt {
                 let options = EncodeOptions { add_special: true, parse_special: true };
                 Ok(model.format().tokenizer().encode(text, options))
             }
-            Self::Conversation(messages) => server.chat_prompt(model, messages),
+            Self::Conversation(messages) => server.chat_prompt(model, messages, tools.told()),
         }
     }
 }

@@ -2,12 +2,14 @@
 
 use super::card::timestamp;
 use super::error_body;
+use crate::UnixTime;
 use crate::api_error::ApiError;
 use crate::generation::Whole;
 use crate::state::Server;
 use crate::stream::{Frames, LINES};
-use crate::{ServedModel, UnixTime};
+use crate::tools::{Said, SaidCall, SaidWhole, whole_object};
 use ballast_runtime::{FinishReason, Summary, TokenEvent};
+use ballast_tokens::ToolEvent;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -23,16 +25,23 @@ pub(super) struct Words {
     kind: Kind,
     model: String,
     unix_time: UnixTime,
+    /// Takes the answer apart.
+    said: Said,
 }
 
 impl Words {
-    pub(super) fn new(server: &Server, model: &ServedModel, kind: Kind) -> Self {
-        Self { kind, model: model.id.clone(), unix_time: UnixTime::clone(&server.options.unix_time) }
+    pub(super) fn new(server: &Server, model: String, kind: Kind, said: Said) -> Self {
+        Self { kind, model, unix_time: UnixTime::clone(&server.options.unix_time), said }
     }
 
     /// An answer in one piece.
     pub(super) fn whole(&self, answer: &Whole) -> Value {
-        self.last(&answer.text, &answer.summary)
+        let SaidWhole { text, calls } = self.said.clone().whole(answer);
+        let mut object = self.last(&text, &answer.summary);
+        if !calls.is_empty() {
+            object["message"]["tool_calls"] = calls.iter().map(call).collect();
+        }
+        object
     }
 
     /// The answer to nothing: the model is loaded.
@@ -52,13 +61,32 @@ impl Words {
     }
 
     fn object(&self, text: &str, is_done: bool) -> Value {
-        let mut object = json!({ "model": self.model, "created_at": timestamp((self.unix_time)()), "done": is_done });
-        match self.kind {
-            Kind::Chat => object["message"] = json!({ "role": "assistant", "content": text }),
-            Kind::Generate => object["response"] = text.into(),
-        }
+        let mut object = object((self.kind, &self.model), (self.unix_time)(), text);
+        object["done"] = is_done.into();
         object
     }
+}
+
+/// The answer to nothing: the model of this name is unloaded.
+pub(super) fn unloaded(server: &Server, model: &str, kind: Kind) -> Value {
+    let mut object = object((kind, model), (server.options.unix_time)(), "");
+    object["done_reason"] = "unload".into();
+    object
+}
+
+/// An answer that is done, so far as anybody knows.
+fn object((kind, model): (Kind, &str), created: i64, text: &str) -> Value {
+    let mut object = json!({ "model": model, "created_at": timestamp(created), "done": true });
+    match kind {
+        Kind::Chat => object["message"] = json!({ "role": "assistant", "content": text }),
+        Kind::Generate => object["response"] = text.into(),
+    }
+    object
+}
+
+/// A call, whose arguments are an object on this wire.
+fn call(call: &SaidCall) -> Value {
+    json!({ "function": { "name": call.name, "arguments": whole_object(&call.arguments) } })
 }
 
 /// Answers that ended otherwise are errors and have no reason on this wire.
@@ -84,12 +112,38 @@ fn figures(summary: &Summary) -> [(&'static str, Value); 6] {
     ]
 }
 
-/// An answer line by line.
-pub(super) struct Lines(Words);
+/// An answer line by line: a call is one line.
+pub(super) struct Lines {
+    words: Words,
+    said: Said,
+    /// The call that is being said.
+    call: SaidCall,
+}
 
 impl Lines {
     pub(super) fn new(words: Words) -> Self {
-        Self(words)
+        let said = words.said.clone();
+        Self { words, said, call: SaidCall::default() }
+    }
+
+    fn say(&mut self, said: Vec<ToolEvent>) -> String {
+        let say = |event: ToolEvent| match event {
+            ToolEvent::Text(text) => line(&self.words.object(&text, false)),
+            ToolEvent::CallStarted { name, .. } => {
+                self.call = SaidCall { name, arguments: String::new() };
+                String::new()
+            }
+            ToolEvent::Arguments { text, .. } => {
+                self.call.arguments += &text;
+                String::new()
+            }
+            ToolEvent::CallEnded { .. } => {
+                let mut object = self.words.object("", false);
+                object["message"]["tool_calls"] = json!([call(&self.call)]);
+                line(&object)
+            }
+        };
+        said.into_iter().map(say).collect()
     }
 }
 
@@ -106,12 +160,13 @@ impl Frames for Lines {
     }
 
     fn token(&mut self, _idx: usize, event: &TokenEvent) -> String {
-        if event.text.is_empty() { String::new() } else { line(&self.0.object(&event.text, false)) }
+        let said = self.said.token(event);
+        self.say(said)
     }
 
     fn end(&mut self, _idx: usize, summary: Summary) -> String {
-        let tail = if summary.tail.is_empty() { String::new() } else { line(&self.0.object(&summary.tail, false)) };
-        tail + &line(&self.0.last("", &summary))
+        let said = self.said.end(&summary);
+        self.say(said) + &line(&self.words.last("", &summary))
     }
 
     fn finish(&mut self) -> String {

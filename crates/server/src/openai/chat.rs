@@ -3,11 +3,13 @@
 mod messages;
 mod request;
 mod stream;
+mod tools;
 mod unsupported;
 mod wire;
 
 pub(crate) use messages::parse as messages;
 pub use messages::{MESSAGES_MAX, PARTS_MAX};
+pub(crate) use tools::{MESSAGE_CALLS_MAX, functions};
 
 use crate::api_error::ApiError;
 use crate::generation::{Taken, Tokens, begin};
@@ -40,8 +42,9 @@ fn take(server: &Arc<Server>, incoming: &Incoming) -> Result<Taken<(Wire, Mode)>
     let mut request = ChatRequest::parse(&incoming.body, &server.options)?;
     let model = server.generator(Some(&request.model))?;
     request.generation.prefix_cache = server.slots.resolve(&model, request.place)?.0;
-    let prompt = server.chat_prompt(&model, &request.messages)?;
-    let wire = Wire::new(server, &model, &request, (server.options.unix_time)());
+    let calls = request.tools.constrain(&model, &mut request.generation)?;
+    let prompt = server.chat_prompt(&model, &request.messages, request.tools.told())?;
+    let wire = Wire::new(server, &model, &request, calls);
     let streams = request.generation.submit(&model, (server, &incoming.asker), &[prompt], request.n_choices)?;
     let (model, deadline) = (model.into_model(), request.generation.deadline);
     Ok(Taken { streams, model, deadline, wire: (wire, request.mode) })

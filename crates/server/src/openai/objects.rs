@@ -1,9 +1,9 @@
 //! What the objects of this wire share: who answers, tokens in words, usage and times.
 
-use crate::ServedModel;
 use crate::models::GeneratorUse;
 use crate::params::GenerationParams;
 use crate::state::Server;
+use crate::{RandomSource, ServedModel};
 use ballast_backend::TokenId;
 use ballast_runtime::{FinishReason, Summary, TokenEvent, TokenLogprob};
 use ballast_tokens::{ShowSpecial, Tokenizer};
@@ -46,6 +46,11 @@ impl Answer {
     }
 }
 
+/// A new name that is hard to guess; `kind` begins it.
+pub(super) fn named(random: &RandomSource, kind: &str) -> String {
+    format!("{kind}_{:016x}{:016x}", random(), random())
+}
+
 /// Tokens as text.
 #[derive(Debug)]
 pub(super) struct TokenWords {
@@ -62,6 +67,14 @@ impl TokenWords {
     pub(super) fn logprob<'a>(&self, event: &'a TokenEvent) -> Option<&'a TokenLogprob> {
         let is_part = self.ignore_eos || !self.tokenizer.is_end_of_generation(event.token);
         event.logprob.as_ref().filter(|_| is_part)
+    }
+
+    /// The token's entry among the log probabilities of an answer, if it is part of it.
+    pub(super) fn logprob_entry(&self, event: &TokenEvent) -> Option<Value> {
+        let logprob = self.logprob(event)?;
+        let mut entry = self.token(event.token, logprob.chosen);
+        entry["top_logprobs"] = logprob.top.iter().map(|&(token, logprob)| self.token(token, logprob)).collect();
+        Some(entry)
     }
 
     /// The token's text, which may be half a character.

@@ -10,13 +10,13 @@ use ballast_tokens::SamplingParams;
 use serde_json::Value;
 
 /// Longest `user`.
-pub const LABEL_BYTES_MAX: usize = 512;
+pub const LABEL_CHARS_MAX: usize = 512;
 /// Most entries of `metadata`; the bounds are OpenAI's.
 pub const METADATA_ENTRIES_MAX: usize = 16;
 /// Longest key of `metadata`.
-pub const METADATA_KEY_BYTES_MAX: usize = 64;
+pub const METADATA_KEY_CHARS_MAX: usize = 64;
 /// Longest value of `metadata`.
-pub const METADATA_VALUE_BYTES_MAX: usize = 512;
+pub const METADATA_VALUE_CHARS_MAX: usize = 512;
 
 /// How answers are to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,23 +109,37 @@ fn logit_bias(fields: &mut Fields) -> Result<Vec<(TokenId, f32)>, ParamError> {
 
 /// What callers attach for themselves. It changes nothing about the answer, and is bounded all the same.
 pub(super) fn labels(fields: &mut Fields) -> Result<(), ParamError> {
-    if let Some(user) = fields.string("user")?
-        && user.len() > LABEL_BYTES_MAX
-    {
-        return Err(ParamError::wrong("user".to_owned(), format!("at most {LABEL_BYTES_MAX} bytes"), &user.into()));
+    label(fields, "user")?;
+    metadata(fields)?;
+    Ok(())
+}
+
+/// A name that callers give to something of theirs.
+pub(super) fn label(fields: &mut Fields, field: &str) -> Result<Option<String>, ParamError> {
+    match fields.string(field)? {
+        Some(label) if label.chars().count() > LABEL_CHARS_MAX => {
+            Err(ParamError::wrong(fields.name(field), format!("at most {LABEL_CHARS_MAX} characters"), &label.into()))
+        }
+        label => Ok(label),
     }
-    let Some(metadata) = fields.take("metadata") else { return Ok(()) };
+}
+
+/// `metadata`: pairs of strings.
+pub(super) fn metadata(fields: &mut Fields) -> Result<Option<Value>, ParamError> {
+    let Some(metadata) = fields.take("metadata") else { return Ok(None) };
     let Some(entries) = metadata.as_object().filter(|entries| entries.len() <= METADATA_ENTRIES_MAX) else {
         let expected = format!("an object of at most {METADATA_ENTRIES_MAX} strings");
         return Err(ParamError::wrong("metadata".to_owned(), expected, &metadata));
     };
     let is_bounded = |(key, value): (&String, &Value)| {
-        key.len() <= METADATA_KEY_BYTES_MAX && value.as_str().is_some_and(|v| v.len() <= METADATA_VALUE_BYTES_MAX)
+        key.chars().count() <= METADATA_KEY_CHARS_MAX
+            && value.as_str().is_some_and(|value| value.chars().count() <= METADATA_VALUE_CHARS_MAX)
     };
     if entries.iter().all(is_bounded) {
-        return Ok(());
+        return Ok(Some(metadata));
     }
-    let expected =
-        format!("keys of at most {METADATA_KEY_BYTES_MAX} and strings of at most {METADATA_VALUE_BYTES_MAX} bytes");
+    let expected = format!(
+        "keys of at most {METADATA_KEY_CHARS_MAX} and strings of at most {METADATA_VALUE_CHARS_MAX} characters"
+    );
     Err(ParamError::wrong("metadata".to_owned(), expected, &metadata))
 }

@@ -1,24 +1,29 @@
 //! The Anthropic wire.
 
-use super::openai::{sampling, stop};
-use super::operation::Operation;
+use super::openai::{sampling, stop, tool_name};
+use super::operation::{Operation, Served};
 use super::schema::{
-    Field, at_least, boolean, bounded, count, either, given, integer, list, one_of, only, or_null, said, sent, some,
+    Field, at_least, boolean, bounded, either, given, integer, list, one_of, only, or_null, said, seed, sent, some,
     string,
 };
+use crate::TOOLS_MAX;
 use crate::anthropic::BLOCKS_MAX;
-use crate::openai::{LABEL_BYTES_MAX, MESSAGES_MAX};
+use crate::openai::{LABEL_CHARS_MAX, MESSAGES_MAX};
 use crate::stream::EVENT_STREAM;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-pub(super) fn operations(model: &Value) -> Vec<Operation> {
+pub(super) fn operations(served: &Served) -> Vec<Operation> {
     let counted = given(vec![("input_tokens", integer())]);
     vec![
-        Operation::post("/v1/messages", "Answer a conversation.", (body(model), message()))
+        Operation::post("/v1/messages", "Answer a conversation.", (body(served), message()))
             .works()
             .also(EVENT_STREAM)
             .fails(529, "The server is too busy."),
-        Operation::post("/v1/messages/count_tokens", "Count a prompt's tokens.", (counted_body(model), counted)),
+        Operation::post(
+            "/v1/messages/count_tokens",
+            "Count a prompt's tokens.",
+            (counted_body(&served.model()), counted),
+        ),
     ]
 }
 
@@ -50,16 +55,53 @@ fn counted_body(model: &Value) -> Value {
     sent(needed, others)
 }
 
-fn body(model: &Value) -> Value {
-    let (mut needed, mut others) = conversation(model);
+fn tools() -> Value {
+    let schema = serde_json::json!({ "type": "object" });
+    let others = vec![
+        ("type", only("custom")),
+        ("description", string()),
+        ("cache_control", cache_control()),
+        ("strict", boolean()),
+    ];
+    let tool = sent(vec![("name", tool_name()), ("input_schema", schema)], others);
+    said(some(&tool, 0, TOOLS_MAX), "What the model may call; schemas are enforced.")
+}
+
+fn tool_choice() -> Value {
+    let one = || ("disable_parallel_tool_use", said(boolean(), "True: at most one call."));
+    let kind = one_of(&["auto", "any", "none"]);
+    either(&[
+        sent(vec![("type", kind)], vec![one()]),
+        sent(vec![("type", only("tool")), ("name", tool_name())], vec![one()]),
+    ])
+}
+
+/// Blocks of a message of a conversation with tools.
+fn blocks() -> Value {
+    let cached = || vec![("cache_control", cache_control())];
+    let text = sent(vec![("type", only("text")), ("text", string())], cached());
+    let input = serde_json::json!({ "type": "object" });
+    let call = vec![("type", only("tool_use")), ("id", string()), ("name", string()), ("input", input)];
+    let mut others = cached();
+    others.extend([("content", content()), ("is_error", boolean())]);
+    let result = sent(vec![("type", only("tool_result")), ("tool_use_id", string())], others);
+    either(&[string(), some(&either(&[text, sent(call, cached()), result]), 0, BLOCKS_MAX)])
+}
+
+fn body(served: &Served) -> Value {
+    let (mut needed, mut others) = conversation(&served.model());
+    let message = sent(vec![("role", one_of(&["user", "assistant"])), ("content", blocks())], vec![]);
+    needed[1] = ("messages", some(&message, 1, MESSAGES_MAX));
     needed.push(("max_tokens", said(at_least(1), "Most tokens of the answer.")));
     others.extend(sampling());
     others.extend([
         ("stream", said(boolean(), "As server-sent events.")),
         ("stop_sequences", stop()),
-        ("seed", count(i64::MIN, i64::MAX)),
-        ("timeout", said(json!({ "type": "number", "exclusiveMinimum": 0.001, "maximum": 60 }), "Seconds.")),
-        ("metadata", sent(vec![], vec![("user_id", bounded(LABEL_BYTES_MAX / 4))])),
+        ("seed", seed()),
+        ("timeout", served.timeout()),
+        ("tools", tools()),
+        ("tool_choice", tool_choice()),
+        ("metadata", sent(vec![], vec![("user_id", bounded(LABEL_CHARS_MAX))])),
     ]);
     sent(needed, others)
 }

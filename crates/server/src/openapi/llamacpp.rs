@@ -1,19 +1,18 @@
 //! The routes of llama.cpp's server.
 
-use super::openai::{cards, chat_answer, chat_body, messages, stop};
-use super::operation::Operation;
+use super::openai::{chat_answer, chat_body, messages, models, stop};
+use super::operation::{Operation, Served};
 use super::schema::{
-    Field, any, at_least, boolean, bounded, count, either, given, integer, list, one_of, only, said, sent, some,
-    string, within,
+    Field, any, boolean, bounded, count, either, given, integer, list, number, one_of, only, said, sent, signed, some,
+    string, tokens_or_all, within,
 };
 use crate::SLOT_FILE_NAME_BYTES_MAX;
 use crate::stream::EVENT_STREAM;
 use ballast_tokens::{LOGPROBS_MAX, PENALTY_WINDOW_MAX, TEMPERATURE_MAX};
 use serde_json::{Value, json};
 
-pub(super) fn operations(model: &Value) -> Vec<Operation> {
-    let named =
-        || -> Vec<Field> { vec![("model", said(model.clone(), "Where there is one model, any name means it."))] };
+pub(super) fn operations(served: &Served) -> Vec<Operation> {
+    let named = || -> Vec<Field> { vec![("model", said(string(), "Where there is one model, any name means it."))] };
     let with = |fields: Vec<Field>| [fields, named()].concat();
     let tokenized = sent(
         vec![("content", string())],
@@ -29,22 +28,55 @@ pub(super) fn operations(model: &Value) -> Vec<Operation> {
         Operation::post(path, "How many tokens a conversation has.", (body, answer))
     };
     let completion = |path| {
-        Operation::post(path, "Go on from a prompt.", (completion_body(named()), completion_answer()))
+        Operation::post(path, "Go on from a prompt.", (completion_body(served, named()), completion_answer()))
             .works()
             .also(EVENT_STREAM)
     };
-    vec![
+    let changing = |path, summary| {
+        let named = sent(vec![("model", served.model())], Vec::new());
+        Operation::post(path, summary, (named, given(vec![("success", boolean())]))).works()
+    };
+    let mut operations = vec![
         completion("/completion"),
         completion("/completions"),
-        Operation::post("/chat/completions", "Answer a conversation.", (chat_body(model), chat_answer()))
-            .works()
-            .also(EVENT_STREAM),
+        Operation::post(
+            "/chat/completions",
+            "Answer a conversation.",
+            (chat_body(&served.model(), served), chat_answer()),
+        )
+        .works()
+        .also(EVENT_STREAM),
         count_tokens("/chat/completions/input_tokens"),
         count_tokens("/v1/chat/completions/input_tokens"),
-        Operation::post("/infill", "Fill a gap.", (infill_body(named()), completion_answer()))
+        Operation::post("/infill", "Fill a gap.", (infill_body(served, named()), completion_answer()))
             .works()
             .also(EVENT_STREAM)
             .fails(501, "The model cannot fill gaps."),
+        Operation::post("/tokenize", "Text to tokens.", (tokenized, given(vec![("tokens", list(any()))]))),
+        Operation::post(
+            "/detokenize",
+            "Tokens to text.",
+            (sent(vec![("tokens", list(served.token()))], named()), given(vec![("content", string())])),
+        ),
+        Operation::post(
+            "/apply-template",
+            "A conversation to a prompt.",
+            (rendered, given(vec![("prompt", string())])),
+        ),
+        Operation::get("/models", "The models, and which are loaded.", models()),
+        changing("/models/load", "Begin to load a model."),
+        changing("/models/unload", "Unload a model once its answers in progress have ended."),
+        Operation::get("/props", "What the server is.", props())
+            .query(("model", string()))
+            .fails(404, "There is no such model."),
+    ];
+    operations.extend(slots());
+    operations
+}
+
+/// What is told of the places for sequences, and done with them.
+fn slots() -> Vec<Operation> {
+    vec![
         Operation::get("/slots", "What the places for sequences are doing.", list(any()))
             .query(("model", string()))
             .query(("fail_on_no_slot", string()))
@@ -60,27 +92,12 @@ pub(super) fn operations(model: &Value) -> Vec<Operation> {
         .query(("action", one_of(&["save", "restore", "erase"])))
         .query(("model", string()))
         .fails(501, "The server has no folder for them."),
-        Operation::get("/models", "The models that are served.", cards()),
-        Operation::post("/tokenize", "Text to tokens.", (tokenized, given(vec![("tokens", list(any()))]))),
-        Operation::post(
-            "/detokenize",
-            "Tokens to text.",
-            (sent(vec![("tokens", list(count(0, 99)))], named()), given(vec![("content", string())])),
-        ),
-        Operation::post(
-            "/apply-template",
-            "A conversation to a prompt.",
-            (rendered, given(vec![("prompt", string())])),
-        ),
-        Operation::get("/props", "What the server is.", props())
-            .query(("model", string()))
-            .fails(404, "There is no such model."),
     ]
 }
 
-fn infill_body(named: Vec<Field>) -> Value {
+fn infill_body(served: &Served, named: Vec<Field>) -> Value {
     let others = list(given(vec![("text", string())]));
-    let fields = [shared_fields(), named, vec![("prompt", string()), ("input_extra", others)]].concat();
+    let fields = [shared_fields(served), named, vec![("prompt", string()), ("input_extra", others)]].concat();
     sent(vec![("input_prefix", string()), ("input_suffix", string())], fields)
 }
 
@@ -88,15 +105,16 @@ fn slot_body() -> Value {
     sent(Vec::new(), vec![("filename", bounded(SLOT_FILE_NAME_BYTES_MAX))])
 }
 
-fn completion_body(named: Vec<Field>) -> Value {
-    let prompt = either(&[string(), some(&either(&[count(0, 99), string()]), 1, 4096)]);
-    sent(vec![("prompt", prompt)], [shared_fields(), named].concat())
+fn completion_body(served: &Served, named: Vec<Field>) -> Value {
+    let text = json!({ "type": "string", "minLength": 1 });
+    let mixed = some(&either(&[served.token(), text.clone()]), 1, 4096);
+    sent(vec![("prompt", either(&[text, mixed]))], [shared_fields(served), named].concat())
 }
 
 /// What completions and infills take alike.
-fn shared_fields() -> Vec<Field> {
-    let pair = either(&[within(-100.0, 100.0), only(false)]);
-    let bias = json!({ "type": "array", "prefixItems": [count(0, 99), pair], "items": false, "minItems": 2 });
+fn shared_fields(served: &Served) -> Vec<Field> {
+    let pair = either(&[number(), only(false)]);
+    let bias = json!({ "type": "array", "prefixItems": [served.token(), pair], "items": false, "minItems": 2 });
     vec![
         ("stream", said(boolean(), "As server-sent events.")),
         ("return_tokens", boolean()),
@@ -104,20 +122,21 @@ fn shared_fields() -> Vec<Field> {
         ("id_slot", count(-1, 0)),
         ("cache_prompt", boolean()),
         ("temperature", within(0.0, f64::from(TEMPERATURE_MAX))),
-        ("top_k", count(-1, i64::from(i32::MAX))),
+        ("top_k", signed()),
         ("top_p", within(0.0, 1.0)),
         ("min_p", within(0.0, 1.0)),
-        ("repeat_penalty", within(0.125, 10.0)),
-        ("repeat_last_n", count(-1, i64::try_from(PENALTY_WINDOW_MAX).unwrap_or(0))),
+        ("repeat_penalty", within(0.1, 10.0)),
+        ("repeat_last_n", count(i64::MIN, i64::try_from(PENALTY_WINDOW_MAX).unwrap_or(0))),
         ("frequency_penalty", within(-2.0, 2.0)),
         ("presence_penalty", within(-2.0, 2.0)),
-        ("seed", count(-1, i64::from(i32::MAX))),
+        ("seed", signed()),
         ("stop", stop()),
-        ("n_predict", at_least(1)),
+        ("n_predict", tokens_or_all()),
         ("n_probs", count(0, i64::try_from(LOGPROBS_MAX).unwrap_or(0))),
         ("logit_bias", list(bias)),
         ("ignore_eos", boolean()),
-        ("t_max_predict_ms", count(1, 60_000)),
+        ("t_max_predict_ms", signed()),
+        ("timeout", served.timeout()),
     ]
 }
 

@@ -1,16 +1,17 @@
 //! Ollama's wire.
 
-use super::openai::stop;
-use super::operation::Operation;
+use super::openai::{stop, tools};
+use super::operation::{Operation, Served};
 use super::schema::{
-    Field, any, at_least, boolean, count, given, integer, list, one_of, only, said, sent, some, string, within,
+    Field, any, at_least, boolean, count, either, given, integer, list, number, one_of, only, said, seed, sent, some,
+    string, tokens_or_all, within,
 };
-use crate::openai::MESSAGES_MAX;
+use crate::openai::{MESSAGE_CALLS_MAX, MESSAGES_MAX};
 use crate::stream::LINES;
 use ballast_tokens::{PENALTY_WINDOW_MAX, TEMPERATURE_MAX};
 use serde_json::{Value, json};
 
-pub(super) fn operations(model: &Value) -> Vec<Operation> {
+pub(super) fn operations(served: &Served) -> Vec<Operation> {
     let models = || given(vec![("models", list(card()))]);
     let chat = given(vec![
         ("model", string()),
@@ -27,11 +28,11 @@ pub(super) fn operations(model: &Value) -> Vec<Operation> {
         ("capabilities", list(string())),
     ]);
     vec![
-        Operation::post("/api/chat", "Answer a conversation.", (chat_body(model), chat)).works().also(LINES),
-        Operation::post("/api/generate", "Answer a prompt.", (generate_body(model), generated)).works().also(LINES),
+        Operation::post("/api/chat", "Answer a conversation.", (chat_body(served), chat)).works().also(LINES),
+        Operation::post("/api/generate", "Answer a prompt.", (generate_body(served), generated)).works().also(LINES),
         Operation::get("/api/tags", "Models that can be asked.", models()),
         Operation::get("/api/ps", "Models that are loaded.", models()),
-        Operation::post("/api/show", "Everything about one model.", (show_body(model), shown)),
+        Operation::post("/api/show", "Everything about one model.", (show_body(served), shown)),
         Operation::get("/api/version", "The version.", given(vec![("version", string())])),
     ]
 }
@@ -41,15 +42,16 @@ pub(super) fn error() -> Value {
     given(vec![("error", string())])
 }
 
-fn shared() -> Vec<Field> {
+fn shared(served: &Served) -> Vec<Field> {
     vec![
         ("stream", said(boolean(), "A line for each piece; the default.")),
-        ("timeout", said(json!({ "type": "number", "exclusiveMinimum": 0.001, "maximum": 60 }), "Seconds.")),
-        ("options", options()),
+        ("timeout", served.timeout()),
+        ("keep_alive", either(&[number(), json!({ "type": "string", "pattern": "^-?([0-9]{1,9}(ms|s|m|h)){1,4}$" })])),
+        ("options", options(served)),
     ]
 }
 
-fn options() -> Value {
+fn options(served: &Served) -> Value {
     sent(
         vec![],
         vec![
@@ -57,34 +59,45 @@ fn options() -> Value {
             ("top_k", at_least(0)),
             ("top_p", within(0.0, 1.0)),
             ("min_p", within(0.0, 1.0)),
-            ("repeat_penalty", within(0.125, 10.0)),
-            ("repeat_last_n", count(-1, i64::try_from(PENALTY_WINDOW_MAX).unwrap_or(0))),
+            ("repeat_penalty", within(0.1, 10.0)),
+            ("repeat_last_n", count(i64::MIN, i64::try_from(PENALTY_WINDOW_MAX).unwrap_or(0))),
             ("frequency_penalty", within(-2.0, 2.0)),
             ("presence_penalty", within(-2.0, 2.0)),
-            ("seed", count(i64::MIN, i64::MAX)),
+            ("seed", seed()),
             ("stop", stop()),
-            ("num_predict", at_least(1)),
-            ("num_ctx", said(at_least(1), "Tokens of prompt and answer together, within the server's context.")),
+            ("num_predict", tokens_or_all()),
+            (
+                "num_ctx",
+                said(served.context_len(), "Tokens of prompt and answer together, within the server's context."),
+            ),
         ],
     )
 }
 
-fn chat_body(model: &Value) -> Value {
+fn chat_body(served: &Served) -> Value {
     let role = one_of(&["system", "user", "assistant"]);
-    let message = sent(vec![("role", role), ("content", string())], vec![]);
-    let mut others = shared();
+    let said_only = sent(vec![("role", role), ("content", string())], vec![]);
+    let object = serde_json::json!({ "type": "object" });
+    let function = sent(vec![("name", string()), ("arguments", object)], vec![]);
+    let calls =
+        some(&sent(vec![("function", function)], vec![("id", string()), ("type", string())]), 0, MESSAGE_CALLS_MAX);
+    let asking = sent(vec![("role", only("assistant")), ("tool_calls", calls)], vec![("content", string())]);
+    let answer = sent(vec![("role", only("tool")), ("content", string())], vec![("tool_name", string())]);
+    let message = either(&[said_only, asking, answer]);
+    let mut others = shared(served);
+    others.push(("tools", tools()));
     others.push(("messages", said(some(&message, 0, MESSAGES_MAX), "None: the model is loaded.")));
-    sent(vec![("model", model.clone())], others)
+    sent(vec![("model", served.model())], others)
 }
 
-fn generate_body(model: &Value) -> Value {
-    let mut others = shared();
+fn generate_body(served: &Served) -> Value {
+    let mut others = shared(served);
     others.extend([("prompt", string()), ("system", string()), ("raw", boolean())]);
-    sent(vec![("model", model.clone())], others)
+    sent(vec![("model", served.model())], others)
 }
 
-fn show_body(model: &Value) -> Value {
-    sent(vec![("model", model.clone())], vec![("verbose", boolean())])
+fn show_body(served: &Served) -> Value {
+    sent(vec![("model", served.model())], vec![("verbose", boolean())])
 }
 
 fn details() -> Value {

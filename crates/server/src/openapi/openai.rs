@@ -1,12 +1,14 @@
 //! The OpenAI wire.
 
-use super::operation::Operation;
+use super::operation::{Operation, Served};
 use super::schema::{
     Field, any, at_least, boolean, bounded, count, either, given, integer, list, null, number, one_of, only, or_null,
-    said, sent, some, string, within,
+    said, seed, sent, some, string, within,
 };
+use crate::TOOLS_MAX;
+use crate::openai::MESSAGE_CALLS_MAX;
 use crate::openai::{
-    LABEL_BYTES_MAX, MESSAGES_MAX, METADATA_ENTRIES_MAX, METADATA_KEY_BYTES_MAX, METADATA_VALUE_BYTES_MAX, PARTS_MAX,
+    LABEL_CHARS_MAX, MESSAGES_MAX, METADATA_ENTRIES_MAX, METADATA_KEY_CHARS_MAX, METADATA_VALUE_CHARS_MAX, PARTS_MAX,
     PROMPTS_MAX,
 };
 use crate::params::CHOICES_MAX;
@@ -14,33 +16,39 @@ use crate::stream::EVENT_STREAM;
 use ballast_tokens::{LOGPROBS_MAX, STOP_STRING_BYTES_MAX, STOP_STRINGS_MAX, TEMPERATURE_MAX};
 use serde_json::{Value, json};
 
-pub(super) fn operations(model: &Value) -> Vec<Operation> {
+pub(super) fn operations(served: &Served) -> Vec<Operation> {
+    let model = served.model();
     vec![
-        Operation::post("/v1/chat/completions", "Answer a conversation.", (chat_body(model), chat_answer()))
+        Operation::post("/v1/chat/completions", "Answer a conversation.", (chat_body(&model, served), chat_answer()))
             .works()
             .also(EVENT_STREAM),
-        Operation::post("/v1/completions", "Go on from a prompt.", (completion_body(model), completion_answer()))
-            .works()
-            .also(EVENT_STREAM),
-        Operation::get("/v1/models", "The models that are served.", cards()),
+        Operation::post(
+            "/v1/completions",
+            "Go on from a prompt.",
+            (completion_body(&model, served), completion_answer()),
+        )
+        .works()
+        .also(EVENT_STREAM),
+        Operation::get("/v1/models", "The models that are served.", models()),
         Operation::get("/v1/models/{*id}", "One model.", card()).fails(404, "There is no such model."),
         Operation::get("/openapi.json", "This document.", any()),
     ]
 }
 
-/// A model.
+/// What is told of one model.
 fn card() -> Value {
     given(vec![
         ("id", string()),
         ("object", only("model")),
         ("created", integer()),
         ("owned_by", string()),
+        ("status", given(vec![("value", one_of(&["unloaded", "failed", "loading", "loaded"]))])),
         ("context_length", integer()),
     ])
 }
 
-/// The list of models.
-pub(super) fn cards() -> Value {
+/// What is told of all.
+pub(super) fn models() -> Value {
     given(vec![("object", only("list")), ("data", list(card()))])
 }
 
@@ -53,31 +61,34 @@ pub(super) fn error() -> Value {
 }
 
 /// What chat and text completions take alike.
-fn shared() -> Vec<Field> {
-    let metadata = json!({
-        "type": "object",
-        "maxProperties": METADATA_ENTRIES_MAX,
-        "propertyNames": { "maxLength": METADATA_KEY_BYTES_MAX / 4 },
-        "additionalProperties": bounded(METADATA_VALUE_BYTES_MAX / 4),
-    });
+fn shared(served: &Served) -> Vec<Field> {
     let mut fields = vec![
         ("stream", said(boolean(), "As server-sent events.")),
         ("n", said(count(1, i64::try_from(CHOICES_MAX).unwrap_or(1)), "How many answers.")),
         ("max_tokens", said(at_least(1), "Most tokens of an answer.")),
         ("stop", said(stop(), "Text that ends an answer.")),
         ("logit_bias", logit_bias()),
-        ("seed", said(count(i64::MIN, i64::MAX), "The same seed gives the same answer.")),
+        ("seed", said(seed(), "The same seed gives the same answer.")),
         ("frequency_penalty", within(-2.0, 2.0)),
         ("presence_penalty", within(-2.0, 2.0)),
         ("ignore_eos", said(boolean(), "Go on after the model's end token.")),
-        ("timeout", said(json!({ "type": "number", "exclusiveMinimum": 0.001, "maximum": 60 }), "Seconds.")),
+        ("timeout", served.timeout()),
         ("priority", priority()),
-        ("user", bounded(LABEL_BYTES_MAX / 4)),
-        ("metadata", metadata),
+        ("user", bounded(LABEL_CHARS_MAX)),
+        ("metadata", metadata()),
     ];
     fields.extend(sampling());
-    fields.push(("repetition_penalty", within(0.125, 10.0)));
+    fields.push(("repetition_penalty", within(0.1, 10.0)));
     fields
+}
+
+pub(super) fn metadata() -> Value {
+    json!({
+        "type": "object",
+        "maxProperties": METADATA_ENTRIES_MAX,
+        "propertyNames": { "maxLength": METADATA_KEY_CHARS_MAX },
+        "additionalProperties": bounded(METADATA_VALUE_CHARS_MAX),
+    })
 }
 
 /// What decides which tokens are drawn, as most wires name it.
@@ -91,15 +102,15 @@ pub(super) fn sampling() -> Vec<Field> {
 }
 
 pub(super) fn stop() -> Value {
-    let text = json!({ "type": "string", "minLength": 1, "maxLength": STOP_STRING_BYTES_MAX / 4 });
+    let text = json!({ "type": "string", "minLength": 1, "maxLength": STOP_STRING_BYTES_MAX });
     either(&[text.clone(), some(&text, 0, STOP_STRINGS_MAX)])
 }
 
-fn logit_bias() -> Value {
+pub(super) fn logit_bias() -> Value {
     json!({
         "type": "object",
         "description": "Numbers that are added to the logits of tokens, by their ids.",
-        "patternProperties": { "^[0-9]{1,2}$": within(-100.0, 100.0) },
+        "patternProperties": { "^[0-9]+$": or_null(within(-100.0, 100.0)) },
         "additionalProperties": false,
     })
 }
@@ -109,40 +120,98 @@ pub(super) fn priority() -> Value {
 }
 
 pub(super) fn messages() -> Value {
-    let part = sent(vec![("type", only("text")), ("text", string())], vec![]);
-    let content = either(&[string(), some(&part, 1, PARTS_MAX)]);
-    let role = one_of(&["system", "developer", "user", "assistant"]);
-    some(&sent(vec![("role", role), ("content", content)], vec![]), 1, MESSAGES_MAX)
+    some(&message(), 1, MESSAGES_MAX)
 }
 
-pub(super) fn chat_body(model: &Value) -> Value {
-    let needed = vec![("model", model.clone()), ("messages", messages())];
-    let mut others = shared();
+fn message() -> Value {
+    let role = one_of(&["system", "developer", "user", "assistant"]);
+    sent(vec![("role", role), ("content", content())], vec![])
+}
+
+fn content() -> Value {
+    let part = sent(vec![("type", only("text")), ("text", string())], vec![]);
+    either(&[string(), some(&part, 1, PARTS_MAX)])
+}
+
+/// Messages of conversations with tools.
+fn messages_with_tools() -> Value {
+    let function = sent(vec![("name", string()), ("arguments", either(&[string(), any_object()]))], vec![]);
+    let call =
+        sent(vec![("id", string()), ("type", only("function")), ("function", function)], vec![("index", at_least(0))]);
+    let calls = some(&call, 0, MESSAGE_CALLS_MAX);
+    let asking = sent(vec![("role", only("assistant")), ("tool_calls", calls)], vec![("content", content())]);
+    let answer = vec![("role", only("tool")), ("tool_call_id", string()), ("content", content())];
+    some(&either(&[message(), asking, sent(answer, vec![("name", string())])]), 1, MESSAGES_MAX)
+}
+
+fn any_object() -> Value {
+    json!({ "type": "object" })
+}
+
+/// A tool's name.
+pub(super) fn tool_name() -> Value {
+    json!({ "type": "string", "pattern": "^[a-zA-Z0-9_-]{1,64}$" })
+}
+
+/// Tools of type `function`.
+pub(super) fn tools() -> Value {
+    let others = vec![("description", string()), ("parameters", any_object()), ("strict", boolean())];
+    let function = sent(vec![("name", tool_name())], others);
+    let tool = sent(vec![("type", only("function")), ("function", function)], vec![]);
+    said(some(&tool, 0, TOOLS_MAX), "What the model may call; schemas are enforced.")
+}
+
+fn tool_choice() -> Value {
+    let named = || {
+        let function = sent(vec![("name", tool_name())], vec![]);
+        sent(vec![("type", only("function")), ("function", function)], vec![])
+    };
+    let allowed = vec![("mode", one_of(&["auto", "required"])), ("tools", some(&named(), 1, TOOLS_MAX))];
+    let allowed = sent(vec![("type", only("allowed_tools")), ("allowed_tools", sent(allowed, vec![]))], vec![]);
+    either(&[one_of(&["none", "auto", "required"]), named(), allowed])
+}
+
+pub(super) fn chat_body(model: &Value, served: &Served) -> Value {
+    let needed = vec![("model", model.clone()), ("messages", messages_with_tools())];
+    let mut others = shared(served);
     let top_logprobs = count(0, i64::try_from(LOGPROBS_MAX).unwrap_or(0));
     others.extend([
         ("max_completion_tokens", said(at_least(1), "The newer name of max_tokens.")),
         ("logprobs", boolean()),
         ("top_logprobs", said(top_logprobs, "Only with logprobs.")),
         ("stream_options", said(stream_options(), "Only with stream.")),
+        ("tools", tools()),
+        ("tool_choice", tool_choice()),
+        ("parallel_tool_calls", said(boolean(), "False: at most one call.")),
     ]);
-    sent(needed, others)
+    let mut body = streams(sent(needed, others));
+    body["not"] = json!({ "required": ["max_tokens", "max_completion_tokens"] });
+    body
+}
+
+/// Options of a stream only where there is one.
+fn streams(mut body: Value) -> Value {
+    body["if"] = json!({ "required": ["stream_options"], "properties": { "stream_options": { "type": "object" } } });
+    body["then"] = json!({ "required": ["stream"], "properties": { "stream": { "const": true } } });
+    body
 }
 
 fn stream_options() -> Value {
     sent(vec![], vec![("include_usage", boolean())])
 }
 
-fn completion_body(model: &Value) -> Value {
-    let tokens = some(&count(0, 99), 1, 4096);
-    let prompt = either(&[string(), tokens.clone(), some(&either(&[string(), tokens]), 1, PROMPTS_MAX)]);
-    let mut others = shared();
+fn completion_body(model: &Value, served: &Served) -> Value {
+    let tokens = some(&served.token(), 1, 4096);
+    let text = json!({ "type": "string", "minLength": 1 });
+    let prompt = either(&[text.clone(), tokens.clone(), some(&either(&[text, tokens]), 1, PROMPTS_MAX)]);
+    let mut others = shared(served);
     others.extend([
         ("logprobs", count(0, i64::try_from(LOGPROBS_MAX).unwrap_or(0))),
         ("echo", said(boolean(), "The prompt comes before its answer. Not with logprobs.")),
         ("parse_special", said(boolean(), "Names of control tokens in prompts stand for those tokens.")),
         ("stream_options", said(stream_options(), "Only with stream.")),
     ]);
-    sent(vec![("model", model.clone()), ("prompt", prompt)], others)
+    streams(sent(vec![("model", model.clone()), ("prompt", prompt)], others))
 }
 
 fn answer(object: &str, choice: &Value) -> Value {
@@ -167,7 +236,7 @@ fn usage() -> Value {
     ])
 }
 
-fn timings() -> Value {
+pub(super) fn timings() -> Value {
     given(vec![
         ("queue_ms", number()),
         ("time_to_first_token_ms", or_null(number())),

@@ -1,7 +1,7 @@
 //! One operation of the document: a route, what it takes, what it gives.
 
-use super::schema::{Field, string};
-use super::{anthropic, health, llamacpp, ollama, openai};
+use super::schema::{Field, any, at_least, string};
+use super::{anthropic, embeddings, health, llamacpp, ollama, openai, responses};
 use crate::routes::{Route, RouteMethod};
 use crate::wire::Wire;
 use serde_json::{Map, Value, json};
@@ -34,6 +34,11 @@ impl Operation {
             .fails(408, "The body did not arrive in time.")
             .fails(413, "The body is too long.")
             .fails(415, "The body is not JSON.")
+    }
+
+    /// A route that is told all by its path.
+    pub(super) fn bare(method: RouteMethod, path: &'static str, summary: &'static str, answer: Value) -> Self {
+        Self::of(method, path, summary, Some(answer))
     }
 
     fn of(method: RouteMethod, path: &'static str, summary: &'static str, answer: Option<Value>) -> Self {
@@ -84,7 +89,7 @@ impl Operation {
     /// As the document has it.
     pub(super) fn described(&self) -> Value {
         let content = |answers: &[(&str, Option<Value>)]| -> Map<String, Value> {
-            let schema = |schema: &Option<Value>| schema.clone().unwrap_or_else(string);
+            let schema = |schema: &Option<Value>| schema.clone().unwrap_or_else(any);
             answers
                 .iter()
                 .map(|(media_type, answer)| ((*media_type).to_owned(), json!({ "schema": schema(answer) })))
@@ -127,14 +132,59 @@ impl Operation {
     }
 }
 
-/// All operations. Requests name one of `models`, where any are given.
-pub(super) fn operations(models: &[&str]) -> Vec<Operation> {
-    let model = if models.is_empty() { string() } else { json!({ "enum": models }) };
+/// What is served, as far as requests are bounded by it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Served {
+    /// Names that requests may name; empty: not known.
+    pub(super) names: Vec<String>,
+    /// Tokens that every model has.
+    pub(super) vocab_size: Option<usize>,
+    /// Positions that every model has.
+    pub(super) context_len: Option<usize>,
+    /// Most seconds that a request may ask for.
+    pub(super) deadline_max: Option<f64>,
+}
+
+impl Served {
+    pub(super) fn model(&self) -> Value {
+        if self.names.is_empty() { string() } else { json!({ "enum": self.names }) }
+    }
+
+    pub(super) fn token(&self) -> Value {
+        below(0, self.vocab_size.map(|size| size.saturating_sub(1)))
+    }
+
+    pub(super) fn timeout(&self) -> Value {
+        let mut schema = json!({ "type": "number", "exclusiveMinimum": 0, "description": "Seconds." });
+        if let Some(max) = self.deadline_max {
+            schema["maximum"] = max.into();
+        }
+        schema
+    }
+
+    pub(super) fn context_len(&self) -> Value {
+        below(1, self.context_len)
+    }
+}
+
+/// A whole number from `min` to `max`, where there is one.
+fn below(min: i64, max: Option<usize>) -> Value {
+    let mut schema = at_least(min);
+    if let Some(max) = max {
+        schema["maximum"] = max.into();
+    }
+    schema
+}
+
+/// All operations.
+pub(super) fn operations(served: &Served) -> Vec<Operation> {
     let wires = [
-        openai::operations(&model),
-        anthropic::operations(&model),
-        ollama::operations(&model),
-        llamacpp::operations(&model),
+        openai::operations(served),
+        responses::operations(served),
+        anthropic::operations(served),
+        ollama::operations(served),
+        llamacpp::operations(served),
+        embeddings::operations(served),
         health::operations(),
     ];
     wires.into_iter().flatten().collect()

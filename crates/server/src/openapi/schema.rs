@@ -40,9 +40,24 @@ pub(super) fn count(min: i64, max: i64) -> Value {
     json!({ "type": "integer", "minimum": min, "maximum": max })
 }
 
-/// A whole number, `min` or more.
+/// A whole number of 64 bits, `min` or more.
 pub(super) fn at_least(min: i64) -> Value {
-    json!({ "type": "integer", "minimum": min, "maximum": i64::from(i32::MAX) })
+    json!({ "type": "integer", "minimum": min, "maximum": u64::MAX })
+}
+
+/// A whole number of 64 bits, with a sign.
+pub(super) fn signed() -> Value {
+    count(i64::MIN, i64::MAX)
+}
+
+/// A seed: 64 bits, with a sign or without.
+pub(super) fn seed() -> Value {
+    json!({ "type": "integer", "minimum": i64::MIN, "maximum": u64::MAX })
+}
+
+/// A number of tokens; one below 0 is no bound.
+pub(super) fn tokens_or_all() -> Value {
+    either(&[count(i64::MIN, -1), count(1, i64::MAX)])
 }
 
 /// A number from `min` to `max`.

@@ -5,8 +5,8 @@
 
 use crate::scope::Scope;
 use crate::state::Server;
-use crate::{anthropic, health, llamacpp, metrics, ollama, openai, openapi};
-use RouteMethod::{Get, Post};
+use crate::{anthropic, health, llamacpp, metrics, ollama, openai, openapi, rerank};
+use RouteMethod::{Delete, Get, Post};
 use axum::http::Method;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use std::fmt;
@@ -107,12 +107,25 @@ const fn generation(method: RouteMethod, path: &'static str, to: To) -> Route {
     Route { method, path, scope: Some(Scope::Generate), class: RouteClass::Generation, to }
 }
 
+const fn embedding(path: &'static str, to: To) -> Route {
+    Route { method: Post, path, scope: Some(Scope::Embed), class: RouteClass::Embeddings, to }
+}
+
 const fn reading(method: RouteMethod, path: &'static str, to: To) -> Route {
     Route { method, path, scope: Some(Scope::Read), class: RouteClass::Reading, to }
 }
 
+/// What was generated before: nothing runs on a model, and nobody may see it who may not have it generated.
+const fn kept(method: RouteMethod, path: &'static str, to: To) -> Route {
+    Route { method, path, scope: Some(Scope::Generate), class: RouteClass::Reading, to }
+}
+
 const fn counting(method: RouteMethod, path: &'static str, to: To) -> Route {
     Route { method, path, scope: Some(Scope::Metrics), class: RouteClass::Admin, to }
+}
+
+const fn operating(method: RouteMethod, path: &'static str, to: To) -> Route {
+    Route { method, path, scope: Some(Scope::Admin), class: RouteClass::Admin, to }
 }
 
 const fn liveness(path: &'static str, to: To) -> Route {
@@ -122,7 +135,13 @@ const fn liveness(path: &'static str, to: To) -> Route {
 static ROUTES: &[Route] = &[
     generation(Post, "/v1/chat/completions", |m| on(m, openai::chat_completions)),
     generation(Post, "/v1/completions", |m| on(m, openai::completions)),
+    generation(Post, "/v1/responses", |m| on(m, openai::create_response)),
+    kept(Get, "/v1/responses/{id}", |m| on(m, openai::retrieve_response)),
+    kept(Delete, "/v1/responses/{id}", |m| on(m, openai::delete_response)),
+    kept(Post, "/v1/responses/{id}/cancel", |m| on(m, openai::cancel_response)),
+    kept(Get, "/v1/responses/{id}/input_items", |m| on(m, openai::input_items)),
     reading(Get, "/v1/models", |m| on(m, openai::list_models)),
+    reading(Get, "/models", |m| on(m, openai::list_models)),
     reading(Get, "/v1/models/{*id}", |m| on(m, openai::show_model)),
     reading(Get, "/openapi.json", |m| on(m, openapi::serve)),
     generation(Post, "/v1/messages", |m| on(m, anthropic::messages)),
@@ -135,7 +154,6 @@ static ROUTES: &[Route] = &[
     generation(Post, "/infill", |m| on(m, llamacpp::infill)),
     reading(Get, "/slots", |m| on(m, llamacpp::slots)),
     generation(Post, "/slots/{id_slot}", |m| on(m, llamacpp::act_on_slot)),
-    reading(Get, "/models", |m| on(m, openai::list_models)),
     reading(Post, "/tokenize", |m| on(m, llamacpp::tokenize)),
     reading(Post, "/detokenize", |m| on(m, llamacpp::detokenize)),
     reading(Post, "/apply-template", |m| on(m, llamacpp::apply_template)),
@@ -146,6 +164,16 @@ static ROUTES: &[Route] = &[
     reading(Get, "/api/ps", |m| on(m, ollama::running)),
     reading(Post, "/api/show", |m| on(m, ollama::show)),
     reading(Get, "/api/version", |m| on(m, ollama::version)),
+    operating(Post, "/models/load", |m| on(m, llamacpp::load)),
+    operating(Post, "/models/unload", |m| on(m, llamacpp::unload)),
+    embedding("/v1/embeddings", |m| on(m, openai::embeddings)),
+    embedding("/embedding", |m| on(m, llamacpp::embedding)),
+    embedding("/embeddings", |m| on(m, llamacpp::embedding)),
+    embedding("/api/embed", |m| on(m, ollama::embed)),
+    embedding("/api/embeddings", |m| on(m, ollama::embeddings)),
+    embedding("/v1/rerank", |m| on(m, rerank::rerank)),
+    embedding("/v2/rerank", |m| on(m, rerank::rerank)),
+    embedding("/rerank", |m| on(m, rerank::rerank)),
     counting(Get, "/metrics", |m| on(m, metrics::metrics)),
     counting(Get, "/health/metrics", |m| on(m, metrics::metrics)),
     liveness("/health", |m| on(m, health::health)),

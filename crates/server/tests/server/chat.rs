@@ -162,7 +162,7 @@ async fn names_of_other_models_and_fields_are_refused() {
     let house = House::open(Plan::default()).await;
     let cases = [
         (json!({"model": "gpt-4"}), 404, "model_not_found", "model"),
-        (json!({"tools": [{}]}), 400, "unsupported_parameter", "tools"),
+        (json!({"tools": [{}]}), 400, "missing_parameter", "tools[0].type"),
         (json!({"made_up": 1}), 400, "unknown_parameter", "made_up"),
         (json!({"stop": ""}), 400, "invalid_value", "stop"),
         (json!({"logit_bias": {"99999": 1}}), 400, "invalid_value", "logit_bias"),

@@ -62,7 +62,7 @@ pub(crate) const ALIAS: &str = "default";
 
 impl Plan {
     /// A model that follows a script, and the hands on it.
-    fn model(&self, id: &str, answer: &str, clock: &VirtualClock) -> (ServedModel, ScriptControl) {
+    pub(crate) fn model(&self, id: &str, answer: &str, clock: &VirtualClock) -> (ServedModel, ScriptControl) {
         let format = tiny_prompt_format();
         let tokenizer = Arc::clone(format.tokenizer());
         let cue = tokens_of(&tokenizer, ASSISTANT_TURN);
@@ -95,8 +95,20 @@ impl Plan {
     }
 }
 
+/// What a test holds of the models that are served.
+pub(crate) struct Hands {
+    pub(crate) clock: VirtualClock,
+    pub(crate) control: ScriptControl,
+    pub(crate) kept: Vec<ServedModel>,
+}
+
 impl House {
     pub(crate) async fn open(plan: Plan) -> Self {
+        Self::open_with(plan, |_| {}).await
+    }
+
+    /// As [`Self::open`], with options that are made at the time.
+    pub(crate) async fn open_with(plan: Plan, change: impl FnOnce(&mut ServerOptions)) -> Self {
         let clock = VirtualClock::new();
         let (model, control) = plan.model(MODEL, plan.answer, &clock);
         let mut models = vec![model];
@@ -104,17 +116,43 @@ impl House {
             models.push(plan.model(OTHER, answer, &clock).0);
         }
         let kept = models.clone();
+        let models = ServedModels::loaded(models, Arc::new(clock.clone())).unwrap();
+        Self::open_of(plan, change, models, Hands { clock, control, kept }).await
+    }
+
+    /// A server of models that the test has declared.
+    pub(crate) async fn open_of(
+        plan: Plan,
+        change: impl FnOnce(&mut ServerOptions),
+        models: ServedModels,
+        hands: Hands,
+    ) -> Self {
+        let Hands { clock, control, kept } = hands;
         let seeds = AtomicU64::new(1);
         let random = Arc::new(move || seeds.fetch_add(1, Ordering::Relaxed));
         let mut options = ServerOptions::new(random, Arc::new(|| 1_700_000_000));
         options.keys = Some(ApiKeys::new(vec![KEY.to_owned()]).unwrap());
         (plan.options)(&mut options);
+        change(&mut options);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async move { stopped.await.unwrap_or_default() };
-        let task = tokio::spawn(serve(listener, ServedModels::new(models).unwrap(), options, shutdown));
+        let task = tokio::spawn(serve(listener, models, options, shutdown));
         Self { address, control, clock, _models: kept, stop: Some(stop), task }
+    }
+
+    /// A server at another listener, and the word that ends it.
+    pub(crate) async fn open_at(
+        listener: impl Into<ballast_server::Listener> + Send + 'static,
+    ) -> (JoinHandle<Result<(), ServerError>>, oneshot::Sender<()>) {
+        let clock = VirtualClock::new();
+        let (model, _) = Plan::default().model(MODEL, "Hi there!", &clock);
+        let models = ServedModels::loaded(vec![model], Arc::new(clock)).unwrap();
+        let options = ServerOptions::new(Arc::new(|| 4), Arc::new(|| 1_700_000_000));
+        let (stop, stopped) = oneshot::channel::<()>();
+        let shutdown = async move { stopped.await.unwrap_or_default() };
+        (tokio::spawn(serve(listener, models, options, shutdown)), stop)
     }
 
     /// Asks the server to stop, without waiting for it.

@@ -1,6 +1,9 @@
 //! What reaches the log: never what was asked or answered.
 
-use crate::house::{House, KEY, Plan};
+use crate::client::{exchange, request};
+use crate::house::{House, KEY, Plan, bearer, chat_body};
+use crate::keys::{Keyed, terms};
+use ballast_server::{AuditLog, Scope};
 use serde_json::json;
 use std::fmt::{Debug, Write};
 use std::sync::{Arc, Mutex};
@@ -43,11 +46,21 @@ impl Subscriber for Log {
     fn exit(&self, _span: &Id) {}
 }
 
+/// A canary for each thing that must not be told: if one is found, so would be the real thing.
 #[tokio::test]
 async fn prompts_answers_and_keys_never_reach_the_log() {
     let log = Log::default();
     tracing::subscriber::set_global_default(log.clone()).unwrap();
-    let house = House::open(Plan { answer: "whispered-answer", ..Plan::default() }).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.jsonl");
+    let audit = Arc::new(AuditLog::open(&path).unwrap());
+    let mut plan_of_keys =
+        Keyed::open(Plan { answer: "whispered-answer", ..Plan::default() }, &[terms(&[Scope::Read])]).await;
+    let house = House::open_with(Plan { answer: "whispered-answer", ..Plan::default() }, |o| {
+        o.audit = Some(audit);
+        o.key_store = Some(Arc::clone(&plan_of_keys.store));
+    })
+    .await;
     let secret = "whispered-prompt";
     let user = json!([{"role": "user", "content": secret}]);
     assert_eq!(house.chat(json!({"messages": user})).await.status, 200);
@@ -62,9 +75,29 @@ async fn prompts_answers_and_keys_never_reach_the_log() {
         assert!(house.chat(refused).await.status >= 400);
     }
     house.get("/v1/whispered-route").await;
+    let made = plan_of_keys.secret(0).to_owned();
+    let keys =
+        [bearer(&made), bearer("sk-whispered-key"), bearer("whispered.bearer.token"), "whispered-scheme x".to_owned()];
+    for key in &keys {
+        let headers = [("authorization", key.as_str()), ("content-type", "application/json"), ("traceparent", secret)];
+        let text =
+            request("POST", "/v1/chat/completions?whispered-query", &headers, &chat_body(json!({"messages": user})));
+        assert!([401, 403].contains(&exchange(house.address, &text).await.status), "{key}");
+    }
+    plan_of_keys.house.shut_down();
+    drop(house);
     let logged = log.0.lock().unwrap().clone();
     assert!(logged.contains("request answered") && logged.contains("request ended"), "{logged}");
-    for secret in ["whispered", KEY] {
+    assert!(logged.contains("auth_failed") && logged.contains("scope_refused"), "{logged}");
+    let written = async {
+        while std::fs::read_to_string(&path).unwrap().lines().count() < 12 {
+            tokio::task::yield_now().await
+        }
+    };
+    tokio::time::timeout(ballast_testkit::PATIENCE, written).await.expect("each request has its line");
+    let audited = std::fs::read_to_string(&path).unwrap();
+    for secret in ["whispered", KEY, &made, &made[20..]] {
         assert!(!logged.contains(secret), "{secret} is in the log");
+        assert!(!audited.contains(secret), "{secret} is in the audit log");
     }
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 const JSON: (&str, &str) = ("content-type", "application/json");
 
 /// A path that the router takes to this route.
-fn path_of(route: &ballast_server::Route) -> String {
+pub(crate) fn path_of(route: &ballast_server::Route) -> String {
     let part = |part: &str| if part.starts_with('{') { "x".to_owned() } else { part.to_owned() };
     route.path.split('/').map(part).collect::<Vec<_>>().join("/")
 }

@@ -1,16 +1,36 @@
 //! Constraints to grammars, for one vocabulary. What was compiled is kept a while, by content.
 
 use super::vocabulary::{environment, first_line};
-use super::{CONSTRAINT_BYTES_MAX, Constraint, ConstraintError, GrammarMatcher};
+use super::{CONSTRAINT_BYTES_MAX, Constraint, ConstraintError, GrammarMatcher, gbnf, lark, schema};
 use crate::Tokenizer;
 use llguidance::api::{ParserLimits, TopLevelGrammar};
 use llguidance::{ParserFactory, TokenParser};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Compiled grammars that are kept, the ones asked for last.
 pub const GRAMMARS_KEPT_MAX: usize = 32;
+
+/// Stack to compile on. Schemas and grammars may be nested and refer to each other as deep as their bounds allow.
+const STACK_BYTES: usize = 64 << 20;
+
+/// What the engine says of a schema, the keyword that it speaks of, and what the value may be. Checked by the oracle
+/// `json_schema`, which wants every refusal to name a keyword.
+const REFUSALS: [(&str, &str, &str); 4] = [
+    (
+        "oneOf constraints are not supported",
+        "oneOf",
+        "schemas that can be told apart by their type or by a constant; or use `anyOf`",
+    ),
+    ("patternProperty regexes", "patternProperties", "patterns of which no two match the same name"),
+    ("for 'multipleOf'", "multipleOf", "a number of few digits"),
+    (
+        "min/maxProperties only",
+        "properties",
+        "only names that are required, beside a bound for the number of properties",
+    ),
+];
 
 /// Bounds of the engine of grammars. They count work and not time, so the same grammar ends at the same token on every
 /// machine. Its own defaults where nothing else is said.
@@ -36,6 +56,13 @@ impl fmt::Debug for Grammar {
     }
 }
 
+/// Whether they are the same compilation.
+impl PartialEq for Grammar {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.start, &other.start)
+    }
+}
+
 impl Grammar {
     /// The state of a sequence that has no token yet. It shares nothing that changes with others, so what it allows
     /// depends on its own tokens only.
@@ -52,11 +79,13 @@ pub struct GrammarCompiler {
     tokenizer: Arc<Tokenizer>,
     factory: OnceLock<Result<ParserFactory, ConstraintError>>,
     kept: Mutex<Kept>,
+    /// Held while a grammar is compiled: one at a time, whoever asks.
+    turn: Mutex<()>,
 }
 
 impl fmt::Debug for GrammarCompiler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GrammarCompiler").finish_non_exhaustive()
+        f.debug_struct("GrammarCompiler").field("n_kept", &self.kept().grammars.len()).finish_non_exhaustive()
     }
 }
 
@@ -64,26 +93,41 @@ impl GrammarCompiler {
     /// A compiler for the vocabulary of a tokenizer.
     #[must_use]
     pub fn new(tokenizer: Arc<Tokenizer>) -> Self {
-        Self { tokenizer, factory: OnceLock::new(), kept: Mutex::default() }
+        Self { tokenizer, factory: OnceLock::new(), kept: Mutex::default(), turn: Mutex::default() }
     }
 
-    /// Compiles a constraint, or finds it compiled. May take some hundred milliseconds: not for a thread that must not
+    /// Compiles a constraint, or finds it compiled. One at a time is compiled, on a thread of its own. May take some hundred milliseconds: not for a thread that must not
     /// wait.
     ///
     /// # Errors
     /// If some of it cannot be enforced, or it is too large; see [`ConstraintError`].
+    ///
+    /// # Panics
+    /// If the system refuses a thread.
     pub fn compile(&self, constraint: &Constraint) -> Result<Grammar, ConstraintError> {
         if let Some(grammar) = self.kept().find(constraint) {
             return Ok(grammar);
         }
         let source = source(constraint)?;
-        let factory = self.factory.get_or_init(|| factory(&self.tokenizer)).as_ref().map_err(Clone::clone)?;
-        let refused = |cause: &str| ConstraintError::Refused { what: constraint.kind(), cause: first_line(cause) };
-        let mut parser = factory.create_parser(source).map_err(|error| refused(&error.to_string()))?;
-        parser.start_without_prompt();
-        let grammar = Grammar { start: Arc::new(parser) };
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(grammar) = self.kept().find(constraint) {
+            return Ok(grammar);
+        }
+        let compile = || self.compile_now(constraint, source);
+        let grammar = std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().name("ballast-grammar".to_owned()).stack_size(STACK_BYTES);
+            let thread = thread.spawn_scoped(scope, compile).expect("the system must grant a thread");
+            thread.join().unwrap_or_else(|_| Err(refused(constraint, "it panicked")))
+        })?;
         self.kept().keep(constraint.clone(), grammar.clone());
         Ok(grammar)
+    }
+
+    fn compile_now(&self, constraint: &Constraint, source: TopLevelGrammar) -> Result<Grammar, ConstraintError> {
+        let factory = self.factory.get_or_init(|| factory(&self.tokenizer)).as_ref().map_err(Clone::clone)?;
+        let mut parser = factory.create_parser(source).map_err(|error| refused(constraint, &error.to_string()))?;
+        parser.start_without_prompt();
+        Ok(Grammar { start: Arc::new(parser) })
     }
 
     fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
@@ -100,23 +144,41 @@ fn factory(tokenizer: &Arc<Tokenizer>) -> Result<ParserFactory, ConstraintError>
     Ok(factory)
 }
 
+/// The engine's refusal, in words that a caller can do something with.
+fn refused(constraint: &Constraint, cause: &str) -> ConstraintError {
+    if let Constraint::JsonSchema(schema) = constraint
+        && let Some((_, keyword, expected)) = REFUSALS.iter().find(|(words, ..)| cause.contains(words))
+    {
+        let pointer = schema::first_with(schema, keyword, "").unwrap_or_default();
+        return ConstraintError::Value { keyword: (*keyword).to_owned(), pointer, expected };
+    }
+    ConstraintError::Refused { what: constraint.kind(), cause: first_line(cause) }
+}
+
 /// What the engine of grammars is given.
 fn source(constraint: &Constraint) -> Result<TopLevelGrammar, ConstraintError> {
     match constraint {
         Constraint::JsonSchema(schema) => {
+            schema::check(schema)?;
             within_bounds(&schema.to_string())?;
-            Ok(TopLevelGrammar::from_json_schema(schema.clone()))
+            Ok(TopLevelGrammar::from_json_schema(lark::with_bounded_whitespace(schema.clone())))
         }
-        Constraint::JsonObject => Ok(TopLevelGrammar::from_json_schema(json!({ "type": "object" }))),
+        Constraint::JsonObject => {
+            let object = json!({ "type": "object" });
+            Ok(TopLevelGrammar::from_json_schema(lark::with_bounded_whitespace(object)))
+        }
         Constraint::Regex(regex) => {
             within_bounds(regex)?;
             Ok(TopLevelGrammar::from_regex(regex))
         }
         Constraint::Lark(grammar) => {
             within_bounds(grammar)?;
-            Ok(TopLevelGrammar::from_lark(grammar.clone()))
+            Ok(TopLevelGrammar::from_lark(lark::prepare(grammar)?))
         }
-        Constraint::Gbnf(_) => Err(ConstraintError::Unsupported { word: "GBNF" }),
+        Constraint::Gbnf(grammar) => {
+            within_bounds(grammar)?;
+            Ok(TopLevelGrammar::from_lark(lark::prepare(&gbnf::to_lark(grammar)?)?))
+        }
     }
 }
 
@@ -135,7 +197,7 @@ struct Kept {
 
 impl Kept {
     fn find(&mut self, constraint: &Constraint) -> Option<Grammar> {
-        let place = self.grammars.iter().position(|(known, _)| known == constraint)?;
+        let place = self.grammars.iter().position(|(known, _)| is_same(known, constraint))?;
         let entry = self.grammars.remove(place);
         let grammar = entry.1.clone();
         self.grammars.push(entry);
@@ -150,5 +212,17 @@ impl Kept {
             self.grammars.remove(0);
         }
         self.grammars.push((constraint, grammar));
+    }
+}
+
+/// Whether two constraints are the same to the letter. Equal objects may have their properties in different orders, and an
+/// answer has them in the schema's.
+fn is_same(a: &Constraint, b: &Constraint) -> bool {
+    match (a, b) {
+        (Constraint::JsonSchema(a), Constraint::JsonSchema(b)) => {
+            let [a_text, b_text] = [a, b].map(Value::to_string);
+            a_text == b_text
+        }
+        _ => a == b,
     }
 }

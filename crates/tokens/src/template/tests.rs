@@ -31,7 +31,7 @@ const HEADERS: &str = "{{- bos_token }}
 ";
 
 fn messages(turns: &[(&str, &str)]) -> Vec<ChatMessage> {
-    turns.iter().map(|&(role, content)| ChatMessage { role: role.to_owned(), content: content.to_owned() }).collect()
+    turns.iter().map(|&(role, content)| ChatMessage::text(role, content)).collect()
 }
 
 fn prompted() -> RenderOptions {
@@ -230,7 +230,7 @@ fn template_nesting_never_overflows_the_stack() {
 #[test]
 fn template_may_look_through_all_messages_for_each_one() {
     let source = "{% for a in messages %}{% for b in messages %}{% endfor %}{% endfor %}done";
-    let turns = vec![ChatMessage { role: "user".to_owned(), content: String::new() }; 1000];
+    let turns = vec![ChatMessage::text("user", ""); 1000];
     let rendered = ChatTemplate::new(source, "", "").unwrap().render(&turns, &RenderOptions::default());
     assert_eq!(rendered.as_deref(), Ok("done"));
 }

@@ -34,6 +34,12 @@ pub enum TokenizerError {
         /// The name in the file.
         model: String,
     },
+    /// An encoder's vocabulary was expected.
+    #[error("tokenizer model {model:?}: expected \"bert\"")]
+    WordPieceExpected {
+        /// The name in the file.
+        model: String,
+    },
     /// The file's pre-tokenizer is not implemented.
     #[error(
         "{}: pre-tokenizer {name:?} is not known, expected a name of one of the rules {}",
@@ -92,6 +98,7 @@ impl TokenizerError {
             TokenizerError::Metadata(_)
             | TokenizerError::TextNotUtf8 { .. }
             | TokenizerError::ModelUnsupported { .. }
+            | TokenizerError::WordPieceExpected { .. }
             | TokenizerError::DuplicateToken { .. }
             | TokenizerError::TooManyTokens { .. }
             | TokenizerError::TokensTooLong { .. }

@@ -1,6 +1,7 @@
 //! `ballast bench make-model`: a llama of a given shape with random weights, for measuring what is not to be had as a
 //! file. It says nothing sensible, and costs what a real one of its shape and type costs.
 
+use super::random::SplitMix;
 use crate::failure::Failure;
 use crate::options::{locate, open_gguf};
 use crate::output;
@@ -93,7 +94,7 @@ impl Args {
         let file = File::create(&self.out).map_err(|error| self.unwritten(&error.to_string()))?;
         let failure = |error: GgufError| self.unwritten(&error.to_string());
         let mut writer = StreamWriter::begin(BufWriter::new(file), &metadata, &plan).map_err(failure)?;
-        let mut random = SplitMix(self.seed);
+        let mut random = SplitMix::new(self.seed);
         for tensor in &plan {
             fill(tensor, &mut random, &mut writer).map_err(failure)?;
         }
@@ -240,22 +241,6 @@ fn fill(
         n_left -= n_blocks;
     }
     Ok(())
-}
-
-/// SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", OOPSLA 2014).
-#[derive(Debug)]
-struct SplitMix(u64);
-
-impl SplitMix {
-    fn fill(&mut self, bytes: &mut [u8]) {
-        for part in bytes.chunks_mut(8) {
-            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut z = self.0;
-            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            part.copy_from_slice(&(z ^ (z >> 31)).to_le_bytes()[..part.len()]);
-        }
-    }
 }
 
 #[cfg(test)]

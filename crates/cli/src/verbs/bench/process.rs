@@ -73,9 +73,18 @@ pub(super) fn peak_bytes(id: u32) -> Option<u64> {
     high_water_bytes(&std::fs::read_to_string(format!("/proc/{id}/status")).ok()?)
 }
 
+/// The memory that a process holds now, in bytes; `None` when it is gone or the system does not tell.
+pub(super) fn resident_bytes(id: u32) -> Option<u64> {
+    field_bytes(&std::fs::read_to_string(format!("/proc/{id}/status")).ok()?, "VmRSS:")
+}
+
 /// `VmHWM` of a process; a process that has ended has none.
 fn high_water_bytes(status: &str) -> Option<u64> {
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    field_bytes(status, "VmHWM:")
+}
+
+fn field_bytes(status: &str, field: &str) -> Option<u64> {
+    let line = status.lines().find(|line| line.starts_with(field))?;
     let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kib * 1024)
 }

@@ -1,16 +1,26 @@
 //! How much and how long a client may keep the server.
 
+use crate::environment;
 use crate::options::{bytes, positive, seconds};
 use ballast_server::ServerOptions;
 use clap::Args as ClapArgs;
 use std::time::Duration;
+
+/// Files that a server has open beside its connections: models, caches, logs, workers.
+const FILES_KEPT: usize = 128;
 
 #[derive(Clone, Copy, Debug, ClapArgs)]
 pub(crate) struct BoundArgs {
     /// Longest request body, or with K, M, G.
     #[arg(long, value_name = "BYTES", value_parser = bytes, default_value = "1M", help_heading = "Bounds")]
     body_size: u64,
-    /// Most seconds for the head of a request, also on a connection kept open.
+    /// Most connections at a time [also: what the system lets the process open].
+    #[arg(long, value_name = "N", value_parser = positive, default_value_t = 16_384, help_heading = "Bounds")]
+    connections: usize,
+    /// Most seconds that a connection is kept open on which nothing is asked.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "120", help_heading = "Bounds")]
+    idle_timeout: Duration,
+    /// Most seconds from the first byte of a request's head to its last.
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "15", help_heading = "Bounds")]
     header_timeout: Duration,
     /// Most seconds for the body of a request.
@@ -34,6 +44,9 @@ impl BoundArgs {
     /// Puts them where the server obeys them.
     pub(crate) fn set(self, options: &mut ServerOptions) {
         options.body_bytes_max = usize::try_from(self.body_size).unwrap_or(usize::MAX);
+        let files = environment::open_files_max().unwrap_or(usize::MAX);
+        options.connections_max = self.connections.min(files.saturating_sub(FILES_KEPT)).max(1);
+        options.idle_timeout = self.idle_timeout;
         options.header_timeout = self.header_timeout;
         options.body_timeout = self.body_timeout;
         options.stall_timeout = self.stall_timeout;

@@ -3,10 +3,12 @@
 use crate::failure::{Exit, Failure};
 use crate::options::read_text;
 use crate::output;
-use ballast_server::ApiKeys;
+use crate::verbs::key::failure;
+use ballast_server::{ApiKeys, KeyStore};
 use clap::Args as ClapArgs;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Random bytes in a key that we make.
 const KEY_BYTES: usize = 24;
@@ -20,6 +22,9 @@ pub(crate) struct KeyArgs {
     /// A file with one key on each line.
     #[arg(long, value_name = "FILE")]
     api_key_file: Option<PathBuf>,
+    /// A file of keys, each with what it may do: see `ballast key`.
+    #[arg(long, env = "BALLAST_KEY_FILE", value_name = "FILE")]
+    key_file: Option<PathBuf>,
     /// Ask for no key; only on a loopback address.
     #[arg(long)]
     no_auth: bool,
@@ -29,6 +34,7 @@ pub(crate) struct KeyArgs {
 #[derive(Debug)]
 pub(crate) struct Keys {
     pub(crate) api_keys: Option<ApiKeys>,
+    pub(crate) store: Option<Arc<KeyStore>>,
     made: Option<String>,
 }
 
@@ -39,7 +45,12 @@ impl KeyArgs {
                 let what = format!("--no-auth is for loopback addresses; {host} can be reached by others");
                 return Err(Failure::new(Exit::Refused, what).try_this("--api-key-file FILE"));
             }
-            return Ok(Keys { api_keys: None, made: None });
+            return Ok(Keys { api_keys: None, store: None, made: None });
+        }
+        if let Some(file) = &self.key_file {
+            let store = KeyStore::open(file)
+                .map_err(|error| failure(&error).try_this("ballast key create NAME --key-file FILE"))?;
+            return Ok(Keys { api_keys: None, store: Some(Arc::new(store)), made: None });
         }
         let given: Vec<String> = match (&self.api_key, &self.api_key_file) {
             (Some(key), _) => vec![key.clone()],
@@ -49,17 +60,22 @@ impl KeyArgs {
         let made = if given.is_empty() { Some(new_key()?) } else { None };
         let keys = made.iter().cloned().chain(given).collect();
         let api_keys = ApiKeys::new(keys).map_err(|error| Failure::usage(error.to_string()))?;
-        Ok(Keys { api_keys: Some(api_keys), made })
+        Ok(Keys { api_keys: Some(api_keys), store: None, made })
     }
 }
 
 impl Keys {
+    /// Whether clients need a key.
+    pub(crate) fn is_asked_for(&self) -> bool {
+        self.api_keys.is_some() || self.store.is_some()
+    }
+
     /// Tells a key that nobody knows yet.
     pub(crate) fn tell(&self) {
-        match (&self.made, &self.api_keys) {
-            (Some(key), _) => output::note(&format!("clients need this key: {key}")),
-            (None, Some(_)) => {}
-            (None, None) => output::note("anybody on this machine can use it: no key is asked for"),
+        match &self.made {
+            Some(key) => output::note(&format!("clients need this key: {key}")),
+            None if self.is_asked_for() => {}
+            None => output::note("anybody on this machine can use it: no key is asked for"),
         }
     }
 }

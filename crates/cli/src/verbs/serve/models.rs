@@ -7,7 +7,7 @@ use clap::Args as ClapArgs;
 pub(crate) struct ModelsArgs {
     /// Models: each a path, an alias (`default`), `hf:user/repo[:QUANT]`, or a name in Ollama's store; NAME=MODEL gives
     /// it another name for clients. The first is the one that is meant where a client names none.
-    #[arg(num_args = 1.., value_name = "MODEL", value_parser = parse)]
+    #[arg(id = "model", num_args = 1.., value_name = "MODEL", value_parser = parse)]
     models: Vec<NamedModel>,
     /// The first model's name for clients [default: the name given].
     #[arg(long, value_name = "NAME")]

@@ -1,8 +1,8 @@
-//! How often clients may ask.
+//! How often, how much, and how many at a time clients may ask.
 
-use ballast_server::RateLimit;
+use ballast_server::{RateLimit, ServerOptions};
 use clap::Args as ClapArgs;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
 /// Requests a second of a client without a key.
@@ -19,11 +19,24 @@ pub(crate) struct RateArgs {
     /// Requests of one client that may come at once.
     #[arg(long, value_name = "N", default_value = "20")]
     rate_burst: NonZeroU32,
+    /// Tokens a minute, of prompts and answers, of each client [default: no limit].
+    #[arg(long, value_name = "N")]
+    tokens_per_minute: Option<NonZeroU64>,
+    /// Requests of one client at a time [default: no limit].
+    #[arg(long, value_name = "N")]
+    concurrency: Option<NonZeroU32>,
 }
 
 impl RateArgs {
+    /// Sets the limits, for clients with keys or without.
+    pub(crate) fn apply(self, keyed: bool, options: &mut ServerOptions) {
+        options.rate_limit = self.limit(keyed);
+        options.tokens_per_minute = self.tokens_per_minute;
+        options.concurrency = self.concurrency;
+    }
+
     /// The limit, for clients with keys or without.
-    pub(crate) fn limit(self, keyed: bool) -> Option<RateLimit> {
+    fn limit(self, keyed: bool) -> Option<RateLimit> {
         let rate = self.rate_limit.unwrap_or(if keyed { 0.0 } else { ANONYMOUS_RATE });
         let interval = (rate > 0.0).then(|| Duration::from_secs_f64((1.0 / rate).min(INTERVAL_MAX)))?;
         Some(RateLimit { interval: interval.max(Duration::from_nanos(1)), burst: self.rate_burst })
@@ -41,7 +54,12 @@ mod tests {
 
     #[test]
     fn without_keys_there_is_a_limit_unless_it_is_taken_away() {
-        let args = |rate_limit| RateArgs { rate_limit, rate_burst: NonZeroU32::MIN };
+        let args = |rate_limit| RateArgs {
+            rate_limit,
+            rate_burst: NonZeroU32::MIN,
+            tokens_per_minute: None,
+            concurrency: None,
+        };
         let interval = |rate, keyed| args(rate).limit(keyed).map(|limit| limit.interval);
         assert_eq!(interval(None, false), Some(Duration::from_millis(200)));
         assert_eq!((interval(None, true), interval(Some(0.0), false)), (None, None));

@@ -622,3 +622,44 @@ fn a_stand_in_whose_model_found_no_room_beside_a_stuck_load_asks_again() {
     assert_eq!(load_order(&mut machine).part, LoadPart::Full);
     machine.release(first, SECS(11));
 }
+
+#[test]
+fn what_is_loaded_is_taken_without_beginning_a_load() {
+    let mut machine = machine(10, &[("a", 10)]);
+    assert_eq!(machine.acquire_ready(&id("a"), NOW), Ok(None));
+    assert_eq!((machine.take_actions(), machine.serving(&id("a"))), (Vec::new(), None));
+    assert!(matches!(machine.acquire_ready(&id("b"), NOW), Err(LifecycleError::NotFound { .. })));
+    let waiting = machine.acquire(&id("a"), NOW).unwrap();
+    let order = load_order(&mut machine);
+    assert_eq!(machine.acquire_ready(&id("a"), NOW), Ok(None), "it is being loaded");
+    machine.loaded(order.instance, NOW);
+    let claim = machine.acquire_ready(&id("a"), SECS(1)).unwrap().expect("it is loaded");
+    assert_eq!((claim.instance(), machine.serving(&id("a"))), (order.instance, Some(order.instance)));
+    let state = ModelState::Ready { in_use: 2, last_used: SECS(1), part: LoadPart::Full };
+    assert_eq!(machine.status(&id("a")).unwrap().state, state);
+    machine.release(claim, SECS(1));
+    machine.release(waiting, SECS(1));
+}
+
+#[test]
+fn a_keep_alive_may_be_changed_while_the_model_is_loaded() {
+    let mut machine = machine(10, &[("a", 10)]);
+    use_once(&mut machine, "a", SECS(1));
+    assert_eq!((machine.next_tick_at(), machine.status(&id("a")).unwrap().keep_alive), (None, None));
+    machine.set_keep_alive(&id("a"), Some(SECS(4))).unwrap();
+    assert_eq!(machine.next_tick_at(), Some(SECS(5)));
+    assert_eq!(machine.status(&id("a")).unwrap().keep_alive, Some(SECS(4)));
+    machine.tick(SECS(4));
+    assert_eq!(loaded_names(&machine), ["a"]);
+    machine.set_keep_alive(&id("a"), None).unwrap();
+    machine.tick(SECS(100));
+    assert_eq!(loaded_names(&machine), ["a"], "until the room is needed");
+    machine.set_keep_alive(&id("a"), Some(Duration::ZERO)).unwrap();
+    let claim = machine.acquire(&id("a"), SECS(101)).unwrap();
+    machine.tick(SECS(102));
+    assert_eq!(loaded_names(&machine), ["a"], "it is in use");
+    machine.release(claim, SECS(103));
+    machine.tick(SECS(103));
+    assert!(loaded_names(&machine).is_empty());
+    assert!(machine.set_keep_alive(&id("b"), None).is_err());
+}

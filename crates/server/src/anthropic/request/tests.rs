@@ -66,9 +66,16 @@ fn what_is_wrong_is_named() {
         (json!({"messages": [message("user", "x"), message("assistant", "x ")]}), "messages", "invalid_value"),
         (json!({"temperature": 101}), "temperature", "invalid_value"),
         (json!({"stop_sequences": [1]}), "stop_sequences", "invalid_value"),
-        (json!({"metadata": {"user_id": "u".repeat(crate::LABEL_BYTES_MAX + 1)}}), "metadata.user_id", "invalid_value"),
+        (json!({"metadata": {"user_id": "u".repeat(crate::LABEL_CHARS_MAX + 1)}}), "metadata.user_id", "invalid_value"),
         (json!({"metadata": {"other": 1}}), "metadata.other", "unknown_parameter"),
-        (json!({"tools": [{}]}), "tools", "unsupported_parameter"),
+        (json!({"tools": [{}]}), "tools.0.input_schema", "missing_parameter"),
+        (json!({"tool_choice": {"type": "any"}}), "tool_choice", "invalid_value"),
+        (
+            json!({"messages": [message("user", "x"), {"role": "assistant", "content": [
+            {"type": "tool_use", "id": "t", "name": "f", "input": {}}]}]}),
+            "messages",
+            "invalid_value",
+        ),
         (json!({"thinking": {"type": "enabled", "budget_tokens": 9}}), "thinking", "unsupported_parameter"),
         (json!({"n": 2}), "n", "unknown_parameter"),
         (json!({"cache_control": {"type": "eternal"}}), "cache_control.type", "invalid_value"),

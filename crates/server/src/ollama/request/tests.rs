@@ -49,7 +49,7 @@ fn everything_supported_reaches_the_runtime() {
 
 #[test]
 fn prompts_are_conversations_text_or_nothing() {
-    let message = |role: &str, content: &str| ChatMessage { role: role.to_owned(), content: content.to_owned() };
+    let message = |role: &str, content: &str| ChatMessage::text(role, content);
     let of = |kind: Kind, extra: Value| parse(kind, extra).unwrap().prompt;
     assert_eq!(of(Kind::Generate, json!({})), Prompt::Conversation(vec![message("user", "hi")]));
     let with_system = vec![message("system", "s"), message("user", "hi")];
@@ -67,7 +67,24 @@ fn what_is_wrong_is_named() {
         (chat, json!({"model": null}), "model", "missing_parameter"),
         (chat, json!({"messages": 1}), "messages", "invalid_value"),
         (chat, json!({"messages": [{"role": "robot", "content": ""}]}), "messages[0].role", "invalid_value"),
-        (chat, json!({"messages": [{"role": "tool", "content": ""}]}), "messages[0].role", "unsupported_parameter"),
+        (
+            chat,
+            json!({"messages": [{"role": "user", "content": "", "tool_name": "x"}]}),
+            "messages[0].tool_name",
+            "unsupported_parameter",
+        ),
+        (
+            chat,
+            json!({"messages": [{"role": "assistant", "tool_calls": [{}]}]}),
+            "messages[0].tool_calls[0].function",
+            "missing_parameter",
+        ),
+        (
+            chat,
+            json!({"messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": 1}}]}]}),
+            "messages[0].tool_calls[0].function.arguments",
+            "invalid_value",
+        ),
         (chat, json!({"messages": [{"role": "user"}]}), "messages[0].content", "missing_parameter"),
         (
             chat,
@@ -76,11 +93,11 @@ fn what_is_wrong_is_named() {
             "unsupported_parameter",
         ),
         (chat, json!({"prompt": "x"}), "prompt", "unknown_parameter"),
-        (chat, json!({"tools": [{}]}), "tools", "unsupported_parameter"),
-        (chat, json!({"format": "json"}), "format", "unsupported_parameter"),
+        (chat, json!({"tools": [{}]}), "tools[0].type", "missing_parameter"),
+        (generate, json!({"tools": []}), "tools", "unknown_parameter"),
+        (chat, json!({"format": "xml"}), "format", "invalid_value"),
         (chat, json!({"think": true}), "think", "unsupported_parameter"),
-        (chat, json!({"keep_alive": 0}), "keep_alive", "unsupported_parameter"),
-        (chat, json!({"keep_alive": "0s"}), "keep_alive", "unsupported_parameter"),
+        (chat, json!({"keep_alive": "soon"}), "keep_alive", "invalid_value"),
         (chat, json!({"options": {"temperature": 101}}), "temperature", "invalid_value"),
         (chat, json!({"options": {"num_predict": 0}}), "options.num_predict", "invalid_value"),
         (chat, json!({"options": {"mirostat": 2}}), "options.mirostat", "unsupported_parameter"),

@@ -1,6 +1,8 @@
 //! The conversation: roles and text.
 
+use super::tools;
 use crate::fields::{Fields, ParamError};
+use crate::tools::known_answer;
 use ballast_tokens::ChatMessage;
 use serde_json::Value;
 
@@ -9,7 +11,7 @@ pub const MESSAGES_MAX: usize = 2048;
 /// Most parts of one message.
 pub const PARTS_MAX: usize = 256;
 
-const ROLES: &str = "one of system, developer, user, assistant";
+const ROLES: &str = "one of system, developer, user, assistant, tool";
 const TEXT_ONLY: &str = "messages are text: role and content";
 
 /// Parses `messages`.
@@ -18,23 +20,40 @@ pub(crate) fn parse(value: Option<Value>) -> Result<Vec<ChatMessage>, ParamError
     match value {
         None => Err(ParamError::Missing { param, expected: "an array of messages" }),
         Some(Value::Array(messages)) if (1..=MESSAGES_MAX).contains(&messages.len()) => {
-            messages.into_iter().enumerate().map(|(idx, message)| parse_message(idx, message)).collect()
+            let mut parsed = Vec::with_capacity(messages.len());
+            for message in messages {
+                parsed.push(parse_message(&parsed, message)?);
+            }
+            Ok(parsed)
         }
         Some(other) => Err(ParamError::wrong(param, format!("an array of 1 to {MESSAGES_MAX} messages"), &other)),
     }
 }
 
-fn parse_message(idx: usize, value: Value) -> Result<ChatMessage, ParamError> {
-    let mut fields = Fields::new(format!("messages[{idx}]"), value)?;
-    let role = parse_role(&mut fields)?;
-    let content = parse_content(&mut fields)?;
+fn parse_message(before: &[ChatMessage], value: Value) -> Result<ChatMessage, ParamError> {
+    let mut fields = Fields::new(format!("messages[{}]", before.len()), value)?;
+    let mut message = ChatMessage { role: parse_role(&mut fields)?, ..ChatMessage::default() };
+    match message.role.as_str() {
+        "assistant" => message.tool_calls = tools::calls(fields.name("tool_calls"), fields.take("tool_calls"))?,
+        "tool" => {
+            let param = fields.name("tool_call_id");
+            let id = fields.needed_string("tool_call_id", "the identifier of the call that is answered")?;
+            message.tool_call_id = Some(known_answer(param, id, before)?);
+            message.name = fields.string("name")?;
+        }
+        _ => {}
+    }
+    // Beside calls there need be no text.
+    if message.tool_calls.is_empty() || fields.peek("content").is_some() {
+        message.content = parse_content(&mut fields)?;
+    }
     for field in ["name", "tool_calls", "tool_call_id", "function_call", "audio", "refusal"] {
         if fields.take(field).is_some() {
             return Err(ParamError::Unsupported { param: fields.name(field), supported: TEXT_ONLY });
         }
     }
     fields.finish()?;
-    Ok(ChatMessage { role, content })
+    Ok(message)
 }
 
 /// `developer` is OpenAI's newer name for `system`; the templates of open models know only the older.
@@ -42,11 +61,9 @@ fn parse_role(fields: &mut Fields) -> Result<String, ParamError> {
     let param = fields.name("role");
     let role = fields.string("role")?.ok_or(ParamError::Missing { param: param.clone(), expected: ROLES })?;
     match role.as_str() {
-        "system" | "user" | "assistant" => Ok(role),
+        "system" | "user" | "assistant" | "tool" => Ok(role),
         "developer" => Ok("system".to_owned()),
-        "tool" | "function" => {
-            Err(ParamError::Unsupported { param, supported: "tools are not, so they cannot answer" })
-        }
+        "function" => Err(ParamError::Unsupported { param, supported: "use the role `tool`" }),
         _ => Err(ParamError::wrong(param, ROLES, &Value::String(role))),
     }
 }
@@ -98,15 +115,42 @@ mod tests {
     }
 
     #[test]
+    fn calls_and_their_answers_are_read() {
+        let call = json!({"id": "c", "type": "function", "function": {"name": "f", "arguments": "{\"b\":1,\"a\":2}"}});
+        let answer = json!({"role": "tool", "tool_call_id": "c", "content": [{"type": "text", "text": "7"}]});
+        let messages = json!([{"role": "assistant", "content": null, "tool_calls": [call]}, answer]);
+        let messages = parse(Some(messages)).unwrap();
+        let arguments = serde_json::to_string(&messages[0].tool_calls[0].arguments).unwrap();
+        assert_eq!((messages[0].content.as_str(), arguments.as_str()), ("", "{\"b\":1,\"a\":2}"));
+        assert_eq!((messages[1].content.as_str(), messages[1].tool_call_id.as_deref()), ("7", Some("c")));
+        let many = |n: usize| parse(Some(json!([{"role": "assistant", "tool_calls": vec![call.clone(); n]}])));
+        assert!(many(tools::MESSAGE_CALLS_MAX).is_ok() && many(tools::MESSAGE_CALLS_MAX + 1).is_err());
+    }
+
+    #[test]
     fn what_is_wrong_with_a_message_is_named() {
         let of = |message: Value| parse(Some(json!([message]))).unwrap_err();
+        let call = |function: Value| {
+            let call = json!({"id": "c", "type": "function", "function": function});
+            json!({"role": "assistant", "content": null, "tool_calls": [call]})
+        };
         let cases = [
             (json!({"content": "x"}), "messages[0].role"),
             (json!({"role": "user"}), "messages[0].content"),
             (json!({"role": "user", "content": []}), "messages[0].content"),
             (json!({"role": "user", "content": 1}), "messages[0].content"),
             (json!({"role": "robot", "content": "x"}), "messages[0].role"),
-            (json!({"role": "tool", "content": "x"}), "messages[0].role"),
+            (json!({"role": "function", "content": "x"}), "messages[0].role"),
+            (json!({"role": "tool", "content": "x"}), "messages[0].tool_call_id"),
+            (json!({"role": "tool", "content": "x", "tool_call_id": "c"}), "messages[0].tool_call_id"),
+            (json!({"role": "user", "content": "x", "tool_calls": []}), "messages[0].tool_calls"),
+            (json!({"role": "assistant", "tool_calls": []}), "messages[0].content"),
+            (json!({"role": "assistant", "tool_calls": {}}), "messages[0].tool_calls"),
+            (json!({"role": "assistant", "tool_calls": [{"id": "c"}]}), "messages[0].tool_calls[0].type"),
+            (call(json!({"name": "f"})), "messages[0].tool_calls[0].function.arguments"),
+            (call(json!({"name": "f", "arguments": "[1]"})), "messages[0].tool_calls[0].function.arguments"),
+            (call(json!({"name": "f", "arguments": "{"})), "messages[0].tool_calls[0].function.arguments"),
+            (call(json!({"arguments": "{}"})), "messages[0].tool_calls[0].function.name"),
             (json!({"role": "user", "content": "x", "name": "n"}), "messages[0].name"),
             (json!({"role": "user", "content": "x", "mood": 1}), "messages[0].mood"),
             (json!({"role": "user", "content": [{"type": "image_url"}]}), "messages[0].content[0].type"),

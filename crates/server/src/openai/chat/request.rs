@@ -1,12 +1,14 @@
 //! The request, parsed once: every field is read, refused by name, or unknown.
 
-use super::messages;
 use super::unsupported::UNSUPPORTED;
+use super::{messages, tools};
 use crate::ServerOptions;
 use crate::api_error::ApiError;
+use crate::constraint;
 use crate::fields::{Fields, ParamError};
 use crate::openai::params::{self, Mode};
 use crate::params::{GenerationParams, Place, deadline, model_name, strings};
+use crate::tools::Tools;
 use ballast_runtime::PrefixCache;
 use ballast_tokens::ChatMessage;
 
@@ -20,6 +22,7 @@ pub(super) struct ChatRequest {
     pub(super) generation: GenerationParams,
     /// Where its keys and values are to be.
     pub(super) place: Place,
+    pub(super) tools: Tools,
 }
 
 impl ChatRequest {
@@ -34,6 +37,7 @@ impl ChatRequest {
             n_choices: params::n_choices(&mut fields)?,
             generation: generation(&mut fields, options)?,
             place: Place::take(&mut fields)?,
+            tools: tools::take(&mut fields)?,
         };
         params::labels(&mut fields)?;
         fields.refuse(UNSUPPORTED)?;
@@ -43,14 +47,16 @@ impl ChatRequest {
 }
 
 fn generation(fields: &mut Fields, options: &ServerOptions) -> Result<GenerationParams, ApiError> {
+    let (constraint, constrained_by) = constraint::of_openai(fields)?.unzip();
     let n_logprobs = n_logprobs(fields)?;
     let params = GenerationParams {
         sampling: params::sampling(fields, n_logprobs, options)?,
         stop: strings(fields, "stop")?,
         max_tokens: params::max_tokens(fields)?.or(options.max_tokens_default),
         ignore_eos: fields.bool("ignore_eos")?.unwrap_or(false),
-        constraint: None,
-        constrained_by: "",
+        constraint,
+        constrained_by,
+        show_special: false,
         prefix_cache: PrefixCache::default(),
         deadline: deadline(fields, options)?,
         priority: params::priority(fields)?,

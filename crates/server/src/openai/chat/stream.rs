@@ -7,7 +7,9 @@ use crate::api_error::ApiError;
 use crate::openai::error::error_body;
 use crate::openai::event::{DONE, PING, event};
 use crate::stream::{EVENT_STREAM, Frames};
+use crate::tools::Said;
 use ballast_runtime::{Summary, TokenEvent};
+use ballast_tokens::ToolEvent;
 use serde_json::{Value, json};
 
 /// The chunks of all choices.
@@ -16,6 +18,8 @@ pub(super) struct Chunks {
     include_usage: bool,
     /// Of tokens whose text is held back, for each choice: they go out with its next text.
     logprobs: Vec<Vec<Value>>,
+    /// What takes each choice apart.
+    said: Vec<Said>,
     /// Of choices that have ended, by index.
     summaries: Vec<Option<Summary>>,
 }
@@ -23,15 +27,36 @@ pub(super) struct Chunks {
 impl Chunks {
     pub(super) fn new(wire: Wire, include_usage: bool) -> Self {
         let n = wire.n_choices();
-        Self { wire, include_usage, logprobs: vec![Vec::new(); n], summaries: vec![None; n] }
+        let said = vec![wire.said().clone(); n];
+        Self { wire, include_usage, logprobs: vec![Vec::new(); n], said, summaries: vec![None; n] }
     }
 
     fn chunk(&mut self, idx: usize, delta: Value, summary: Option<&Summary>) -> String {
-        let mut chunk = self.wire.chunk(idx, delta, std::mem::take(&mut self.logprobs[idx]), summary);
+        let end = summary.map(|summary| (summary, self.said[idx].n_calls()));
+        let mut chunk = self.wire.chunk(idx, delta, std::mem::take(&mut self.logprobs[idx]), end);
         if self.include_usage {
             chunk["usage"] = Value::Null;
         }
         event(&chunk)
+    }
+
+    fn chunks(&mut self, idx: usize, said: Vec<ToolEvent>) -> String {
+        let chunk = |event: ToolEvent| {
+            let delta = match event {
+                ToolEvent::Text(text) => json!({ "content": text }),
+                ToolEvent::CallStarted { index, name } => {
+                    let function = json!({ "name": name, "arguments": "" });
+                    let id = self.wire.call_id();
+                    json!({ "tool_calls": [{ "index": index, "id": id, "type": "function", "function": function }] })
+                }
+                ToolEvent::Arguments { index, text } => {
+                    json!({ "tool_calls": [{ "index": index, "function": { "arguments": text } }] })
+                }
+                ToolEvent::CallEnded { .. } => return String::new(),
+            };
+            self.chunk(idx, delta, None)
+        };
+        said.into_iter().map(chunk).collect()
     }
 }
 
@@ -40,20 +65,21 @@ impl Frames for Chunks {
     const PING: Option<&'static str> = Some(PING);
 
     fn begin(&mut self) -> String {
-        let role = json!({ "role": "assistant", "content": null, "refusal": null });
+        // Where there may be calls there may be no text.
+        let content = if self.wire.said().may_call() { Value::Null } else { "".into() };
+        let role = json!({ "role": "assistant", "content": content, "refusal": null });
         (0..self.wire.n_choices()).map(|idx| self.chunk(idx, role.clone(), None)).collect()
     }
 
     fn token(&mut self, idx: usize, event: &TokenEvent) -> String {
         self.logprobs[idx].extend(self.wire.logprob(event));
-        if event.text.is_empty() { String::new() } else { self.chunk(idx, json!({ "content": event.text }), None) }
+        let said = self.said[idx].token(event);
+        self.chunks(idx, said)
     }
 
     fn end(&mut self, idx: usize, summary: Summary) -> String {
-        let mut text = String::new();
-        if !summary.tail.is_empty() {
-            text += &self.chunk(idx, json!({ "content": summary.tail }), None);
-        }
+        let said = self.said[idx].end(&summary);
+        let mut text = self.chunks(idx, said);
         text += &self.chunk(idx, json!({}), Some(&summary));
         self.summaries[idx] = Some(summary);
         text

@@ -3,7 +3,8 @@
 use crate::fields::{Refused, is_one, never};
 use serde_json::json;
 
-const NO_TOOLS: &str = "the model answers in text, without tools";
+const NEWER: &str = "use `tools` and `tool_choice`";
+const NO_TOOLS: &str = "the only tools are the caller's own, in `tools`";
 const TEXT: &str = "answers are plain text";
 const NOT_KEPT: &str = "nothing is stored";
 const NO_REASONING: &str = "there is no control over reasoning or length but max_tokens and stop";
@@ -12,21 +13,15 @@ const ONE_MODEL: &str = "the model is served as it is";
 pub(super) const UNSUPPORTED: &[Refused] = &[
     ("audio", never, TEXT),
     ("best_of", is_one, "every answer that is made is given: use `n`"),
-    ("function_call", |value| value == "none", NO_TOOLS),
-    ("functions", never, NO_TOOLS),
-    ("grammar", never, TEXT),
-    ("guided_json", never, TEXT),
+    ("function_call", |value| value == "none", NEWER),
+    ("functions", never, NEWER),
     ("modalities", |value| *value == json!(["text"]), TEXT),
-    ("parallel_tool_calls", never, NO_TOOLS),
     ("prediction", never, ONE_MODEL),
     ("prompt_cache_key", never, ONE_MODEL),
     ("reasoning_effort", |value| value == "none", NO_REASONING),
-    ("response_format", |value| *value == json!({"type": "text"}), "only {\"type\": \"text\"} is"),
     ("safety_identifier", never, "use `user`"),
     ("service_tier", |value| value == "auto" || value == "default", ONE_MODEL),
     ("store", |value| *value == json!(false), NOT_KEPT),
-    ("tool_choice", |value| value == "none", NO_TOOLS),
-    ("tools", never, NO_TOOLS),
     ("verbosity", never, NO_REASONING),
     ("web_search_options", never, NO_TOOLS),
 ];

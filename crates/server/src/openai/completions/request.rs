@@ -2,6 +2,7 @@
 
 use crate::ServerOptions;
 use crate::api_error::ApiError;
+use crate::constraint;
 use crate::fields::{Fields, ParamError, Refused, is_one};
 use crate::openai::params::{self, Mode};
 use crate::params::{GenerationParams, deadline, model_name, strings};
@@ -98,14 +99,16 @@ impl CompletionRequest {
 }
 
 fn generation(fields: &mut Fields, options: &ServerOptions) -> Result<GenerationParams, ApiError> {
+    let (constraint, constrained_by) = constraint::of_openai(fields)?.unzip();
     let n_logprobs = fields.count("logprobs")?;
     let params = GenerationParams {
         sampling: params::sampling(fields, n_logprobs, options)?,
         stop: strings(fields, "stop")?,
         max_tokens: max_tokens(fields)?,
         ignore_eos: fields.bool("ignore_eos")?.unwrap_or(false),
-        constraint: None,
-        constrained_by: "",
+        constraint,
+        constrained_by,
+        show_special: false,
         prefix_cache: PrefixCache::default(),
         deadline: deadline(fields, options)?,
         priority: params::priority(fields)?,

@@ -89,7 +89,7 @@ impl Wire {
 
     /// All answers in one piece.
     pub(super) fn completion(&mut self, answers: &[Whole]) -> Value {
-        let choice = |(idx, Whole { text, summary }): (usize, &Whole)| {
+        let choice = |(idx, Whole { text, summary, .. }): (usize, &Whole)| {
             let text = std::mem::take(&mut self.choices[idx].echoed) + text;
             self.choice(idx, &text, Some(summary))
         };

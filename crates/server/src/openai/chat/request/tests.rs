@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::broken::bodies_are_refused_without_a_panic;
-use crate::openai::params::{LABEL_BYTES_MAX, METADATA_ENTRIES_MAX, METADATA_KEY_BYTES_MAX, METADATA_VALUE_BYTES_MAX};
+use crate::openai::params::{LABEL_CHARS_MAX, METADATA_ENTRIES_MAX, METADATA_KEY_CHARS_MAX, METADATA_VALUE_CHARS_MAX};
 use crate::params::CHOICES_MAX;
 use ballast_backend::TokenId;
 use ballast_tokens::SamplingParams;
@@ -87,14 +87,16 @@ fn what_is_wrong_is_named() {
         (json!({"timeout": 3601}), "timeout", "invalid_value"),
         (json!({"stream_options": {"include_usage": true}}), "stream_options", "invalid_value"),
         (json!({"stream": true, "stream_options": {"x": 1}}), "stream_options.x", "unknown_parameter"),
-        (json!({"user": "u".repeat(LABEL_BYTES_MAX + 1)}), "user", "invalid_value"),
+        (json!({"user": "u".repeat(LABEL_CHARS_MAX + 1)}), "user", "invalid_value"),
         (json!({"metadata": {"k": 1}}), "metadata", "invalid_value"),
-        (json!({"metadata": {"k": "v".repeat(METADATA_VALUE_BYTES_MAX + 1)}}), "metadata", "invalid_value"),
+        (json!({"metadata": {"k": "v".repeat(METADATA_VALUE_CHARS_MAX + 1)}}), "metadata", "invalid_value"),
         (json!({"n": 0}), "n", "invalid_value"),
         (json!({"n": CHOICES_MAX + 1}), "n", "invalid_value"),
-        (json!({"tools": []}), "tools", "unsupported_parameter"),
-        (json!({"tool_choice": "auto"}), "tool_choice", "unsupported_parameter"),
-        (json!({"response_format": {"type": "json_object"}}), "response_format", "unsupported_parameter"),
+        (json!({"tools": [1]}), "tools[0]", "invalid_value"),
+        (json!({"tool_choice": "required"}), "tool_choice", "invalid_value"),
+        (json!({"functions": []}), "functions", "unsupported_parameter"),
+        (json!({"function_call": "auto"}), "function_call", "unsupported_parameter"),
+        (json!({"response_format": {"type": "xml"}}), "response_format.type", "invalid_value"),
         (json!({"mystery": 1}), "mystery", "unknown_parameter"),
         (json!({"model": null}), "model", "missing_parameter"),
         (json!({"messages": null}), "messages", "missing_parameter"),
@@ -111,7 +113,7 @@ fn metadata_has_at_most_its_entries_and_key_bytes() {
     let entries = |n: usize| (0..n).map(|idx| (format!("k{idx}"), Value::from("v"))).collect::<serde_json::Map<_, _>>();
     assert!(parse(json!({"metadata": entries(METADATA_ENTRIES_MAX)})).is_ok());
     assert!(parse(json!({"metadata": entries(METADATA_ENTRIES_MAX + 1)})).is_err());
-    assert!(parse(json!({"metadata": {"k".repeat(METADATA_KEY_BYTES_MAX + 1): "v"}})).is_err());
+    assert!(parse(json!({"metadata": {"k".repeat(METADATA_KEY_CHARS_MAX + 1): "v"}})).is_err());
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! A socket that gives up on a peer who takes nothing: an answer nobody reads must not hold its connection for ever.
 
+use super::places::Watched;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -9,16 +11,29 @@ use tokio::time::{Sleep, sleep};
 
 /// Fails writing once the peer has taken nothing for a time.
 #[derive(Debug)]
-pub(crate) struct StallGuard<S> {
+pub(super) struct StallGuard<S> {
     socket: S,
     timeout: Duration,
     /// Runs while a write waits.
     timer: Option<Pin<Box<Sleep>>>,
+    /// Told of bytes that came and went.
+    watched: Option<Arc<Watched>>,
 }
 
 impl<S> StallGuard<S> {
-    pub(crate) fn new(socket: S, timeout: Duration) -> Self {
-        Self { socket, timeout, timer: None }
+    pub(super) fn new(socket: S, timeout: Duration) -> Self {
+        Self { socket, timeout, timer: None, watched: None }
+    }
+
+    /// The same, telling what came and went.
+    pub(super) fn noting(self, watched: Arc<Watched>) -> Self {
+        Self { watched: Some(watched), ..self }
+    }
+
+    fn note_written(&self, written: &Poll<io::Result<usize>>) {
+        if let (Poll::Ready(Ok(1..)), Some(watched)) = (written, &self.watched) {
+            watched.wrote();
+        }
     }
 
     /// Passes `written` on, unless it has been pending for too long.
@@ -36,13 +51,19 @@ impl<S> StallGuard<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for StallGuard<S> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_read(context, buf)
+        let n_before = buf.filled().len();
+        let read = Pin::new(&mut self.socket).poll_read(context, buf);
+        if let Some(watched) = self.watched.as_ref().filter(|_| buf.filled().len() > n_before) {
+            watched.read();
+        }
+        read
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for StallGuard<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.socket).poll_write(context, bytes);
+        self.note_written(&written);
         self.guard(context, written)
     }
 
@@ -52,6 +73,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for StallGuard<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.socket).poll_write_vectored(context, slices);
+        self.note_written(&written);
         self.guard(context, written)
     }
 

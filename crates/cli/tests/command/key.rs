@@ -1,0 +1,69 @@
+//! `ballast key`: made once, shown once, revoked for good.
+
+use crate::support::Home;
+use serde_json::Value;
+
+#[test]
+fn a_key_is_shown_once_and_listed_without_its_secret() {
+    let home = Home::new();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys.json");
+    let file = file.to_str().unwrap();
+    let made = home.ballast(&[
+        "key",
+        "create",
+        "nightly",
+        "--key-file",
+        file,
+        "--scope",
+        "generate,read",
+        "--expires",
+        "1d",
+        "--model",
+        "m",
+        "--tenant",
+        "team",
+        "--tokens-per-minute",
+        "1000",
+        "--rate-limit",
+        "2",
+        "--concurrency",
+        "3",
+    ]);
+    assert_eq!(made.code, Some(0), "{}", made.stderr);
+    let secret = made.stdout.trim();
+    assert!(secret.starts_with("sk-") && secret.len() == 3 + 16 + 1 + 64, "{secret}");
+    assert!(!made.stderr.contains(secret));
+    let listed = home.ballast(&["key", "list", "--key-file", file, "--json"]);
+    assert!(!listed.stdout.contains(&secret[20..]));
+    let list: Value = serde_json::from_str(&listed.stdout).unwrap();
+    let key = &list[0];
+    assert_eq!((&key["name"], &key["tenant"], &key["state"]), (&"nightly".into(), &"team".into(), &"good".into()));
+    assert_eq!(key["scopes"], serde_json::json!(["generate", "read"]));
+    assert_eq!((&key["tokens_per_minute"], &key["concurrency"]), (&1000.into(), &3.into()));
+    assert_eq!(key["seconds_between_requests"], 0.5);
+    let id = key["id"].as_str().unwrap();
+    assert_eq!(home.ballast(&["key", "revoke", id, "--key-file", file]).code, Some(0));
+    let listed = home.ballast(&["key", "list", "--key-file", file]).stdout;
+    assert!(listed.starts_with(&format!("{id}\trevoked\tnightly\tteam\tgenerate,read")), "{listed}");
+}
+
+#[test]
+fn what_is_wrong_with_a_key_is_said() {
+    let home = Home::new();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys.json");
+    let file = file.to_str().unwrap();
+    let cases: [(&[&str], i32, &str); 5] = [
+        (&["create", "x", "--scope", "everything"], 2, "expected generate, embed, read, metrics or admin"),
+        (&["create", "x", "--expires", "soon"], 2, "90d"),
+        (&["create", "x", "--tenant", "two words"], 2, "--tenant"),
+        (&["list"], 1, "key file: opening it"),
+        (&["revoke", "0000"], 1, "there is no key 0000"),
+    ];
+    for (args, code, text) in cases {
+        let ran = home.ballast(&[&["key"], args, &["--key-file", file]].concat());
+        assert_eq!(ran.code, Some(code), "{args:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains(text), "{args:?}: {}", ran.stderr);
+    }
+}

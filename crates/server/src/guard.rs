@@ -1,0 +1,114 @@
+//! What a request passes before its route sees it: key, scope, rate, a place in its class.
+//!
+//! Whether the server lives is told to everybody. Whoever asks for anything else, or for nothing there is, needs a key.
+
+use crate::api_error::{ApiError, Limited};
+use crate::caller::Visit;
+use crate::connection::PeerAddress;
+use crate::keys;
+use crate::limits::{Refused, Standings};
+use crate::routes::{Route, RouteClass, route_of};
+use crate::state::Server;
+use crate::trail::Trail;
+use crate::wire::Wire;
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use hyper::body::{Frame, SizeHint};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::sync::OwnedSemaphorePermit;
+
+/// Lets a request through, or says why not; what it was given lasts as long as its answer.
+pub(crate) async fn guard(State(server): State<Arc<Server>>, mut request: Request, next: Next) -> Response {
+    let path = request.extensions().get::<MatchedPath>();
+    let route = path.and_then(|path| route_of(request.method(), path.as_str()));
+    if route.is_some_and(|route| route.scope.is_none()) {
+        return next.run(request).await;
+    }
+    let wire = Wire::of(request.uri().path());
+    let mut standings = Standings::default();
+    let mut response = match admit(&server, route, &request, &mut standings) {
+        Err(refused) => refused.into_response(),
+        Ok(visit) => {
+            let visit = Arc::new(visit);
+            request.extensions_mut().insert(Arc::clone(&visit));
+            let response = answer(&server, route, request, next, &visit).await;
+            standings = visit.standings();
+            response
+        }
+    };
+    standings.write(wire, (server.options.unix_time)(), response.headers_mut());
+    response
+}
+
+fn admit(
+    server: &Server,
+    route: Option<&Route>,
+    request: &Request,
+    standings: &mut Standings,
+) -> Result<Visit, ApiError> {
+    let address = request.extensions().get::<PeerAddress>().map(|address| address.0);
+    let trail = request.extensions().get::<Arc<Trail>>().cloned();
+    let caller = keys::admit(server, request.headers(), address)?;
+    if let Some(trail) = &trail {
+        trail.note_caller(&caller);
+    }
+    if let Some(scope) = route.and_then(|route| route.scope) {
+        caller.check_scope(scope)?;
+    }
+    let (account, limits) = (caller.account(), caller.limits(server.options.caller_limits()));
+    let seat = server.limits.enter(account.clone(), limits).map_err(|refused| {
+        *standings = server.limits.standings(&account, limits);
+        match refused {
+            Refused::Until(retry_after) => Limited::Requests { retry_after },
+            Refused::AtOnce { limit } => Limited::AtOnce { limit },
+            Refused::Never { .. } => unreachable!("one request is never more than a bucket holds"),
+        }
+    })?;
+    Ok(Visit::new(caller, seat, trail))
+}
+
+async fn answer(server: &Server, route: Option<&Route>, request: Request, next: Next, visit: &Arc<Visit>) -> Response {
+    let class = route.map_or(RouteClass::Reading, |route| route.class);
+    let place = match server.bulkheads.enter(class).await {
+        Ok(place) => place,
+        Err(refused) => return refused.into_response(),
+    };
+    let pass = Pass { _visit: Arc::clone(visit), _place: place };
+    next.run(request).await.map(|body| Body::new(Accompanied { body, _pass: pass }))
+}
+
+/// What a request was given for as long as it is answered.
+struct Pass {
+    _visit: Arc<Visit>,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+/// A body, and what is held until it has been sent or given up.
+struct Accompanied {
+    body: Body,
+    _pass: Pass,
+}
+
+impl HttpBody for Accompanied {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

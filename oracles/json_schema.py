@@ -1,0 +1,167 @@
+"""Answers that must obey a JSON schema, from a real model at temperature 1, against the Python package `jsonschema`.
+
+usage: json_schema.py --model FILE [--suite FOLDER] [--seconds N]
+
+Each schema of the JSON Schema Test Suite (the folder of draft 2020-12) and of oracles/schemas is asked for once. An
+answer that ends must be valid by the schema; a schema that is not enforced must be refused with 400, by the name of the
+keyword. Answers that are cut by their length are counted apart: they are valid in no case. `--seconds` asks for as many
+schemas as the time allows, in an order that takes some of every file.
+"""
+
+import argparse
+import collections
+import concurrent.futures
+import json
+import pathlib
+import random
+import time
+import urllib.error
+
+from programs import ROOT, ballast, call, serving_ballast
+from report import Report
+
+try:
+    import jsonschema
+except ImportError:
+    jsonschema = None
+
+N_TOKENS = 160
+N_AT_A_TIME = 6
+# Of the answers, the share that may be cut before a run says nothing any more.
+CUT_MAX = 0.4
+OWN = ROOT / "oracles/schemas"
+SHORT = "Answer with one short JSON value, such as {}, [], 0 or \"a\". Nothing else."
+COLUMNS = ("valid", "refused", "cut", "wrong")
+
+Case = collections.namedtuple("Case", "file name schema prompt")
+
+
+def suite_cases(folder):
+    """The suite's schemas; without its instances, which are not ours."""
+    for file in sorted(pathlib.Path(folder).glob("*.json")):
+        for group in json.loads(file.read_text()):
+            yield Case(file.stem, group["description"], group["schema"], SHORT)
+
+
+def own_cases():
+    for file in sorted(OWN.glob("*.json")):
+        for name, entry in json.loads(file.read_text()).items():
+            yield Case(f"own: {file.stem}", name, entry["schema"], entry["prompt"])
+
+
+def ordered(cases):
+    """Some of every file first, always the same."""
+    cases = sorted(cases, key=lambda case: (case.file, case.name))
+    random.Random(7).shuffle(cases)
+    return cases
+
+
+def keywords(schema):
+    """Every name in a schema."""
+    if isinstance(schema, dict):
+        for name, value in schema.items():
+            yield name
+            yield from keywords(value)
+    elif isinstance(schema, list):
+        for value in schema:
+            yield from keywords(value)
+
+
+def ask(url, key, case, seed):
+    """What became of a case, and why where that is wrong."""
+    body = {
+        "model": MODEL, "messages": [{"role": "user", "content": case.prompt}], "temperature": 1, "seed": seed,
+        "max_tokens": N_TOKENS,
+        "response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": case.schema}},
+    }
+    try:
+        choice = call(f"{url}/v1/chat/completions", body, key)["choices"][0]
+    except urllib.error.HTTPError as error:
+        return refusal(case, error.code, json.load(error)["error"])
+    text = choice["message"]["content"]
+    if choice["finish_reason"] == "length":
+        return "cut", None
+    if choice["finish_reason"] != "stop":
+        return "wrong", f"finish reason {choice['finish_reason']!r}"
+    return validity(case.schema, text)
+
+
+def refusal(case, status, error):
+    message = f"{error['param']}: {error['message']}"
+    if status != 400 or not str(error["param"]).startswith("response_format.json_schema.schema"):
+        return "wrong", f"{status} {message}"
+    said = set(str(error["param"]).split(".")) | set(message.translate(str.maketrans("`\"'", "   ")).split())
+    is_named = bool(said & set(keywords(case.schema))) or "nsatisfiable" in message
+    return ("refused", None) if is_named else ("wrong", f"no keyword is named: {message}")
+
+
+def validity(schema, text):
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        return "wrong", f"{error}: {text!r}"
+    validator = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)(schema)
+    fault = next(validator.iter_errors(value), None)
+    return ("valid", None) if fault is None else ("wrong", f"{fault.message}: {text!r}")
+
+
+def compare(report, url, key, cases, seconds):
+    counts = collections.defaultdict(collections.Counter)
+    faults = collections.defaultdict(list)
+    end = time.monotonic() + (seconds or float("inf"))
+
+    def one(numbered):
+        seed, case = numbered
+        return (case, ask(url, key, case, seed)) if time.monotonic() < end else None
+
+    with concurrent.futures.ThreadPoolExecutor(N_AT_A_TIME) as pool:
+        for case, (outcome, fault) in filter(None, pool.map(one, enumerate(cases))):
+            counts[case.file][outcome] += 1
+            if fault:
+                faults[case.file].append(f"{case.name}: {fault}")
+    table(counts)
+    for file in sorted(counts):
+        report.check(f"schemas of {file}", "; ".join(faults[file]))
+    total = sum(counts.values(), collections.Counter())
+    n_answered = total["valid"] + total["cut"] + total["wrong"]
+    report.check("most answers end", f"{total['cut']} of {n_answered} are cut" if total["cut"] > CUT_MAX * n_answered else None)
+
+
+def table(counts):
+    print(f"{'schemas':28}" + "".join(f"{name:>9}" for name in COLUMNS))
+    for file in sorted(counts):
+        print(f"{file:28}" + "".join(f"{counts[file][name]:9}" for name in COLUMNS))
+    total = sum(counts.values(), collections.Counter())
+    print(f"{'all ' + str(sum(total.values())):28}" + "".join(f"{total[name]:9}" for name in COLUMNS), flush=True)
+
+
+def main():
+    global MODEL
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--model")
+    parser.add_argument("--suite")
+    parser.add_argument("--seconds", type=float)
+    options = parser.parse_args()
+    report, name = Report(), "answers by JSON schemas"
+    if jsonschema is None:
+        report.skipped(name, "the package jsonschema is not installed")
+    elif not options.model:
+        report.skipped(name, "no model file was given")
+    elif ballast() is None:
+        report.skipped(name, "there is no ballast program; set BALLAST")
+    else:
+        cases = list(own_cases())
+        if options.suite:
+            cases += suite_cases(options.suite)
+        else:
+            report.skipped("JSON Schema Test Suite", "its folder was not given")
+        with serving_ballast(options.model) as (url, key):
+            MODEL = call(f"{url}/v1/models", key=key)["data"][0]["id"]
+            compare(report, url, key, ordered(cases), options.seconds)
+    report.end()
+
+
+MODEL = ""
+
+if __name__ == "__main__":
+    main()
