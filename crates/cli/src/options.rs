@@ -96,6 +96,9 @@ pub(crate) struct LoadArgs {
     /// A chat template to use instead of the model's.
     #[arg(long, value_name = "FILE", help_heading = "Loading")]
     chat_template_file: Option<PathBuf>,
+    /// The text of a chat template to use instead of the model's.
+    #[arg(long, value_name = "TEXT", conflicts_with = "chat_template_file", help_heading = "Loading")]
+    chat_template: Option<String>,
 }
 
 /// Where packed models are kept.
@@ -175,7 +178,7 @@ impl LoadArgs {
     /// The library's options.
     pub(crate) fn options(&self) -> Result<LoadOptions, Failure> {
         let chat_template = match &self.chat_template_file {
-            None => None,
+            None => self.chat_template.clone(),
             Some(path) => Some(read_text(path)?),
         };
         let mode = match self.memory_mode {

@@ -19,7 +19,7 @@ pub enum RuntimeError {
         got: u32,
     },
     /// The prompt leaves no room for an answer.
-    #[error("prompt: expected fewer than {context_len} tokens, the context length, got {got}")]
+    #[error("prompt: {got} tokens, which exceeds the available context size: expected fewer than {context_len}")]
     ContextLengthExceeded {
         /// Positions one sequence may have.
         context_len: usize,

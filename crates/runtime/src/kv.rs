@@ -22,6 +22,8 @@ use std::sync::Arc;
 pub(crate) enum Salt {
     /// Sequences of the same tenant.
     Tenant(TenantId),
+    /// Sequences of the same tenant that say the same number.
+    Part(TenantId, u64),
     /// Every sequence that says so, too.
     Shared,
 }

@@ -144,6 +144,7 @@ fn lost(inner: &Inner, not_taken: NotTaken) -> RuntimeError {
 fn terms(request: &Request) -> Terms {
     let salt = match request.prefix_cache {
         PrefixCache::Tenant => Some(Salt::Tenant(request.tenant.clone())),
+        PrefixCache::Part(part) => Some(Salt::Part(request.tenant.clone(), part)),
         PrefixCache::Shared => Some(Salt::Shared),
         PrefixCache::Off => None,
     };

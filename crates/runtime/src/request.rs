@@ -120,6 +120,8 @@ pub enum PrefixCache {
     /// Those of its tenant.
     #[default]
     Tenant,
+    /// Those of requests of its tenant that say the same number.
+    Part(u64),
     /// Those of all requests that say `Shared`. How fast it is answered tells what others have asked.
     Shared,
     /// None: everything is computed for it alone, and nothing is left behind.

@@ -43,7 +43,7 @@ async fn answer(server: Arc<Server>, request: Request) -> Result<Response, ApiEr
     Ok(Json(words.message(&answers[0])).into_response())
 }
 
-fn take(server: &Server, incoming: &Incoming) -> Result<Taken<(Words, bool)>, ApiError> {
+fn take(server: &Arc<Server>, incoming: &Incoming) -> Result<Taken<(Words, bool)>, ApiError> {
     let mut request = MessagesRequest::parse(&incoming.body, &server.options)?;
     let model = server.generator(Some(&request.model))?;
     let calls = request.conversation.tools.constrain(&model, &mut request.generation)?;
@@ -69,7 +69,7 @@ pub(crate) async fn count_tokens(State(server): State<Arc<Server>>, request: Req
 
 fn count(server: &Server, body: &[u8]) -> Result<usize, ApiError> {
     let mut fields = Fields::of_body(body)?;
-    let model = fields.needed_string("model", "the name of the model")?;
+    let model = crate::params::model_name(&mut fields, &server.options)?;
     let conversation = Conversation::take(&mut fields)?;
     fields.refuse(request::UNSUPPORTED)?;
     fields.finish()?;

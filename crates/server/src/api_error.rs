@@ -113,6 +113,15 @@ pub(crate) enum ApiError {
     Prompt(#[from] PromptError),
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
+    /// The server does not do it, or was not asked to.
+    #[error("{what}: not to be had here: {why}")]
+    NotServed { what: &'static str, why: &'static str },
+    /// All places are taken, and the caller would rather not wait.
+    #[error("no slot is available")]
+    NoSlot,
+    /// A file of a slot cannot be had. Its path is not told.
+    #[error("filename: the file cannot be {what}")]
+    SlotFile { what: &'static str },
     #[error("{}", encode_text(.0))]
     Encode(#[from] EncodeError),
     /// What the answer must look like cannot be enforced.
@@ -176,6 +185,8 @@ pub(crate) struct Told {
     /// The parameter that is to blame.
     pub(crate) param: Option<String>,
     pub(crate) code: String,
+    /// Tokens of a prompt that is too long, and of the context.
+    pub(crate) too_long: Option<(usize, usize)>,
     /// What it is to a guard.
     pub(crate) security: Option<SecurityEvent>,
 }
@@ -183,8 +194,9 @@ pub(crate) struct Told {
 impl From<&ApiError> for Told {
     fn from(error: &ApiError) -> Self {
         let (status, kind, reason, code) = (error.status(), error.kind(), error.reason(), error.code());
+        let (message, param, too_long) = (error.message(), error.param(), error.too_long());
         let security = SecurityEvent::of(error);
-        Self { status, kind, reason, message: error.message(), param: error.param(), code, security }
+        Self { status, kind, reason, message, param, code, too_long, security }
     }
 }
 
@@ -205,8 +217,10 @@ impl ApiError {
                 Refusal::Key | Refusal::KeyExpired | Refusal::KeyRevoked | Refusal::Scope { .. } | Refusal::Model,
             ) => ErrorKind::Denied,
             Self::Refusal(_) | Self::Json(_) | Self::Param(_) => ErrorKind::Invalid,
-            Self::ModelUnknown { .. } | Self::ModelCannot { .. } => ErrorKind::Invalid,
-            Self::ModelCold { .. } | Self::ModelLoading { .. } => ErrorKind::Unavailable,
+            Self::ModelUnknown { .. } | Self::ModelCannot { .. } | Self::NotServed { .. } | Self::SlotFile { .. } => {
+                ErrorKind::Invalid
+            }
+            Self::ModelCold { .. } | Self::ModelLoading { .. } | Self::NoSlot => ErrorKind::Unavailable,
             Self::Lifecycle(error) => error.kind(),
             Self::Prompt(error) => error.kind(),
             Self::Runtime(error) => error.kind(),
@@ -231,6 +245,7 @@ impl ApiError {
             }
             Self::Refusal(Refusal::Scope { .. } | Refusal::Model) => StatusCode::FORBIDDEN,
             Self::Refusal(Refusal::Route) | Self::ModelUnknown { .. } | Self::ResponseUnknown => StatusCode::NOT_FOUND,
+            Self::NotServed { .. } => StatusCode::NOT_IMPLEMENTED,
             Self::Refusal(Refusal::Method) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Refusal(Refusal::ContentType) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Refusal(Refusal::BodyTimeout) => StatusCode::REQUEST_TIMEOUT,
@@ -239,6 +254,8 @@ impl ApiError {
             | Self::Json(_)
             | Self::Param(_)
             | Self::ModelCannot { .. }
+            | Self::NoSlot
+            | Self::SlotFile { .. }
             | Self::ModelCold { .. }
             | Self::ModelLoading { .. }
             | Self::Lifecycle(_)
@@ -267,6 +284,9 @@ impl ApiError {
             | Self::ResponseUnknown
             | Self::ModelUnknown { .. }
             | Self::ModelCannot { .. }
+            | Self::NotServed { .. }
+            | Self::NoSlot
+            | Self::SlotFile { .. }
             | Self::Prompt(_)
             | Self::Constraint { .. }
             | Self::ToolSchema { .. }
@@ -287,6 +307,9 @@ impl ApiError {
             | Self::ResponseUnknown
             | Self::ModelUnknown { .. }
             | Self::ModelCannot { .. }
+            | Self::NotServed { .. }
+            | Self::NoSlot
+            | Self::SlotFile { .. }
             | Self::ModelCold { .. }
             | Self::ModelLoading { .. }
             | Self::Prompt(_)
@@ -320,6 +343,9 @@ impl ApiError {
             Self::ModelUnknown { .. } => "model_not_found",
             Self::ModelCold { .. } | Self::ModelLoading { .. } => "model_loading",
             Self::ModelCannot { .. } => "model_not_suitable",
+            Self::NotServed { .. } => "not_supported",
+            Self::NoSlot => "no_slot",
+            Self::SlotFile { .. } => "slot_file",
             Self::Prompt(PromptError::TemplateMissing) => "chat_template_missing",
             Self::Prompt(PromptError::Template(_)) => "chat_template_failed",
             Self::Runtime(_) | Self::Lifecycle(_) => "invalid_value",
@@ -347,10 +373,18 @@ impl ApiError {
             Self::Runtime(error) => runtime_param(error).map(str::to_owned),
             Self::Encode(error) => (error.kind() == ErrorKind::Invalid).then(|| "input".to_owned()),
             Self::Constraint { param, error } => Some(constraint_param(param, error)),
+            Self::SlotFile { .. } => Some("filename".to_owned()),
             Self::ResponseUnknown => Some("response_id".to_owned()),
             Self::ToolSchema { param, error } => Some(constraint_param(param, error)),
+            Self::NotServed { .. } | Self::NoSlot => None,
             Self::Refusal(_) | Self::Json(_) | Self::Limited(_) | Self::Ended { .. } | Self::Panicked => None,
         }
+    }
+
+    /// Tokens of a prompt that is too long, and of the context.
+    fn too_long(&self) -> Option<(usize, usize)> {
+        let Self::Runtime(RuntimeError::ContextLengthExceeded { context_len, got }) = self else { return None };
+        Some((*got, *context_len))
     }
 
     /// The text for the caller. It may quote what the caller sent, so it is never logged.

@@ -39,7 +39,7 @@ pub(crate) struct Submitted {
 }
 
 /// Parses a body and has the runtime take what it asks for.
-pub(crate) type Take<W> = fn(&Server, &Incoming) -> Result<Taken<W>, ApiError>;
+pub(crate) type Take<W> = fn(&Arc<Server>, &Incoming) -> Result<Taken<W>, ApiError>;
 
 /// Reads a request's body and has `take` parse and submit it.
 ///
@@ -55,7 +55,7 @@ pub(crate) async fn begin<W: Send + 'static>(
     let patience = || Ok(params::deadline(&mut Fields::of_body(&body)?, &server.options)?);
     let incoming = Incoming { body: body.clone(), asker };
     // A long prompt takes milliseconds to render and tokenize: not on a thread that serves sockets.
-    let call = move |server: &Server, waited: Duration| {
+    let call = move |server: &Arc<Server>, waited: Duration| {
         let asker = Asker { waited, ..incoming.asker.clone() };
         let visit = asker.visit.clone();
         let taken = take(server, &Incoming { body: incoming.body.clone(), asker });

@@ -108,6 +108,7 @@ pub use key_store::{
 };
 pub use keys::{ApiKeys, KEY_BYTES_MAX, KEY_BYTES_MIN, KEYS_MAX};
 pub use limits::{CALLERS_MAX, CallerLimits, RateLimit};
+pub use llamacpp::{INFILL_FILES_MAX, SLOT_FILE_NAME_BYTES_MAX};
 pub use models::{
     Generator, HouseOptions, KnownModel, LoadMeter, LoadModel, MODELS_MAX, ModelFacts, ModelKind, ServedModel,
     ServedModels,
@@ -118,7 +119,7 @@ pub use openai::{
     ResponseStoreOptions,
 };
 pub use openapi::openapi;
-pub use options::{PhaseHook, RandomSource, ServerOptions, ServerPhase, UnixTime};
+pub use options::{PhaseHook, RandomSource, Reasoning, ServerOptions, ServerPhase, UnixTime};
 pub use params::CHOICES_MAX;
 pub use request_id::REQUEST_ID_BYTES_MAX;
 pub use routes::{Route, RouteClass, RouteMethod, routes};

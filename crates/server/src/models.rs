@@ -72,6 +72,8 @@ pub struct ModelFacts {
     pub n_parameters: u64,
     /// The type that most weights are stored in: `Q4_1`.
     pub quantization: String,
+    /// Its name without the folder; empty where it is not told.
+    pub file_name: String,
     /// Length of the file.
     pub file_bytes: u64,
     /// SHA-256 of the file in hexadecimal; empty where nobody computed it.

@@ -68,7 +68,7 @@ async fn answer(server: Arc<Server>, request: Request, take: Take<Wire>) -> Resu
     }
 }
 
-fn take(server: &Server, incoming: &Incoming, kind: Kind) -> Result<Taken<Wire>, ApiError> {
+fn take(server: &Arc<Server>, incoming: &Incoming, kind: Kind) -> Result<Taken<Wire>, ApiError> {
     let mut ask = Ask::parse(&incoming.body, kind, &server.options)?;
     let deadline = ask.generation.deadline;
     if let Some(visit) = incoming.asker.visit.as_ref().filter(|_| ask.keep.is_some()) {

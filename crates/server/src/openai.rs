@@ -2,6 +2,7 @@
 
 mod chat;
 mod completions;
+mod count_tokens;
 mod embeddings;
 mod error;
 mod event;
@@ -13,13 +14,14 @@ mod responses;
 pub(crate) use chat::chat_completions;
 pub(crate) use chat::{MESSAGE_CALLS_MAX, functions, messages};
 pub use chat::{MESSAGES_MAX, PARTS_MAX};
+pub(crate) use completions::completions;
 pub use completions::{COMPLETION_TOKENS_DEFAULT, PROMPTS_MAX};
-pub(crate) use completions::{Prompt, completions, prompts};
+pub(crate) use count_tokens::count_tokens;
 pub(crate) use embeddings::embeddings;
 pub(crate) use error::error_body;
 pub(crate) use event::{PING, event};
 pub(crate) use models::{list_models, show_model};
-pub(crate) use objects::finite;
+pub(crate) use objects::{finite, llama_timings};
 pub use params::{LABEL_CHARS_MAX, METADATA_ENTRIES_MAX, METADATA_KEY_CHARS_MAX, METADATA_VALUE_CHARS_MAX};
 pub use responses::{BACKGROUND_MAX, RESPONSE_EVENTS_BYTES_MAX, ResponseStoreOptions};
 pub(crate) use responses::{

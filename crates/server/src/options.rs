@@ -5,8 +5,10 @@ use crate::{
     ApiKeys, AuditLog, BulkheadOptions, CallerLimits, JwtVerifier, KeyStore, RateLimit, ResponseStoreOptions,
     ServerError, TlsStore,
 };
+use ballast_tokens::SamplingParams;
 use std::fmt;
 use std::num::{NonZeroU32, NonZeroU64};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +16,15 @@ use std::time::Duration;
 pub type RandomSource = Arc<dyn Fn() -> u64 + Send + Sync>;
 /// Seconds since 1970-01-01 00:00 UTC.
 pub type UnixTime = Arc<dyn Fn() -> i64 + Send + Sync>;
+
+/// Whether a model is to think before it answers, where its chat template can ask for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reasoning {
+    /// It is.
+    On,
+    /// It is not.
+    Off,
+}
 
 /// What the outside is told of a server's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +89,16 @@ pub struct ServerOptions {
     pub load_wait_max: Duration,
     /// Most tokens of an answer when the request does not say; `None`: until the context is full.
     pub max_tokens_default: Option<usize>,
+    /// How tokens are drawn where a request does not say.
+    pub sampling: SamplingParams,
+    /// What chat templates are told of reasoning; `None`: as [`Reasoning::On`].
+    pub reasoning: Option<Reasoning>,
+    /// Where one model is served, a request may name any model or none, on every wire.
+    pub any_model: bool,
+    /// Whether callers may ask what the places for sequences are doing: `GET /slots`.
+    pub shows_slots: bool,
+    /// Where the contents of places may be saved; `None`: they cannot be.
+    pub slot_dir: Option<PathBuf>,
     /// Longest silence in a streamed answer before a comment is sent.
     pub keep_alive: Duration,
     /// Time from the word to end until no connection is taken any more. Readiness says no at once, so that load balancers
@@ -125,6 +146,11 @@ impl ServerOptions {
             deadline_grace: Duration::from_secs(10),
             load_wait_max: Duration::MAX,
             max_tokens_default: None,
+            sampling: SamplingParams::default(),
+            reasoning: None,
+            any_model: false,
+            shows_slots: true,
+            slot_dir: None,
             keep_alive: Duration::from_secs(10),
             drain_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(30),
@@ -158,6 +184,9 @@ impl ServerOptions {
         ];
         if let Some((option, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
             return Err(ServerError::Option { option, expected: "at least 1" });
+        }
+        if self.sampling.validate().is_err() {
+            return Err(ServerError::Option { option: "sampling", expected: "parameters in their ranges" });
         }
         let times = [
             ("rate_limit", self.rate_limit.map_or(Duration::MAX, |limit| limit.interval)),
@@ -215,6 +244,7 @@ mod tests {
         assert_eq!(check(|o| o.connections_max = 0), Some("connections_max"));
         assert_eq!(check(|o| o.bulkheads.admin_max = 0), Some("bulkheads.admin_max"));
         assert_eq!(check(|o| o.max_tokens_default = Some(0)), Some("max_tokens_default"));
+        assert_eq!(check(|o| o.sampling.temperature = -1.0), Some("sampling"));
         assert_eq!(check(|o| o.keep_alive = Duration::ZERO), Some("keep_alive"));
         assert_eq!(check(|o| o.request_deadline_max = Duration::from_secs(1)), Some("request_deadline"));
     }

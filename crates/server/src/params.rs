@@ -9,7 +9,7 @@ use crate::incoming::Asker;
 use crate::models::GeneratorUse;
 use crate::state::Server;
 use ballast_backend::TokenId;
-use ballast_runtime::{Deadlines, Priority, Request};
+use ballast_runtime::{Deadlines, PrefixCache, Priority, Request};
 use ballast_tokens::{Constraint, SamplingParams, StopMatcher};
 use serde_json::Value;
 use std::time::Duration;
@@ -24,6 +24,8 @@ pub(crate) struct GenerationParams {
     pub(crate) stop: Vec<String>,
     pub(crate) max_tokens: Option<usize>,
     pub(crate) ignore_eos: bool,
+    /// Whose cached keys and values may be used.
+    pub(crate) prefix_cache: PrefixCache,
     /// What the answer must look like.
     pub(crate) constraint: Option<Constraint>,
     /// The parameter that asks for `constraint`.
@@ -53,6 +55,7 @@ impl GenerationParams {
             stop: self.stop.clone(),
             max_tokens: self.max_tokens,
             ignore_eos: self.ignore_eos,
+            prefix_cache: self.prefix_cache,
             show_special: self.show_special,
             deadlines: Deadlines::total(self.deadline),
             ..Request::new(Vec::new())
@@ -118,6 +121,35 @@ impl GenerationParams {
 
 fn n_tokens(prompts: &[Vec<TokenId>]) -> u64 {
     prompts.iter().map(|prompt| prompt.len() as u64).sum()
+}
+
+/// Where a request's keys and values are to be: `id_slot` and `cache_prompt`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// `None`: wherever the server finds room.
+    pub(crate) slot: Option<usize>,
+    /// Whether those of earlier requests are used, and its own are kept for later ones.
+    pub(crate) is_cached: bool,
+}
+
+impl Place {
+    /// # Errors
+    /// If a field is of another type.
+    pub(crate) fn take(fields: &mut Fields) -> Result<Self, ParamError> {
+        let slot = fields.i64("id_slot")?.and_then(|slot| usize::try_from(slot).ok());
+        Ok(Self { slot, is_cached: fields.bool("cache_prompt")?.unwrap_or(true) })
+    }
+}
+
+/// `model`; empty where any is meant and none is named.
+///
+/// # Errors
+/// If it is no string, or is needed and missing.
+pub(crate) fn model_name(fields: &mut Fields, options: &ServerOptions) -> Result<String, ParamError> {
+    if options.any_model {
+        return Ok(fields.string("model")?.unwrap_or_default());
+    }
+    fields.needed_string("model", "the name of the model")
 }
 
 /// The time a request has, in seconds.

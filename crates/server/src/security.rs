@@ -63,6 +63,9 @@ impl SecurityEvent {
             | ApiError::Prompt(_)
             | ApiError::Runtime(_)
             | ApiError::Encode(_)
+            | ApiError::NotServed { .. }
+            | ApiError::NoSlot
+            | ApiError::SlotFile { .. }
             | ApiError::Ended { .. }
             | ApiError::Panicked => None,
         }

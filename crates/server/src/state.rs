@@ -3,12 +3,13 @@
 use crate::api_error::ApiError;
 use crate::bulkheads::Bulkheads;
 use crate::limits::Limits;
+use crate::llamacpp::Slots;
 use crate::models::{EncoderUse, GeneratorUse, ModelUse};
 use crate::openai::{Background, ResponseStore};
 use crate::security::SecurityCounts;
-use crate::{ServedModels, ServerError, ServerOptions, ServerPhase};
+use crate::{Reasoning, ServedModels, ServerError, ServerOptions, ServerPhase};
 use ballast_backend::TokenId;
-use ballast_tokens::{ChatMessage, RenderOptions};
+use ballast_tokens::{ChatMessage, RenderOptions, format_date};
 use serde_json::Value;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -35,6 +36,7 @@ pub(crate) struct Server {
     /// Answers that are made though nobody waits.
     pub(crate) background: Background,
     pub(crate) security: SecurityCounts,
+    pub(crate) slots: Slots,
     phase: watch::Sender<Phase>,
 }
 
@@ -47,7 +49,8 @@ impl Server {
         let (limits, bulkheads) = (Arc::new(Limits::new()), Bulkheads::new(options.bulkheads));
         let (responses, background) = (ResponseStore::new(options.responses), Background::default());
         let (security, phase) = (SecurityCounts::new(), watch::Sender::new(Phase::Serving));
-        Ok(Self { models, options, limits, bulkheads, responses, background, security, phase })
+        let slots = Slots::default();
+        Ok(Self { models, options, limits, bulkheads, responses, background, security, slots, phase })
     }
 
     /// The model of this name.
@@ -63,6 +66,7 @@ impl Server {
     /// # Errors
     /// As [`Self::model`], or if it does something else.
     pub(crate) fn generator(&self, name: Option<&str>) -> Result<GeneratorUse, ApiError> {
+        let name = name.filter(|_| !(self.options.any_model && self.models.is_single()));
         name.map_or_else(|| self.models.first(), |name| self.model(name))?.try_into()
     }
 
@@ -95,8 +99,17 @@ impl Server {
 
     /// How conversations are rendered now, with the cue for the model's turn or without.
     pub(crate) fn rendering(&self, add_generation_prompt: bool) -> RenderOptions {
-        let now = Some((self.options.unix_time)());
-        RenderOptions { add_generation_prompt, now, ..RenderOptions::default() }
+        let now = (self.options.unix_time)();
+        let mut options = RenderOptions { add_generation_prompt, now: Some(now), ..RenderOptions::default() };
+        // Templates of the Llama 3 family print a date of their makers' where they are given none.
+        for (name, format) in [("date_string", "%d %b %Y"), ("datetime", "%b %d %Y")] {
+            options.extra.extend(format_date(now, format).map(|date| (name.to_owned(), date.into())));
+        }
+        // Templates that do not know the name ignore it; for most others it is true where nothing is said, and some would
+        // close the reasoning at once.
+        let thinks = self.options.reasoning != Some(Reasoning::Off);
+        options.extra.insert("enable_thinking".to_owned(), thinks.into());
+        options
     }
 
     /// The tokens that a model answers a conversation after, told of these tools.

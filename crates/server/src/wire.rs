@@ -4,7 +4,7 @@
 //! the route's wire.
 
 use crate::api_error::{ApiError, Told};
-use crate::{anthropic, ollama, openai};
+use crate::{anthropic, llamacpp, ollama, openai};
 use axum::extract::Request;
 use axum::http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -19,7 +19,24 @@ pub(crate) enum Wire {
     OpenAi,
     Anthropic,
     Ollama,
+    /// OpenAI's shape, with llama.cpp's names of types.
+    LlamaCpp,
 }
+
+/// What llama.cpp's own paths begin with.
+const LLAMA_CPP: [&str; 11] = [
+    "/completion",
+    "/completions",
+    "/chat",
+    "/infill",
+    "/slots",
+    "/models",
+    "/tokenize",
+    "/detokenize",
+    "/apply-template",
+    "/props",
+    "/metrics",
+];
 
 impl Wire {
     pub(crate) fn of(path: &str) -> Self {
@@ -29,6 +46,8 @@ impl Wire {
             Self::Anthropic
         } else if is_under("/api") {
             Self::Ollama
+        } else if LLAMA_CPP.iter().any(|root| is_under(root)) {
+            Self::LlamaCpp
         } else {
             Self::OpenAi
         }
@@ -94,6 +113,7 @@ pub(crate) async fn shape_errors(request: Request, next: Next) -> Response {
     let Some(told) = response.extensions_mut().remove::<Told>() else { return response };
     let (status, body) = match wire {
         Wire::OpenAi => (told.status, openai::error_body(&told)),
+        Wire::LlamaCpp => (told.status, llamacpp::error_body(&told)),
         Wire::Anthropic => (anthropic::error_status(&told), anthropic::error_body(&told)),
         Wire::Ollama => (told.status, ollama::error_body(&told)),
     };
@@ -122,6 +142,9 @@ mod tests {
             ("/apiary", Wire::OpenAi),
             ("/v1/chat/completions", Wire::OpenAi),
             ("/", Wire::OpenAi),
+            ("/completion", Wire::LlamaCpp),
+            ("/chat/completions", Wire::LlamaCpp),
+            ("/slots/1", Wire::LlamaCpp),
         ];
         for (path, wire) in cases {
             assert_eq!(Wire::of(path), wire, "{path}");

@@ -48,6 +48,8 @@ mod response_tools;
 mod responses;
 #[path = "server/routes.rs"]
 mod routes;
+#[path = "server/slots.rs"]
+mod slots;
 #[path = "server/tls.rs"]
 mod tls;
 #[path = "server/tools.rs"]

@@ -55,10 +55,10 @@ pub use sample::{
 pub use stop::{STOP_STRING_BYTES_MAX, STOP_STRINGS_MAX, StopError, StopMatcher, StopOutcome};
 pub use template::{
     ChatTemplate, FUEL_BASE, FUEL_MAX, FUEL_PER_MESSAGE_PAIR, RECURSION_MAX, RenderOptions, TEMPLATE_OUTPUT_BYTES_MAX,
-    TEMPLATE_SOURCE_BYTES_MAX, TemplateError,
+    TEMPLATE_SOURCE_BYTES_MAX, TemplateError, format_date,
 };
 pub use tokenizer::{
-    EncodeOptions, FramedText, ShowSpecial, Tokenizer, TokenizerError, TokenizerOptions, TokenizerSource,
+    EncodeOptions, FillTokens, FramedText, ShowSpecial, Tokenizer, TokenizerError, TokenizerOptions, TokenizerSource,
     WORD_CHARS_MAX, WordPiece,
 };
 pub use tool_format::{

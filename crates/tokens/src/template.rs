@@ -58,6 +58,12 @@ pub struct RenderOptions {
     pub now: Option<i64>,
 }
 
+/// A time in seconds since 1970 as C's strftime has it in its default locale, in UTC; `None` where it cannot be said so.
+#[must_use]
+pub fn format_date(seconds: i64, format: &str) -> Option<String> {
+    dates::format(seconds, format).ok()
+}
+
 /// A parsed chat template with the model's special tokens.
 #[derive(Debug)]
 pub struct ChatTemplate {

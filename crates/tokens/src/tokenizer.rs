@@ -19,6 +19,7 @@ mod whole;
 mod word_piece;
 
 pub use error::TokenizerError;
+pub use roles::FillTokens;
 pub use source::TokenizerSource;
 pub use word_piece::{FramedText, WORD_CHARS_MAX, WordPiece};
 
@@ -145,6 +146,12 @@ impl Tokenizer {
     #[must_use]
     pub fn end_of_generation_ids(&self) -> &[TokenId] {
         &self.roles.end_of_generation
+    }
+
+    /// The tokens that part a text whose middle is to be filled in, where the vocabulary has them.
+    #[must_use]
+    pub fn fill_tokens(&self) -> Option<FillTokens> {
+        self.roles.fill
     }
 
     /// The token as the file spells it; empty outside the vocabulary.

@@ -1,6 +1,7 @@
 //! `ballast serve`: models behind HTTP.
 
 mod bounds;
+mod defaults;
 mod drain;
 mod guards;
 mod house;
@@ -8,6 +9,7 @@ pub(crate) mod key;
 mod models;
 mod notify;
 mod rate;
+mod slots;
 #[cfg(unix)]
 mod socket;
 mod stored;
@@ -22,6 +24,7 @@ use ballast::{Encoder, Engine, wiring};
 use ballast_server::{ApiKeys, Generator, Listener, ModelFacts, ModelKind, ServedModel, ServerOptions, serve};
 use bounds::BoundArgs;
 use clap::Args as ClapArgs;
+use defaults::DefaultArgs;
 use drain::DrainArgs;
 use guards::{GuardArgs, JwtArgs};
 use house::{FirstFailure, HouseArgs};
@@ -29,6 +32,7 @@ use key::KeyArgs;
 use models::ModelsArgs;
 use notify::Notify;
 use rate::RateArgs;
+use slots::SlotArgs;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,6 +69,10 @@ pub(crate) struct Args {
     guards: GuardArgs,
     #[command(flatten)]
     bounds: BoundArgs,
+    #[command(flatten)]
+    defaults: DefaultArgs,
+    #[command(flatten)]
+    slots: SlotArgs,
     #[command(flatten)]
     drain: DrainArgs,
     #[command(flatten)]
@@ -105,6 +113,9 @@ impl Args {
             self.guards.apply(&mut options)?;
             self.rate.apply(keyed, &mut options);
             self.bounds.set(&mut options);
+            self.defaults.set(&mut options);
+            self.slots.set(&mut options);
+            options.any_model = self.models.any();
             self.house.set(&mut options);
             self.drain.set(&mut options);
             self.stored.set(&mut options);
@@ -170,6 +181,7 @@ pub(crate) fn encoder_facts(gguf: &Gguf) -> ModelFacts {
         architecture: gguf.metadata().string("general.architecture").ok().flatten().unwrap_or_default().to_owned(),
         n_parameters: counts.values().sum(),
         quantization: most.map(|(name, _)| (*name).to_owned()).unwrap_or_default(),
+        file_name: String::new(),
         file_bytes: gguf.files().iter().map(|file| file.bytes().len() as u64).sum(),
         sha256: String::new(),
     }
@@ -197,6 +209,7 @@ pub(crate) fn served(engine: &Engine, id: String) -> ServedModel {
         architecture: report.architecture.clone(),
         n_parameters: report.n_parameters,
         quantization: report.quantization.to_owned(),
+        file_name: String::new(),
         file_bytes: report.file_bytes,
         sha256: String::new(),
     };

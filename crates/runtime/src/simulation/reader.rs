@@ -73,6 +73,7 @@ impl Life {
             PrefixCache::Tenant => tenant,
             PrefixCache::Shared => 1000,
             PrefixCache::Off => 1_000_000 + who as u64,
+            PrefixCache::Part(part) => 2_000_000 + 1_000 * tenant + part,
         };
         Self {
             who,

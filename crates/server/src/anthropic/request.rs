@@ -6,10 +6,11 @@ use crate::api_error::ApiError;
 use crate::fields::{Fields, ParamError, Refused, is_empty, never};
 use crate::models::GeneratorUse;
 use crate::openai::MESSAGES_MAX;
-use crate::params::{GenerationParams, deadline};
+use crate::params::{GenerationParams, deadline, model_name};
 use crate::state::Server;
 use crate::tools::Tools;
 use ballast_backend::TokenId;
+use ballast_runtime::PrefixCache;
 use ballast_tokens::{ChatMessage, EncodeOptions, SamplingParams};
 use serde_json::{Value, json};
 
@@ -47,7 +48,7 @@ impl MessagesRequest {
     pub(super) fn parse(body: &[u8], options: &ServerOptions) -> Result<Self, ApiError> {
         let mut fields = Fields::of_body(body)?;
         let request = Self {
-            model: fields.needed_string("model", "the name of the model")?,
+            model: model_name(&mut fields, options)?,
             conversation: Conversation::take(&mut fields)?,
             is_streamed: fields.bool("stream")?.unwrap_or(false),
             generation: generation(&mut fields, options)?,
@@ -60,7 +61,7 @@ impl MessagesRequest {
 }
 
 fn generation(fields: &mut Fields, options: &ServerOptions) -> Result<GenerationParams, ApiError> {
-    let default = SamplingParams::default();
+    let default = options.sampling.clone();
     let max_tokens = match fields.count("max_tokens")? {
         Some(0) => return Err(ParamError::wrong("max_tokens".to_owned(), "at least 1", &0.into()).into()),
         Some(n) => n,
@@ -74,7 +75,7 @@ fn generation(fields: &mut Fields, options: &ServerOptions) -> Result<Generation
         top_k: fields.count("top_k")?.unwrap_or(default.top_k),
         top_p: fields.f32("top_p")?.unwrap_or(default.top_p),
         min_p: fields.f32("min_p")?.unwrap_or(default.min_p),
-        seed: fields.seed("seed")?,
+        seed: fields.seed("seed")?.or(default.seed),
         ..default
     };
     let stop = crate::params::strings(fields, "stop_sequences")?;
@@ -86,6 +87,7 @@ fn generation(fields: &mut Fields, options: &ServerOptions) -> Result<Generation
         constraint: None,
         constrained_by: None,
         show_special: false,
+        prefix_cache: PrefixCache::default(),
         deadline: deadline(fields, options)?,
         priority: None,
     };

@@ -1,5 +1,6 @@
 //! From text to tokens and back, and what the server is: `/tokenize`, `/detokenize`, `/apply-template`, `/props`.
 
+use super::settings;
 use crate::api_error::ApiError;
 use crate::fields::{Fields, ParamError};
 use crate::models::{GeneratorUse, with_models};
@@ -8,7 +9,7 @@ use crate::{body, openai};
 use axum::Json;
 use axum::extract::{Query, Request, State};
 use ballast_backend::TokenId;
-use ballast_tokens::{EncodeOptions, ShowSpecial};
+use ballast_tokens::{ChatMessage, EncodeOptions, RenderOptions, ShowSpecial};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -21,7 +22,7 @@ async fn answer(
 ) -> Result<Json<Value>, ApiError> {
     let body = body::read(request, &server.options).await?;
     let patience = || Ok(server.options.request_deadline);
-    let work = move |server: &Server, _| of(server, Fields::of_body(&body)?);
+    let work = move |server: &Arc<Server>, _| of(server, Fields::of_body(&body)?);
     Ok(Json(with_models(&server, patience, work).await?))
 }
 
@@ -86,16 +87,47 @@ pub(crate) async fn apply_template(
     State(server): State<Arc<Server>>,
     request: Request,
 ) -> Result<Json<Value>, ApiError> {
-    answer(server, request, prompt_of).await
+    conversation(server, request, |model, messages, options| {
+        Ok(json!({ "prompt": model.format().chat_text(messages, options)? }))
+    })
+    .await
 }
 
-fn prompt_of(server: &Server, mut fields: Fields) -> Result<Value, ApiError> {
-    let messages = openai::messages(fields.take("messages"))?;
+/// What is to be told of a conversation and how it is rendered.
+type Told = fn(&GeneratorUse, &[ChatMessage], &RenderOptions) -> Result<Value, ApiError>;
+
+/// Reads a conversation and answers from it.
+pub(crate) async fn conversation(server: Arc<Server>, request: Request, told: Told) -> Result<Json<Value>, ApiError> {
+    let body = body::read(request, &server.options).await?;
+    let patience = || Ok(server.options.request_deadline);
+    let work = move |server: &Arc<Server>, _| {
+        let mut fields = Fields::of_body(&body)?;
+        let messages = openai::messages(fields.take("messages"))?;
+        let options = rendering(server, &mut fields)?;
+        let model = model(server, &mut fields)?;
+        fields.finish()?;
+        told(&model, &messages, &options)
+    };
+    Ok(Json(with_models(&server, patience, work).await?))
+}
+
+/// `add_generation_prompt`, `tools` and `chat_template_kwargs`, as they are handed to the template.
+fn rendering(server: &Server, fields: &mut Fields) -> Result<RenderOptions, ParamError> {
     let add_generation_prompt = fields.bool("add_generation_prompt")?.unwrap_or(true);
-    let model = model(server, &mut fields)?;
-    fields.finish()?;
-    let render = server.rendering(add_generation_prompt);
-    Ok(json!({ "prompt": model.format().chat_text(&messages, &render)? }))
+    let mut options = server.rendering(add_generation_prompt);
+    options.tools = match fields.take("tools") {
+        None => None,
+        Some(Value::Array(tools)) if tools.iter().all(Value::is_object) => {
+            (!tools.is_empty()).then_some(Value::Array(tools))
+        }
+        Some(other) => return Err(ParamError::wrong("tools".to_owned(), "an array of objects", &other)),
+    };
+    match fields.take("chat_template_kwargs") {
+        None => {}
+        Some(Value::Object(extra)) => options.extra.extend(extra),
+        Some(other) => return Err(ParamError::wrong("chat_template_kwargs".to_owned(), "an object", &other)),
+    }
+    Ok(options)
 }
 
 /// `GET /props`: of the model that `?model=` names, or of the first.
@@ -106,12 +138,19 @@ pub(crate) async fn props(
     let patience = || Ok(server.options.request_deadline);
     let model =
         with_models(&server, patience, move |server, _| server.generator_of_many(asked.model.as_deref())).await?;
-    let shape = model.runtime().shape();
+    let (shape, tokenizer) = (model.runtime().shape(), model.format().tokenizer());
+    let text = |token: Option<TokenId>| token.map_or("", |token| tokenizer.token_text(token));
     Ok(Json(json!({
-        "default_generation_settings": { "n_ctx": shape.context_len },
+        "default_generation_settings": { "n_ctx": shape.context_len, "params": settings::sampling(&server.options.sampling) },
         "total_slots": shape.max_batch_sequences,
         "model_alias": model.id,
-        "model_path": model.id,
+        "model_path": if model.facts.file_name.is_empty() { &model.id } else { &model.facts.file_name },
+        "modalities": { "vision": false, "video": false, "audio": false },
+        "endpoint_slots": server.options.shows_slots,
+        "endpoint_props": false,
+        "endpoint_metrics": true,
+        "bos_token": text(tokenizer.bos()),
+        "eos_token": text(tokenizer.eos()),
         "chat_template": model.format().template_source(),
         "build_info": format!("ballast {}", env!("CARGO_PKG_VERSION")),
         "is_sleeping": false,

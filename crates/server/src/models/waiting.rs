@@ -19,7 +19,7 @@ const WAITS_MAX: usize = 4;
 pub(crate) async fn with_models<T: Send + 'static>(
     server: &Arc<Server>,
     patience: impl FnOnce() -> Result<Duration, ApiError>,
-    work: impl Fn(&Server, Duration) -> Result<T, ApiError> + Clone + Send + 'static,
+    work: impl Fn(&Arc<Server>, Duration) -> Result<T, ApiError> + Clone + Send + 'static,
 ) -> Result<T, ApiError> {
     let began = server.models.now();
     let call = async || {

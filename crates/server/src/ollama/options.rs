@@ -5,6 +5,7 @@ use crate::api_error::ApiError;
 use crate::constraint;
 use crate::fields::{Fields, ParamError, Refused, is_one, is_zero, never};
 use crate::params::{GenerationParams, deadline, strings};
+use ballast_runtime::PrefixCache;
 use ballast_tokens::{PENALTY_WINDOW_MAX, SamplingParams};
 use serde_json::Value;
 
@@ -45,13 +46,14 @@ pub(super) fn take(
     let given = fields.take("options").unwrap_or_else(|| Value::Object(serde_json::Map::new()));
     let mut options = Fields::new("options".to_owned(), given)?;
     let params = GenerationParams {
-        sampling: sampling(&mut options, n_logprobs)?,
+        sampling: sampling(&mut options, n_logprobs, &server.sampling)?,
         stop: strings(&mut options, "stop")?,
         max_tokens: max_tokens(&mut options)?.or(server.max_tokens_default),
         ignore_eos: false,
         constraint,
         constrained_by,
         show_special: false,
+        prefix_cache: PrefixCache::default(),
         deadline,
         priority: None,
     };
@@ -61,8 +63,11 @@ pub(super) fn take(
     Ok((params.checked()?, context_len))
 }
 
-fn sampling(options: &mut Fields, n_logprobs: Option<usize>) -> Result<SamplingParams, ParamError> {
-    let default = SamplingParams::default();
+fn sampling(
+    options: &mut Fields,
+    n_logprobs: Option<usize>,
+    default: &SamplingParams,
+) -> Result<SamplingParams, ParamError> {
     Ok(SamplingParams {
         temperature: options.f32("temperature")?.unwrap_or(default.temperature),
         top_k: options.count("top_k")?.unwrap_or(default.top_k),
@@ -73,7 +78,7 @@ fn sampling(options: &mut Fields, n_logprobs: Option<usize>) -> Result<SamplingP
         presence_penalty: options.f32("presence_penalty")?.unwrap_or(default.presence_penalty),
         penalty_window: penalty_window(options)?.unwrap_or(default.penalty_window),
         logit_bias: Vec::new(),
-        seed: options.seed("seed")?,
+        seed: options.seed("seed")?.or(default.seed),
         n_logprobs,
     })
 }

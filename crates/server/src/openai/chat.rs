@@ -38,9 +38,10 @@ async fn answer(server: Arc<Server>, request: Request) -> Result<Response, ApiEr
     }
 }
 
-fn take(server: &Server, incoming: &Incoming) -> Result<Taken<(Wire, Mode)>, ApiError> {
+fn take(server: &Arc<Server>, incoming: &Incoming) -> Result<Taken<(Wire, Mode)>, ApiError> {
     let mut request = ChatRequest::parse(&incoming.body, &server.options)?;
     let model = server.generator(Some(&request.model))?;
+    request.generation.prefix_cache = server.slots.resolve(&model, request.place)?.0;
     let calls = request.tools.constrain(&model, &mut request.generation)?;
     let prompt = server.chat_prompt(&model, &request.messages, request.tools.told())?;
     let wire = Wire::new(server, &model, &request, calls);

@@ -14,7 +14,6 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use request::CompletionRequest;
 pub use request::{COMPLETION_TOKENS_DEFAULT, PROMPTS_MAX};
-pub(crate) use request::{Prompt, prompts};
 use std::sync::Arc;
 use wire::{Chunks, Wire};
 
@@ -31,7 +30,7 @@ async fn answer(server: Arc<Server>, request: Request) -> Result<Response, ApiEr
     }
 }
 
-fn take(server: &Server, incoming: &Incoming) -> Result<Taken<(Wire, Mode)>, ApiError> {
+fn take(server: &Arc<Server>, incoming: &Incoming) -> Result<Taken<(Wire, Mode)>, ApiError> {
     let request = CompletionRequest::parse(&incoming.body, &server.options)?;
     let model = server.generator(Some(&request.model))?;
     let prompts = request.prompts(model.runtime().tokenizer())?;

@@ -119,14 +119,44 @@ pub(super) fn usage(summaries: &[&Summary], n_prompts: usize) -> Value {
     })
 }
 
-pub(super) fn timings(summary: &Summary) -> Value {
+/// The times of an answer by llama.cpp's names. The first token comes from reading the prompt, so that the time of
+/// the answer is that of the others.
+pub(crate) fn llama_timings(summary: &Summary) -> Value {
     let Summary { timings, usage, .. } = summary;
     let ms = |time: Duration| time.as_secs_f64() * 1e3;
+    let first = timings.time_to_first_token.unwrap_or(timings.total);
+    let (prompt_ms, predicted_ms) = (ms(first.saturating_sub(timings.queue)), ms(timings.total.saturating_sub(first)));
+    let prompt_n = usage.prompt_tokens - usage.cached_tokens;
+    let steps = usage.completion_tokens.saturating_sub(1);
+    let share = |time: f64, n: usize| if n == 0 { 0.0 } else { time / n as f64 };
+    let rate = |n: usize, time: f64| if time > 0.0 { n as f64 / time * 1e3 } else { 0.0 };
     json!({
+        "cache_n": usage.cached_tokens,
+        "prompt_n": prompt_n,
+        "prompt_ms": prompt_ms,
+        "prompt_per_token_ms": share(prompt_ms, prompt_n),
+        "prompt_per_second": rate(prompt_n, prompt_ms),
+        "predicted_n": usage.completion_tokens,
+        "predicted_ms": predicted_ms,
+        "predicted_per_token_ms": share(predicted_ms, steps),
+        "predicted_per_second": rate(steps, predicted_ms),
+    })
+}
+
+/// The times of an answer by our names, and by llama.cpp's.
+pub(super) fn timings(summary: &Summary) -> Value {
+    let mut told = llama_timings(summary);
+    let Summary { timings, usage, .. } = summary;
+    let ms = |time: Duration| time.as_secs_f64() * 1e3;
+    let ours = json!({
         "queue_ms": ms(timings.queue),
         "time_to_first_token_ms": timings.time_to_first_token.map(ms),
         "total_ms": ms(timings.total),
         "prefill_tokens_per_second": timings.prefill_tokens_per_second(*usage),
         "decode_tokens_per_second": timings.decode_tokens_per_second(*usage),
-    })
+    });
+    for (name, value) in ours.as_object().into_iter().flatten() {
+        told[name] = value.clone();
+    }
+    told
 }

@@ -1,5 +1,6 @@
 //! Parameters that chat and text completions share.
 
+use crate::ServerOptions;
 use crate::fields::{Fields, ParamError};
 use crate::incoming;
 use crate::params::CHOICES_MAX;
@@ -67,8 +68,12 @@ pub(super) fn max_tokens(fields: &mut Fields) -> Result<Option<usize>, ParamErro
 }
 
 /// Everything that decides which tokens are drawn; `n_logprobs` as the wire asked for them.
-pub(super) fn sampling(fields: &mut Fields, n_logprobs: Option<usize>) -> Result<SamplingParams, ParamError> {
-    let default = SamplingParams::default();
+pub(super) fn sampling(
+    fields: &mut Fields,
+    n_logprobs: Option<usize>,
+    options: &ServerOptions,
+) -> Result<SamplingParams, ParamError> {
+    let default = &options.sampling;
     Ok(SamplingParams {
         temperature: fields.f32("temperature")?.unwrap_or(default.temperature),
         top_k: fields.count("top_k")?.unwrap_or(default.top_k),
@@ -79,7 +84,7 @@ pub(super) fn sampling(fields: &mut Fields, n_logprobs: Option<usize>) -> Result
         presence_penalty: fields.f32("presence_penalty")?.unwrap_or(default.presence_penalty),
         penalty_window: default.penalty_window,
         logit_bias: logit_bias(fields)?,
-        seed: fields.seed("seed")?,
+        seed: fields.seed("seed")?.or(default.seed),
         n_logprobs,
     })
 }

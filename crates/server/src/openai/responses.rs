@@ -97,7 +97,7 @@ struct Begun {
     permit: Option<OwnedSemaphorePermit>,
 }
 
-fn take(server: &Server, incoming: &Incoming) -> Result<Taken<Begun>, ApiError> {
+fn take(server: &Arc<Server>, incoming: &Incoming) -> Result<Taken<Begun>, ApiError> {
     let mut request = ResponseRequest::parse(&incoming.body, &server.options)?;
     let model = server.generator(Some(&request.model))?;
     let tenant = incoming.asker.tenant.clone();

@@ -1,11 +1,12 @@
 //! The routes of llama.cpp's server.
 
-use super::openai::{messages, stop};
+use super::openai::{chat_answer, chat_body, messages, models, stop};
 use super::operation::{Operation, Served};
 use super::schema::{
-    Field, any, boolean, count, either, given, integer, list, number, one_of, only, said, sent, signed, some, string,
-    tokens_or_all, within,
+    Field, any, boolean, bounded, count, either, given, integer, list, number, one_of, only, said, sent, signed, some,
+    string, tokens_or_all, within,
 };
+use crate::SLOT_FILE_NAME_BYTES_MAX;
 use crate::stream::EVENT_STREAM;
 use ballast_tokens::{LOGPROBS_MAX, PENALTY_WINDOW_MAX, TEMPERATURE_MAX};
 use serde_json::{Value, json};
@@ -17,7 +18,15 @@ pub(super) fn operations(served: &Served) -> Vec<Operation> {
         vec![("content", string())],
         with(vec![("add_special", boolean()), ("parse_special", boolean()), ("with_pieces", boolean())]),
     );
-    let rendered = sent(vec![("messages", messages())], with(vec![("add_generation_prompt", boolean())]));
+    let rendered = sent(
+        vec![("messages", messages())],
+        with(vec![("add_generation_prompt", boolean()), ("chat_template_kwargs", any()), ("tools", any())]),
+    );
+    let count_tokens = |path| {
+        let body = sent(vec![("messages", messages())], with(vec![("chat_template_kwargs", any()), ("tools", any())]));
+        let answer = given(vec![("object", only("response.input_tokens")), ("input_tokens", integer())]);
+        Operation::post(path, "How many tokens a conversation has.", (body, answer))
+    };
     let completion = |path| {
         Operation::post(path, "Go on from a prompt.", (completion_body(served, named()), completion_answer()))
             .works()
@@ -27,9 +36,22 @@ pub(super) fn operations(served: &Served) -> Vec<Operation> {
         let named = sent(vec![("model", served.model())], Vec::new());
         Operation::post(path, summary, (named, given(vec![("success", boolean())]))).works()
     };
-    vec![
+    let mut operations = vec![
         completion("/completion"),
         completion("/completions"),
+        Operation::post(
+            "/chat/completions",
+            "Answer a conversation.",
+            (chat_body(&served.model(), served), chat_answer()),
+        )
+        .works()
+        .also(EVENT_STREAM),
+        count_tokens("/chat/completions/input_tokens"),
+        count_tokens("/v1/chat/completions/input_tokens"),
+        Operation::post("/infill", "Fill a gap.", (infill_body(served, named()), completion_answer()))
+            .works()
+            .also(EVENT_STREAM)
+            .fails(501, "The model cannot fill gaps."),
         Operation::post("/tokenize", "Text to tokens.", (tokenized, given(vec![("tokens", list(any()))]))),
         Operation::post(
             "/detokenize",
@@ -41,26 +63,64 @@ pub(super) fn operations(served: &Served) -> Vec<Operation> {
             "A conversation to a prompt.",
             (rendered, given(vec![("prompt", string())])),
         ),
-        Operation::get("/models", "The models, and which are loaded.", super::openai::models()),
+        Operation::get("/models", "The models, and which are loaded.", models()),
         changing("/models/load", "Begin to load a model."),
         changing("/models/unload", "Unload a model once its answers in progress have ended."),
         Operation::get("/props", "What the server is.", props())
             .query(("model", string()))
             .fails(404, "There is no such model."),
+    ];
+    operations.extend(slots());
+    operations
+}
+
+/// What is told of the places for sequences, and done with them.
+fn slots() -> Vec<Operation> {
+    vec![
+        Operation::get("/slots", "What the places for sequences are doing.", list(any()))
+            .query(("model", string()))
+            .query(("fail_on_no_slot", string()))
+            .fails(404, "There is no such model.")
+            .fails(501, "The server does not tell.")
+            .fails(503, "Every place is taken, and the caller would rather not wait."),
+        Operation::post(
+            "/slots/{id_slot}",
+            "Save, restore or erase a place.",
+            (slot_body(), given(vec![("id_slot", integer())])),
+        )
+        .works()
+        .query(("action", one_of(&["save", "restore", "erase"])))
+        .query(("model", string()))
+        .fails(501, "The server has no folder for them."),
     ]
 }
 
+fn infill_body(served: &Served, named: Vec<Field>) -> Value {
+    let others = list(given(vec![("text", string())]));
+    let fields = [shared_fields(served), named, vec![("prompt", string()), ("input_extra", others)]].concat();
+    sent(vec![("input_prefix", string()), ("input_suffix", string())], fields)
+}
+
+fn slot_body() -> Value {
+    sent(Vec::new(), vec![("filename", bounded(SLOT_FILE_NAME_BYTES_MAX))])
+}
+
 fn completion_body(served: &Served, named: Vec<Field>) -> Value {
+    let text = json!({ "type": "string", "minLength": 1 });
+    let mixed = some(&either(&[served.token(), text.clone()]), 1, 4096);
+    sent(vec![("prompt", either(&[text, mixed]))], [shared_fields(served), named].concat())
+}
+
+/// What completions and infills take alike.
+fn shared_fields(served: &Served) -> Vec<Field> {
     let pair = either(&[number(), only(false)]);
     let bias = json!({ "type": "array", "prefixItems": [served.token(), pair], "items": false, "minItems": 2 });
-    let text = json!({ "type": "string", "minLength": 1 });
-    let either_one = either(&[text, some(&served.token(), 1, 4096)]);
-    let prompt = either(&[either_one.clone(), some(&either_one, 1, 1)]);
-    let mut others = named;
-    others.extend([
+    vec![
         ("stream", said(boolean(), "As server-sent events.")),
         ("return_tokens", boolean()),
-        ("timings_per_token", boolean()),
+        ("response_fields", list(string())),
+        ("id_slot", count(-1, 0)),
+        ("cache_prompt", boolean()),
         ("temperature", within(0.0, f64::from(TEMPERATURE_MAX))),
         ("top_k", signed()),
         ("top_p", within(0.0, 1.0)),
@@ -77,8 +137,7 @@ fn completion_body(served: &Served, named: Vec<Field>) -> Value {
         ("ignore_eos", boolean()),
         ("t_max_predict_ms", signed()),
         ("timeout", served.timeout()),
-    ]);
-    sent(vec![("prompt", prompt)], others)
+    ]
 }
 
 fn completion_answer() -> Value {
@@ -88,6 +147,9 @@ fn completion_answer() -> Value {
         ("tokens", list(integer())),
         ("stop", boolean()),
         ("id_slot", integer()),
+        ("prompt", string()),
+        ("has_new_line", boolean()),
+        ("generation_settings", any()),
         ("model", string()),
         ("stop_type", one_of(&["limit", "word", "eos", "none"])),
         ("stopping_word", string()),

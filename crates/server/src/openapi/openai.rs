@@ -171,7 +171,7 @@ fn tool_choice() -> Value {
     either(&[one_of(&["none", "auto", "required"]), named(), allowed])
 }
 
-fn chat_body(model: &Value, served: &Served) -> Value {
+pub(super) fn chat_body(model: &Value, served: &Served) -> Value {
     let needed = vec![("model", model.clone()), ("messages", messages_with_tools())];
     let mut others = shared(served);
     let top_logprobs = count(0, i64::try_from(LOGPROBS_MAX).unwrap_or(0));
@@ -246,7 +246,7 @@ pub(super) fn timings() -> Value {
     ])
 }
 
-fn chat_answer() -> Value {
+pub(super) fn chat_answer() -> Value {
     let token = vec![("token", string()), ("logprob", number()), ("bytes", list(count(0, 255)))];
     let mut with_top = token.clone();
     with_top.push(("top_logprobs", list(given(token))));

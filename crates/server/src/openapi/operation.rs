@@ -124,7 +124,7 @@ impl Operation {
     pub(super) fn error(&self, when: &str) -> Value {
         let schema = match (&self.otherwise, Wire::of(self.path)) {
             (Some(schema), _) => schema.clone(),
-            (None, Wire::OpenAi) => openai::error(),
+            (None, Wire::OpenAi | Wire::LlamaCpp) => openai::error(),
             (None, Wire::Anthropic) => anthropic::error(),
             (None, Wire::Ollama) => ollama::error(),
         };

@@ -79,6 +79,120 @@ async fn a_conversation_becomes_its_prompt() {
 }
 
 #[tokio::test]
+async fn what_decided_an_answer_comes_with_it() {
+    let house = House::open(Plan::default()).await;
+    let body =
+        complete(&house, json!({"n_predict": 4, "top_k": 7, "logit_bias": [[5, false], ["h", 1.5]]})).await.json();
+    let settings = &body["generation_settings"];
+    assert_eq!((&settings["n_predict"], &settings["top_k"], &settings["mirostat"]), (&json!(4), &json!(7), &json!(0)));
+    assert_eq!(settings["logit_bias"], json!([{"token": 5, "bias": null}, {"token": 104, "bias": 1.5}]));
+    assert_eq!((&body["prompt"], &body["has_new_line"]), (&json!(ASSISTANT_TURN), &json!(false)));
+    let by_name = complete(&house, json!({"logit_bias": {"5": -1, "hh": 1}})).await.json();
+    let biases = &by_name["generation_settings"]["logit_bias"];
+    assert_eq!(*biases, json!([{"token": 5, "bias": -1.0}, {"token": 104, "bias": 1.0}, {"token": 104, "bias": 1.0}]));
+    let endless = complete(&house, json!({"ignore_eos": true, "n_predict": 2})).await.json();
+    let ends = endless["generation_settings"]["logit_bias"].as_array().unwrap().clone();
+    assert!(!ends.is_empty() && ends.iter().all(|entry| entry["bias"].is_null()));
+    let fields = json!({"response_fields": ["content", "generation_settings/top_k", "nothing"], "top_k": 3});
+    assert_eq!(complete(&house, fields).await.json(), json!({"content": "Hi there!", "generation_settings/top_k": 3}));
+}
+
+#[tokio::test]
+async fn the_answers_to_a_list_of_prompts_are_a_list() {
+    let house = House::open(Plan::default()).await;
+    let prompts = json!({"prompt": [ASSISTANT_TURN, {"prompt_string": ASSISTANT_TURN}]});
+    let answers = complete(&house, prompts.clone()).await.json();
+    let texts: Vec<_> =
+        answers.as_array().unwrap().iter().map(|answer| (&answer["index"], &answer["content"])).collect();
+    assert_eq!(texts, [(&json!(0), &json!("Hi there!")), (&json!(1), &json!("Hi there!"))]);
+    let events = complete(&house, over(prompts, json!({"stream": true}))).await.events();
+    for idx in 0..2 {
+        let of = |event: &&Event| event.json()["index"] == idx;
+        let text: String = events.iter().filter(of).map(|event| event.json()["content"].as_str().unwrap()).collect();
+        assert_eq!(text, "Hi there!");
+    }
+    let streamed = complete(&house, json!({"stream": true})).await.events();
+    assert!(streamed[..streamed.len() - 1].iter().all(|event| event.json()["tokens"][0].is_number()));
+}
+
+#[tokio::test]
+async fn a_full_context_is_told_as_truncated() {
+    let house = House::open(Plan { answer: "x", ..Plan::default() }).await;
+    let n_ctx = house.get("/props").await.json()["default_generation_settings"]["n_ctx"].as_u64().unwrap();
+    let full = complete(&house, json!({"ignore_eos": true})).await.json();
+    let n_tokens = full["tokens_evaluated"].as_u64().unwrap() + full["tokens_predicted"].as_u64().unwrap();
+    assert_eq!((n_tokens, &full["truncated"], &full["stop_type"]), (n_ctx, &json!(true), &json!("limit")));
+    let long = complete(&house, json!({"prompt": "x".repeat(usize::try_from(n_ctx).unwrap())})).await;
+    assert_eq!((long.status, long.error("type").as_str()), (400, "exceed_context_size_error"));
+    assert_eq!(long.json()["error"]["n_ctx"], n_ctx);
+    assert!(long.error("message").contains("exceeds the available context size"));
+}
+
+#[tokio::test]
+async fn a_gap_is_filled_only_by_models_that_can() {
+    let house = House::open(Plan::default()).await;
+    let refused = house.post("/infill", &json!({"input_prefix": "a", "input_suffix": "b"})).await;
+    assert_eq!((refused.status, refused.error("type").as_str()), (501, "not_supported_error"));
+    let wrong = house.post("/infill", &json!({"input_prefix": "a"})).await;
+    assert_eq!((wrong.status, wrong.error("param").as_str()), (400, "input_suffix"));
+}
+
+#[tokio::test]
+async fn what_templates_take_reaches_them() {
+    let house = House::open(Plan::default()).await;
+    let messages = json!([{"role": "user", "content": "hello"}]);
+    let counted = house.post("/chat/completions/input_tokens", &json!({ "messages": messages })).await.json();
+    assert!(counted["input_tokens"].as_u64().unwrap() > 5, "{counted}");
+    for (extra, param) in [
+        (json!({"tools": 1}), "tools"),
+        (json!({"tools": [1]}), "tools"),
+        (json!({"chat_template_kwargs": []}), "chat_template_kwargs"),
+    ] {
+        let refused = house.post("/apply-template", &over(json!({ "messages": messages }), extra)).await;
+        assert_eq!((refused.status, refused.error("param").as_str()), (400, param));
+    }
+    let taken = json!({ "messages": messages, "tools": [], "chat_template_kwargs": {"enable_thinking": false} });
+    assert_eq!(house.post("/apply-template", &taken).await.status, 200);
+}
+
+#[tokio::test]
+async fn any_name_means_the_only_model_where_that_is_wanted() {
+    let house = House::open(Plan { options: |o| o.any_model = true, ..Plan::default() }).await;
+    let messages = json!([{"role": "user", "content": "hello"}]);
+    for path in ["/v1/chat/completions", "/chat/completions"] {
+        for model in [json!(null), json!("gpt-3.5-turbo")] {
+            let answer = house.post(path, &json!({ "messages": messages, "model": model, "max_tokens": 3 })).await;
+            assert_eq!((answer.status, &answer.json()["model"]), (200, &json!(MODEL)), "{path} {model}");
+        }
+    }
+    let strict = House::open(Plan::default()).await;
+    assert_eq!(strict.post("/chat/completions", &json!({ "messages": messages, "model": "x" })).await.status, 404);
+    assert_eq!(strict.post("/chat/completions", &json!({ "messages": messages })).await.error("param"), "model");
+    let several = House::open(Plan { other: Some("no"), options: |o| o.any_model = true, ..Plan::default() }).await;
+    assert_eq!(several.post("/chat/completions", &json!({ "messages": messages, "model": "x" })).await.status, 404);
+}
+
+#[tokio::test]
+async fn what_a_request_does_not_say_the_server_was_told() {
+    let plan = || Plan {
+        options: |o| {
+            o.sampling.seed = Some(11);
+            o.sampling.temperature = 0.5;
+        },
+        ..Plan::default()
+    };
+    let house = House::open(plan()).await;
+    let told =
+        house.post("/completion", &json!({"prompt": ASSISTANT_TURN})).await.json()["generation_settings"].clone();
+    assert_eq!((&told["seed"], &told["temperature"]), (&json!(11), &json!(0.5)));
+    let said = complete(&house, json!({"seed": 3})).await.json()["generation_settings"].clone();
+    assert_eq!((&said["seed"], &said["temperature"]), (&json!(3), &json!(0.0)));
+    let random = complete(&house, json!({"seed": -1})).await.json()["generation_settings"].clone();
+    assert_eq!(random["seed"], -1);
+    assert_eq!(house.get("/props").await.json()["default_generation_settings"]["params"]["seed"], 11);
+}
+
+#[tokio::test]
 async fn life_and_readiness_are_told_to_anybody() {
     let mut house = House::open(Plan {
         script: |mut s| {

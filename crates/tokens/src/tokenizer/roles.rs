@@ -99,6 +99,21 @@ const FILL_ROLES: &[FillRole] = &[
 /// Channel markup that is always shown and always parsed.
 const ALWAYS_TEXT: &[&str] = &["<|channel|>", "<|message|>", "<|start|>", "<|constrain|>"];
 
+/// The tokens that part a text whose middle is to be filled in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FillTokens {
+    /// Before the text that precedes the gap.
+    pub prefix: TokenId,
+    /// Before the text that follows it.
+    pub suffix: TokenId,
+    /// Where the model begins to fill it.
+    pub middle: TokenId,
+    /// Before the name of a repository, where the vocabulary has one.
+    pub repository: Option<TokenId>,
+    /// Before another file, where the vocabulary has one.
+    pub file: Option<TokenId>,
+}
+
 /// The tokens with a part to play.
 #[derive(Debug, Default)]
 pub(crate) struct Roles {
@@ -106,6 +121,8 @@ pub(crate) struct Roles {
     pub(crate) eos: Option<TokenId>,
     /// Sorted.
     pub(crate) end_of_generation: Vec<TokenId>,
+    /// `None`: the vocabulary lacks one of the three that are needed.
+    pub(crate) fill: Option<FillTokens>,
 }
 
 impl Roles {
@@ -119,6 +136,7 @@ impl Roles {
         let ids = checked_ids(texts, special_ids, findings);
         let given = |key| ids.iter().find(|(known, _)| *known == key).map(|(_, id)| *id);
         let mut ends: Vec<TokenId> = [keys::EOS, keys::EOT, keys::EOM].into_iter().filter_map(given).collect();
+        let mut filling: Vec<(&str, TokenId)> = Vec::new();
         for role in FILL_ROLES {
             let by_name = || {
                 let id = role.names.iter().filter_map(|name| texts.id_of(name)).min()?;
@@ -126,6 +144,7 @@ impl Roles {
                 Some(id)
             };
             let id = given(role.key).or_else(by_name);
+            filling.extend(id.map(|id| (role.key, id)));
             ends.extend(id.filter(|_| role.ends_generation));
         }
         for id in END_OF_GENERATION.iter().filter_map(|name| texts.id_of(name)) {
@@ -138,8 +157,19 @@ impl Roles {
         drop_false_ends(texts, kinds, &mut ends);
         ends.sort_unstable();
         ends.dedup();
-        Roles { bos: given(keys::BOS), eos: given(keys::EOS), end_of_generation: ends }
+        Roles { bos: given(keys::BOS), eos: given(keys::EOS), end_of_generation: ends, fill: fill_tokens(&filling) }
     }
+}
+
+fn fill_tokens(filling: &[(&str, TokenId)]) -> Option<FillTokens> {
+    let of = |key| filling.iter().find(|(known, _)| *known == key).map(|(_, id)| *id);
+    Some(FillTokens {
+        prefix: of(keys::FIM_PRE)?,
+        suffix: of(keys::FIM_SUF)?,
+        middle: of(keys::FIM_MID)?,
+        repository: of(keys::FIM_REP),
+        file: of(keys::FIM_SEP),
+    })
 }
 
 /// The ids that are tokens; the others are reported and taken as not given.

@@ -105,7 +105,7 @@ fn known(
     // A budget that is not strict lets a larger model pass: it then has all there is.
     let budget = options.memory.bytes.unwrap_or(u64::MAX);
     let (id, failure) = (named.id.clone(), Arc::clone(failure));
-    let opening = Opening { id: id.clone(), path, options: options.clone() };
+    let opening = Opening { id: id.clone(), file_name: named.file_name(), path, options: options.clone() };
     let load = move |_: &Pulse, meter: &Arc<LoadMeter>| {
         opening.open(meter).map_err(|error| {
             let (kind, told) = (error.kind(), std::io::Error::other(error.to_string()));
@@ -122,6 +122,7 @@ fn known(
             architecture: survey.architecture,
             n_parameters: survey.n_parameters,
             quantization: survey.quantization.to_owned(),
+            file_name: named.file_name(),
             file_bytes: survey.file_bytes,
             sha256: String::new(),
         },
@@ -162,6 +163,8 @@ fn known_encoder(
 /// A model that is loaded again and again.
 struct Opening {
     id: String,
+    /// For clients; empty where the model was not named by a path.
+    file_name: String,
     path: PathBuf,
     options: LoadOptions,
 }
@@ -172,7 +175,9 @@ impl Opening {
         let progress = progress::packing(move |done, total| meter.tell(done, total));
         let engine = Engine::load(&self.path, &LoadOptions { progress: Some(progress), ..self.options.clone() })?;
         tell_findings(&engine);
-        Ok(served(&engine, self.id.clone()))
+        let mut model = served(&engine, self.id.clone());
+        model.facts.file_name.clone_from(&self.file_name);
+        Ok(model)
     }
 }
 

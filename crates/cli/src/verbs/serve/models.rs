@@ -12,6 +12,9 @@ pub(crate) struct ModelsArgs {
     /// The first model's name for clients [default: the name given].
     #[arg(long, value_name = "NAME")]
     alias: Option<String>,
+    /// Where one model is served, let requests name any model or none on every wire.
+    #[arg(long)]
+    any_model: bool,
 }
 
 /// A model, and what clients call it.
@@ -23,7 +26,25 @@ pub(crate) struct NamedModel {
     pub(crate) model: String,
 }
 
+impl NamedModel {
+    /// The file's name without its folder, where it was named by its path.
+    fn file_name_of(model: &str) -> Option<&str> {
+        let path = std::path::Path::new(model);
+        path.extension().filter(|extension| *extension == "gguf").and(path.file_name())?.to_str()
+    }
+
+    /// The file's name without its folder; empty where the model was not named by a path.
+    pub(crate) fn file_name(&self) -> String {
+        Self::file_name_of(&self.model).unwrap_or_default().to_owned()
+    }
+}
+
 impl ModelsArgs {
+    /// Whether requests may name any model.
+    pub(crate) fn any(&self) -> bool {
+        self.any_model
+    }
+
     /// The models in order.
     pub(crate) fn named(&self) -> Result<Vec<NamedModel>, Failure> {
         let mut models = self.models.clone();

@@ -7,8 +7,9 @@ use crate::api_error::ApiError;
 use crate::constraint;
 use crate::fields::{Fields, ParamError};
 use crate::openai::params::{self, Mode};
-use crate::params::{GenerationParams, deadline, strings};
+use crate::params::{GenerationParams, Place, deadline, model_name, strings};
 use crate::tools::Tools;
+use ballast_runtime::PrefixCache;
 use ballast_tokens::ChatMessage;
 
 /// A chat request.
@@ -19,6 +20,8 @@ pub(super) struct ChatRequest {
     pub(super) mode: Mode,
     pub(super) n_choices: usize,
     pub(super) generation: GenerationParams,
+    /// Where its keys and values are to be.
+    pub(super) place: Place,
     pub(super) tools: Tools,
 }
 
@@ -28,11 +31,12 @@ impl ChatRequest {
     pub(super) fn parse(body: &[u8], options: &ServerOptions) -> Result<Self, ApiError> {
         let mut fields = Fields::of_body(body)?;
         let request = Self {
-            model: fields.needed_string("model", "the name of the model")?,
+            model: model_name(&mut fields, options)?,
             messages: messages::parse(fields.take("messages"))?,
             mode: params::mode(&mut fields)?,
             n_choices: params::n_choices(&mut fields)?,
             generation: generation(&mut fields, options)?,
+            place: Place::take(&mut fields)?,
             tools: tools::take(&mut fields)?,
         };
         params::labels(&mut fields)?;
@@ -46,13 +50,14 @@ fn generation(fields: &mut Fields, options: &ServerOptions) -> Result<Generation
     let (constraint, constrained_by) = constraint::of_openai(fields)?.unzip();
     let n_logprobs = n_logprobs(fields)?;
     let params = GenerationParams {
-        sampling: params::sampling(fields, n_logprobs)?,
+        sampling: params::sampling(fields, n_logprobs, options)?,
         stop: strings(fields, "stop")?,
         max_tokens: params::max_tokens(fields)?.or(options.max_tokens_default),
         ignore_eos: fields.bool("ignore_eos")?.unwrap_or(false),
         constraint,
         constrained_by,
         show_special: false,
+        prefix_cache: PrefixCache::default(),
         deadline: deadline(fields, options)?,
         priority: params::priority(fields)?,
     };

@@ -5,8 +5,9 @@ use crate::api_error::ApiError;
 use crate::constraint;
 use crate::fields::{Fields, ParamError, Refused, is_one};
 use crate::openai::params::{self, Mode};
-use crate::params::{GenerationParams, deadline, strings};
+use crate::params::{GenerationParams, deadline, model_name, strings};
 use ballast_backend::TokenId;
+use ballast_runtime::PrefixCache;
 use ballast_tokens::{EncodeOptions, Tokenizer};
 use serde_json::Value;
 
@@ -23,7 +24,7 @@ const UNSUPPORTED: &[Refused] = &[
 
 /// A prompt as it was sent.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Prompt {
+enum Prompt {
     Text(String),
     Tokens(Vec<TokenId>),
 }
@@ -33,7 +34,7 @@ impl Prompt {
     ///
     /// # Errors
     /// If a token is not one of the model's.
-    pub(crate) fn tokens(&self, tokenizer: &Tokenizer, options: EncodeOptions) -> Result<Vec<TokenId>, ParamError> {
+    fn tokens(&self, tokenizer: &Tokenizer, options: EncodeOptions) -> Result<Vec<TokenId>, ParamError> {
         match self {
             Self::Text(text) => Ok(tokenizer.encode(text, options)),
             Self::Tokens(tokens) => match tokens.iter().find(|token| token.index() >= tokenizer.vocab_size()) {
@@ -68,7 +69,7 @@ impl CompletionRequest {
     pub(super) fn parse(body: &[u8], options: &ServerOptions) -> Result<Self, ApiError> {
         let mut fields = Fields::of_body(body)?;
         let request = Self {
-            model: fields.needed_string("model", "the name of the model")?,
+            model: model_name(&mut fields, options)?,
             prompts: prompts(&mut fields)?,
             mode: params::mode(&mut fields)?,
             n_choices: params::n_choices(&mut fields)?,
@@ -101,21 +102,33 @@ fn generation(fields: &mut Fields, options: &ServerOptions) -> Result<Generation
     let (constraint, constrained_by) = constraint::of_openai(fields)?.unzip();
     let n_logprobs = fields.count("logprobs")?;
     let params = GenerationParams {
-        sampling: params::sampling(fields, n_logprobs)?,
+        sampling: params::sampling(fields, n_logprobs, options)?,
         stop: strings(fields, "stop")?,
-        max_tokens: Some(params::max_tokens(fields)?.unwrap_or(COMPLETION_TOKENS_DEFAULT)),
+        max_tokens: max_tokens(fields)?,
         ignore_eos: fields.bool("ignore_eos")?.unwrap_or(false),
         constraint,
         constrained_by,
         show_special: false,
+        prefix_cache: PrefixCache::default(),
         deadline: deadline(fields, options)?,
         priority: params::priority(fields)?,
     };
     params.checked()
 }
 
+/// `max_tokens`, or llama.cpp's `n_predict`, where below 0 is until the context is full.
+fn max_tokens(fields: &mut Fields) -> Result<Option<usize>, ParamError> {
+    let theirs = fields.i64("n_predict")?;
+    match (params::max_tokens(fields)?, theirs) {
+        (Some(n), _) => Ok(Some(n)),
+        (None, Some(0)) => Err(ParamError::wrong("n_predict".to_owned(), "at least 1, or -1 for no bound", &0.into())),
+        (None, Some(n)) => Ok(usize::try_from(n).ok()),
+        (None, None) => Ok(Some(COMPLETION_TOKENS_DEFAULT)),
+    }
+}
+
 /// `prompt`: a text, texts, tokens, or lists of tokens.
-pub(crate) fn prompts(fields: &mut Fields) -> Result<Vec<Prompt>, ParamError> {
+fn prompts(fields: &mut Fields) -> Result<Vec<Prompt>, ParamError> {
     let param = "prompt".to_owned();
     let expected = format!("a string, an array of tokens, or an array of 1 to {PROMPTS_MAX} of them");
     match fields.take("prompt") {

@@ -10,8 +10,9 @@ use crate::api_error::ApiError;
 use crate::fields::{Fields, ParamError};
 use crate::openai::objects::named;
 use crate::openai::params;
-use crate::params::{GenerationParams, deadline, strings};
+use crate::params::{GenerationParams, deadline, model_name, strings};
 use crate::tools::Tools;
+use ballast_runtime::PrefixCache;
 use serde_json::{Value, json};
 
 /// What `include` may name. Of most there is nothing to include, since no answer here has such items.
@@ -58,7 +59,7 @@ impl ResponseRequest {
     /// The first thing that is wrong, by its name.
     pub(super) fn parse(body: &[u8], options: &ServerOptions) -> Result<Self, ApiError> {
         let mut fields = Fields::of_body(body)?;
-        let model = fields.needed_string("model", "the name of the model")?;
+        let model = model_name(&mut fields, options)?;
         let instructions = fields.string("instructions")?;
         let input = input::parse(fields.take("input"), &|kind| named(&options.random, kind))?;
         let previous = fields.string("previous_response_id")?;
@@ -150,13 +151,14 @@ fn echo(fields: &mut Fields, text: &Text) -> Result<Value, ParamError> {
 fn generation(fields: &mut Fields, text: Text, options: &ServerOptions) -> Result<GenerationParams, ApiError> {
     let n_logprobs = n_logprobs(fields)?;
     let params = GenerationParams {
-        sampling: params::sampling(fields, n_logprobs)?,
+        sampling: params::sampling(fields, n_logprobs, options)?,
         stop: strings(fields, "stop")?,
         max_tokens: max_output_tokens(fields)?.or(options.max_tokens_default),
         ignore_eos: fields.bool("ignore_eos")?.unwrap_or(false),
         constrained_by: text.constraint.is_some().then_some(format::PARAM),
         constraint: text.constraint,
         show_special: false,
+        prefix_cache: PrefixCache::default(),
         deadline: deadline(fields, options)?,
         priority: params::priority(fields)?,
     };

@@ -1,0 +1,1 @@
+"""Parts of llama_server_suite.py."""
