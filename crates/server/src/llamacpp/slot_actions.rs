@@ -21,17 +21,22 @@ use std::sync::Arc;
 
 /// What a query may say.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Asked {
+struct Asked {
     model: Option<String>,
     action: Option<String>,
     fail_on_no_slot: Option<String>,
 }
 
+impl Asked {
+    fn of(request: &Request) -> Result<Self, ParamError> {
+        let wrong = |_| ParamError::wrong("query".to_owned(), "each of its names once", &Value::Null);
+        Query::try_from_uri(request.uri()).map(|Query(asked)| asked).map_err(wrong)
+    }
+}
+
 /// `GET /slots`. The places are the sequences that can be generated at a time: as many are busy as there are sequences.
-pub(crate) async fn slots(
-    State(server): State<Arc<Server>>,
-    Query(asked): Query<Asked>,
-) -> Result<Json<Value>, ApiError> {
+pub(crate) async fn slots(State(server): State<Arc<Server>>, request: Request) -> Result<Json<Value>, ApiError> {
+    let asked = Asked::of(&request)?;
     if !server.options.shows_slots {
         return Err(ApiError::NotServed { what: "slots", why: "the server was started with --no-slots" });
     }
@@ -75,9 +80,9 @@ async fn model(
 pub(crate) async fn act(
     State(server): State<Arc<Server>>,
     Path(slot): Path<String>,
-    Query(asked): Query<Asked>,
     request: Request,
 ) -> Result<Json<Value>, ApiError> {
+    let asked = Asked::of(&request)?;
     let wrong =
         |param: &str, expected: &str, got: String| ParamError::wrong(param.to_owned(), expected, &Value::String(got));
     let asker = Asker::of(&request)?;

@@ -1,13 +1,13 @@
 //! The routes of llama.cpp's server.
 
-use super::openai::{chat_answer, chat_body, messages, models, stop};
+use super::openai::{any_object, chat_answer, chat_body, messages, models, stop};
 use super::operation::{Operation, Served};
 use super::schema::{
     Field, any, boolean, bounded, count, either, given, integer, list, number, one_of, only, said, sent, signed, some,
     string, tokens_or_all, within,
 };
-use crate::SLOT_FILE_NAME_BYTES_MAX;
 use crate::stream::EVENT_STREAM;
+use crate::{PROMPTS_MAX, SLOT_FILE_NAME_BYTES_MAX};
 use ballast_tokens::{LOGPROBS_MAX, PENALTY_WINDOW_MAX, TEMPERATURE_MAX};
 use serde_json::{Value, json};
 
@@ -20,10 +20,17 @@ pub(super) fn operations(served: &Served) -> Vec<Operation> {
     );
     let rendered = sent(
         vec![("messages", messages())],
-        with(vec![("add_generation_prompt", boolean()), ("chat_template_kwargs", any()), ("tools", any())]),
+        with(vec![
+            ("add_generation_prompt", boolean()),
+            ("chat_template_kwargs", any_object()),
+            ("tools", list(any_object())),
+        ]),
     );
     let count_tokens = |path| {
-        let body = sent(vec![("messages", messages())], with(vec![("chat_template_kwargs", any()), ("tools", any())]));
+        let body = sent(
+            vec![("messages", messages())],
+            with(vec![("chat_template_kwargs", any_object()), ("tools", list(any_object()))]),
+        );
         let answer = given(vec![("object", only("response.input_tokens")), ("input_tokens", integer())]);
         Operation::post(path, "How many tokens a conversation has.", (body, answer))
     };
@@ -107,19 +114,22 @@ fn slot_body() -> Value {
 
 fn completion_body(served: &Served, named: Vec<Field>) -> Value {
     let text = json!({ "type": "string", "minLength": 1 });
-    let mixed = some(&either(&[served.token(), text.clone()]), 1, 4096);
-    sent(vec![("prompt", either(&[text, mixed]))], [shared_fields(served), named].concat())
+    let mixed = some(&either(&[served.token(), string()]), 1, 4096);
+    let many = some(&either(&[text.clone(), mixed.clone()]), 1, PROMPTS_MAX);
+    sent(vec![("prompt", either(&[text, mixed, many]))], [shared_fields(served), named].concat())
 }
 
 /// What completions and infills take alike.
 fn shared_fields(served: &Served) -> Vec<Field> {
     let pair = either(&[number(), only(false)]);
-    let bias = json!({ "type": "array", "prefixItems": [served.token(), pair], "items": false, "minItems": 2 });
+    let biased = either(&[served.token(), string()]);
+    let bias = json!({ "type": "array", "prefixItems": [biased, pair], "items": false, "minItems": 2 });
+    let biases = json!({ "type": "object", "additionalProperties": pair });
     vec![
         ("stream", said(boolean(), "As server-sent events.")),
         ("return_tokens", boolean()),
-        ("response_fields", list(string())),
-        ("id_slot", count(-1, 0)),
+        ("response_fields", either(&[string(), list(string())])),
+        ("id_slot", said(signed(), "Below 0 is wherever there is room.")),
         ("cache_prompt", boolean()),
         ("temperature", within(0.0, f64::from(TEMPERATURE_MAX))),
         ("top_k", signed()),
@@ -133,15 +143,16 @@ fn shared_fields(served: &Served) -> Vec<Field> {
         ("stop", stop()),
         ("n_predict", tokens_or_all()),
         ("n_probs", count(0, i64::try_from(LOGPROBS_MAX).unwrap_or(0))),
-        ("logit_bias", list(bias)),
+        ("logit_bias", either(&[list(bias), biases])),
         ("ignore_eos", boolean()),
         ("t_max_predict_ms", signed()),
         ("timeout", served.timeout()),
     ]
 }
 
+/// An answer, or one for each of several prompts. It has only the fields that `response_fields` names.
 fn completion_answer() -> Value {
-    given(vec![
+    let mut answer = given(vec![
         ("index", integer()),
         ("content", string()),
         ("tokens", list(integer())),
@@ -158,7 +169,11 @@ fn completion_answer() -> Value {
         ("tokens_cached", integer()),
         ("truncated", boolean()),
         ("timings", any()),
-    ])
+    ]);
+    if let Some(answer) = answer.as_object_mut() {
+        answer.remove("required");
+    }
+    either(&[answer.clone(), list(answer)])
 }
 
 fn props() -> Value {

@@ -3,7 +3,7 @@
 use super::operation::{Operation, Served};
 use super::schema::{
     Field, any, at_least, boolean, bounded, count, either, given, integer, list, null, number, one_of, only, or_null,
-    said, seed, sent, some, string, within,
+    said, seed, sent, signed, some, string, within,
 };
 use crate::TOOLS_MAX;
 use crate::openai::MESSAGE_CALLS_MAX;
@@ -144,7 +144,7 @@ fn messages_with_tools() -> Value {
     some(&either(&[message(), asking, sent(answer, vec![("name", string())])]), 1, MESSAGES_MAX)
 }
 
-fn any_object() -> Value {
+pub(super) fn any_object() -> Value {
     json!({ "type": "object" })
 }
 
@@ -180,6 +180,8 @@ pub(super) fn chat_body(model: &Value, served: &Served) -> Value {
         ("logprobs", boolean()),
         ("top_logprobs", said(top_logprobs, "Only with logprobs.")),
         ("stream_options", said(stream_options(), "Only with stream.")),
+        ("id_slot", said(signed(), "Below 0 is wherever there is room.")),
+        ("cache_prompt", boolean()),
         ("tools", tools()),
         ("tool_choice", tool_choice()),
         ("parallel_tool_calls", said(boolean(), "False: at most one call.")),
