@@ -123,9 +123,10 @@ fn options<'a>(settings: &'a Settings, keys: &'a Keys, is_given: impl Fn(&Key) -
 
 /// Reads every setting as its option would be read, so that a wrong one is told with where it stands.
 fn check(options: &[Opt<'_>]) -> Result<(), Failure> {
+    let mut command = command();
     for option in options {
         let line = ["ballast", VERB].map(OsString::from).into_iter().chain(option.words.iter().cloned());
-        if let Err(error) = command().try_get_matches_from(line) {
+        if let Err(error) = command.try_get_matches_from_mut(line) {
             let text = error.to_string();
             let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
             let what = format!("{} cannot be: {first}", option.setting.path);

@@ -9,7 +9,7 @@ mod wire;
 
 pub(crate) use messages::parse as messages;
 pub use messages::{MESSAGES_MAX, PARTS_MAX};
-pub(crate) use tools::{MESSAGE_CALLS_MAX, functions};
+pub(crate) use tools::MESSAGE_CALLS_MAX;
 
 use crate::api_error::ApiError;
 use crate::generation::{Taken, Tokens, begin};

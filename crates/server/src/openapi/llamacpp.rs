@@ -125,7 +125,8 @@ fn shared_fields(served: &Served) -> Vec<Field> {
     let biased = either(&[served.token(), string()]);
     let bias = json!({ "type": "array", "prefixItems": [biased, pair], "items": false, "minItems": 2 });
     let biases = json!({ "type": "object", "additionalProperties": pair });
-    vec![
+    let mut fields = penalties();
+    fields.extend([
         ("stream", said(boolean(), "As server-sent events.")),
         ("return_tokens", boolean()),
         ("response_fields", either(&[string(), list(string())])),
@@ -135,10 +136,6 @@ fn shared_fields(served: &Served) -> Vec<Field> {
         ("top_k", signed()),
         ("top_p", within(0.0, 1.0)),
         ("min_p", within(0.0, 1.0)),
-        ("repeat_penalty", within(0.1, 10.0)),
-        ("repeat_last_n", count(i64::MIN, i64::try_from(PENALTY_WINDOW_MAX).unwrap_or(0))),
-        ("frequency_penalty", within(-2.0, 2.0)),
-        ("presence_penalty", within(-2.0, 2.0)),
         ("seed", signed()),
         ("stop", stop()),
         ("n_predict", tokens_or_all()),
@@ -147,6 +144,17 @@ fn shared_fields(served: &Served) -> Vec<Field> {
         ("ignore_eos", boolean()),
         ("t_max_predict_ms", signed()),
         ("timeout", served.timeout()),
+    ]);
+    fields
+}
+
+/// Penalties by the names that Ollama has from llama.cpp.
+pub(super) fn penalties() -> Vec<Field> {
+    vec![
+        ("repeat_penalty", within(0.1, 10.0)),
+        ("repeat_last_n", count(i64::MIN, i64::try_from(PENALTY_WINDOW_MAX).unwrap_or(0))),
+        ("frequency_penalty", within(-2.0, 2.0)),
+        ("presence_penalty", within(-2.0, 2.0)),
     ]
 }
 

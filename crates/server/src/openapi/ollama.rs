@@ -1,14 +1,14 @@
 //! Ollama's wire.
 
-use super::openai::{stop, tools};
+use super::llamacpp::penalties;
+use super::openai::{sampling, stop, tools};
 use super::operation::{Operation, Served};
 use super::schema::{
-    Field, any, at_least, boolean, count, either, given, integer, list, number, one_of, only, said, seed, sent, some,
-    string, tokens_or_all, within,
+    Field, any, boolean, either, given, integer, list, number, one_of, only, said, seed, sent, some, string,
+    tokens_or_all,
 };
 use crate::openai::{MESSAGE_CALLS_MAX, MESSAGES_MAX};
 use crate::stream::LINES;
-use ballast_tokens::{PENALTY_WINDOW_MAX, TEMPERATURE_MAX};
 use serde_json::{Value, json};
 
 pub(super) fn operations(served: &Served) -> Vec<Operation> {
@@ -52,26 +52,15 @@ fn shared(served: &Served) -> Vec<Field> {
 }
 
 fn options(served: &Served) -> Value {
-    sent(
-        vec![],
-        vec![
-            ("temperature", within(0.0, f64::from(TEMPERATURE_MAX))),
-            ("top_k", at_least(0)),
-            ("top_p", within(0.0, 1.0)),
-            ("min_p", within(0.0, 1.0)),
-            ("repeat_penalty", within(0.1, 10.0)),
-            ("repeat_last_n", count(i64::MIN, i64::try_from(PENALTY_WINDOW_MAX).unwrap_or(0))),
-            ("frequency_penalty", within(-2.0, 2.0)),
-            ("presence_penalty", within(-2.0, 2.0)),
-            ("seed", seed()),
-            ("stop", stop()),
-            ("num_predict", tokens_or_all()),
-            (
-                "num_ctx",
-                said(served.context_len(), "Tokens of prompt and answer together, within the server's context."),
-            ),
-        ],
-    )
+    let context_len = "Tokens of prompt and answer together, within the server's context.";
+    let mut others = [sampling(), penalties()].concat();
+    others.extend([
+        ("seed", seed()),
+        ("stop", stop()),
+        ("num_predict", tokens_or_all()),
+        ("num_ctx", said(served.context_len(), context_len)),
+    ]);
+    sent(vec![], others)
 }
 
 fn chat_body(served: &Served) -> Value {

@@ -1,36 +1,12 @@
 //! Responses with tools: offered, called, answered; streamed as in one piece.
 
-use crate::house::{House, MODEL, Plan, over};
+use crate::house::{MODEL, over};
 use crate::responses::{events_from, kinds};
-use ballast_backend::TokenId;
-use ballast_testkit::{ASSISTANT_TURN, Script, tiny_tokenizer, tokens_of};
-use ballast_tokens::ShowSpecial;
+use crate::tools::house;
 use serde_json::{Value, json};
-use std::sync::Arc;
 
 const TALK_AND_TWO: &str = "Well.\n<tool_call>\n{\"name\": \"look\", \"arguments\": {\"at\": \"sky\"}}\n</tool_call>\n\
     <tool_call>\n{\"name\": \"go\", \"arguments\": {}}\n</tool_call>";
-
-/// A server whose model says this, with room for tools in its context. Where a grammar leaves one way to go on, it goes
-/// there in the longest tokens; so that the script does not lag behind, it sees each of their bytes as a token.
-async fn house(answer: &'static str) -> House {
-    let script = |mut script: Script| {
-        script.shape.context_len = 4096;
-        script.shape.n_blocks = 1024;
-        let tokenizer = tiny_tokenizer();
-        let n_cue = tokens_of(&tokenizer, ASSISTANT_TURN).len();
-        let next = Arc::clone(&script.next);
-        script.next = Arc::new(move |tokens| {
-            let cue = tokens.iter().rposition(|&token| tokenizer.is_special(token)).map_or(0, |at| at + n_cue);
-            let (prompt, said) = tokens.split_at(cue.min(tokens.len()));
-            let bytes = said.iter().flat_map(|&token| tokenizer.token_bytes(token, ShowSpecial::Yes));
-            let seen: Vec<TokenId> = prompt.iter().copied().chain(bytes.map(|&byte| TokenId(byte.into()))).collect();
-            next(&seen)
-        });
-        script
-    };
-    House::open(Plan { answer, script, ..Plan::default() }).await
-}
 
 fn asked(extra: Value) -> Value {
     let look = json!({"type": "object", "properties": {"at": {"type": "string"}}, "required": ["at"]});

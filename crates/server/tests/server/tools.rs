@@ -14,7 +14,7 @@ const TALK_AND_TWO: &str = "Well.\n<tool_call>\n{\"name\": \"look\", \"arguments
 
 /// A server whose model says this, with room for tools in its context. Where a grammar leaves one way to go on, it goes
 /// there in the longest tokens; so that the script does not lag behind, it sees each of their bytes as a token.
-async fn house(answer: &'static str) -> House {
+pub(crate) async fn house(answer: &'static str) -> House {
     let script = |mut script: Script| {
         script.shape.context_len = 4096;
         script.shape.n_blocks = 1024;

@@ -1,109 +1,18 @@
-//! `tools`, `tool_choice`, `parallel_tool_calls`, and calls in messages.
+//! Tools of a chat, and calls in its messages.
 
 use crate::fields::{Fields, ParamError};
-use crate::tools::{Choice, Declared, Tool, Tools, arguments, declare};
-use ballast_tokens::{CallCount, CallNeed, ToolCall};
+use crate::openai::functions::{Layout, inner, is_function};
+use crate::tools::{Tools, arguments};
+use ballast_tokens::ToolCall;
 use serde_json::Value;
 
 /// Most calls of one message.
 pub(crate) const MESSAGE_CALLS_MAX: usize = 128;
 
-const FUNCTIONS_ONLY: &str = "tools are of type `function`";
-const CHOICES: &str = "none, auto, required, or an object that names functions";
-
 /// # Errors
 /// The first thing that is wrong, by its name.
 pub(super) fn take(fields: &mut Fields) -> Result<Tools, ParamError> {
-    let offered = functions(fields.take("tools"))?;
-    let choice = fields.take("tool_choice").map_or(Ok(Choice::Auto), choice)?;
-    let count = match fields.bool("parallel_tool_calls")? {
-        Some(false) => CallCount::One,
-        Some(true) | None => CallCount::Many,
-    };
-    Tools::new(offered, &choice, count, "tool_choice")
-}
-
-/// Tools of type `function`, as Ollama has them, too.
-pub(crate) fn functions(value: Option<Value>) -> Result<Vec<Tool>, ParamError> {
-    declare(
-        value,
-        |idx| format!("tools[{idx}]"),
-        |mut fields| {
-            is_function(&mut fields)?;
-            let mut function = inner(&mut fields, "function")?;
-            fields.finish()?;
-            // Schemas are always kept to.
-            function.bool("strict")?;
-            Ok(Declared { fields: function, schema: "parameters" })
-        },
-    )
-}
-
-fn is_function(fields: &mut Fields) -> Result<(), ParamError> {
-    match fields.string("type")?.as_deref() {
-        Some("function") => Ok(()),
-        Some(_) => Err(ParamError::Unsupported { param: fields.name("type"), supported: FUNCTIONS_ONLY }),
-        None => Err(ParamError::Missing { param: fields.name("type"), expected: "`function`" }),
-    }
-}
-
-/// The object in a field.
-fn inner(fields: &mut Fields, field: &str) -> Result<Fields, ParamError> {
-    let param = fields.name(field);
-    let value = fields.take(field).ok_or(ParamError::Missing { param: param.clone(), expected: "an object" })?;
-    Fields::new(param, value)
-}
-
-fn choice(value: Value) -> Result<Choice, ParamError> {
-    match value.as_str() {
-        Some("none") => return Ok(Choice::None),
-        Some("auto") => return Ok(Choice::Auto),
-        Some("required") => return Ok(Choice::Required),
-        Some(_) => return Err(ParamError::wrong("tool_choice".to_owned(), CHOICES, &value)),
-        None => {}
-    }
-    if !value.is_object() {
-        return Err(ParamError::wrong("tool_choice".to_owned(), CHOICES, &value));
-    }
-    let fields = Fields::new("tool_choice".to_owned(), value)?;
-    if fields.peek("type") == Some(&"allowed_tools".into()) {
-        return allowed(fields);
-    }
-    let name = named(fields)?;
-    Ok(Choice::Only { names: vec![name], need: CallNeed::Required })
-}
-
-/// `{"type": "function", "function": {"name": ..}}`.
-fn named(mut fields: Fields) -> Result<String, ParamError> {
-    is_function(&mut fields)?;
-    let mut function = inner(&mut fields, "function")?;
-    let name = function.needed_string("name", "the name of a tool")?;
-    function.finish()?;
-    fields.finish()?;
-    Ok(name)
-}
-
-/// `{"type": "allowed_tools", "allowed_tools": {"mode": .., "tools": [..]}}`.
-fn allowed(mut fields: Fields) -> Result<Choice, ParamError> {
-    let _kind = fields.take("type");
-    let mut allowed = inner(&mut fields, "allowed_tools")?;
-    let mode = allowed.needed_string("mode", "auto or required")?;
-    let need = match mode.as_str() {
-        "auto" => CallNeed::Optional,
-        "required" => CallNeed::Required,
-        _ => return Err(ParamError::wrong(allowed.name("mode"), "auto or required", &mode.into())),
-    };
-    let param = allowed.name("tools");
-    let tools = match allowed.take("tools") {
-        Some(Value::Array(tools)) if tools.len() <= crate::TOOLS_MAX => tools,
-        Some(other) => return Err(ParamError::wrong(param, "an array of functions", &other)),
-        None => return Err(ParamError::Missing { param, expected: "an array of functions" }),
-    };
-    let name = |(idx, tool): (usize, Value)| named(Fields::new(format!("{param}[{idx}]"), tool)?);
-    let names = tools.into_iter().enumerate().map(name).collect::<Result<_, _>>()?;
-    allowed.finish()?;
-    fields.finish()?;
-    Ok(Choice::Only { names, need })
+    Layout::Nested.take(fields)
 }
 
 /// Calls in a message of the assistant.
@@ -136,6 +45,7 @@ fn parse_call(path: String, value: Value) -> Result<ToolCall, ParamError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ballast_tokens::{CallCount, CallNeed};
     use serde_json::json;
 
     fn of(extra: Value) -> Result<Tools, ParamError> {
