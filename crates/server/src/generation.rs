@@ -142,6 +142,7 @@ impl Tokens {
                     last[idx] = Some(event.token);
                     each(idx, &event);
                 }
+                Event::Progress(_) => {}
                 Event::Done(summary) => {
                     let summary = complete(summary)?;
                     texts[idx] += &summary.tail;

@@ -73,6 +73,7 @@ mod openai;
 mod openapi;
 mod options;
 mod params;
+mod progress;
 mod reload;
 mod request_id;
 mod rerank;

@@ -110,7 +110,7 @@ impl Args {
             let mut options = server_options(keys.api_keys);
             options.key_store = keys.store;
             (options.tls, options.jwt) = (tls, jwt);
-            self.guards.apply(&mut options)?;
+            self.guards.apply(keyed, &mut options)?;
             self.rate.apply(keyed, &mut options);
             self.bounds.set(&mut options);
             self.defaults.set(&mut options);

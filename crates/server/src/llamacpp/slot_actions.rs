@@ -173,7 +173,7 @@ async fn restore(
 async fn ended(mut stream: TokenStream) -> Result<(), ApiError> {
     loop {
         match stream.recv().await {
-            Some(Event::Token(_)) => {}
+            Some(Event::Token(_) | Event::Progress(_)) => {}
             Some(Event::Done(summary)) => return complete(summary).map(|_| ()),
             None => return Err(ApiError::Panicked),
         }

@@ -5,11 +5,12 @@ use crate::api_error::ApiError;
 use crate::fields::{Fields, ParamError};
 use crate::models::{GeneratorUse, with_models};
 use crate::state::Server;
-use crate::{body, openai};
+use crate::body;
+use crate::openai::Conversation;
 use axum::Json;
 use axum::extract::{Query, Request, State};
 use ballast_backend::TokenId;
-use ballast_tokens::{ChatMessage, EncodeOptions, RenderOptions, ShowSpecial};
+use ballast_tokens::{EncodeOptions, RenderOptions, ShowSpecial};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -87,14 +88,14 @@ pub(crate) async fn apply_template(
     State(server): State<Arc<Server>>,
     request: Request,
 ) -> Result<Json<Value>, ApiError> {
-    conversation(server, request, |model, messages, options| {
-        Ok(json!({ "prompt": model.format().chat_text(messages, options)? }))
+    conversation(server, request, |model, conversation, options| {
+        Ok(json!({ "prompt": conversation.text(model, options)? }))
     })
     .await
 }
 
 /// What is to be told of a conversation and how it is rendered.
-type Told = fn(&GeneratorUse, &[ChatMessage], &RenderOptions) -> Result<Value, ApiError>;
+type Told = fn(&GeneratorUse, &Conversation, &RenderOptions) -> Result<Value, ApiError>;
 
 /// Reads a conversation and answers from it.
 pub(crate) async fn conversation(server: Arc<Server>, request: Request, told: Told) -> Result<Json<Value>, ApiError> {
@@ -102,26 +103,25 @@ pub(crate) async fn conversation(server: Arc<Server>, request: Request, told: To
     let patience = || Ok(server.options.request_deadline);
     let work = move |server: &Arc<Server>, _| {
         let mut fields = Fields::of_body(&body)?;
-        let messages = openai::messages(fields.take("messages"))?;
-        let options = rendering(server, &mut fields)?;
+        let conversation = Conversation::take(&mut fields)?;
+        let options = rendering(server, &mut fields, conversation.adds_cue)?;
         let model = model(server, &mut fields)?;
         fields.finish()?;
-        told(&model, &messages, &options)
+        told(&model, &conversation, &options)
     };
     Ok(Json(with_models(&server, patience, work).await?))
 }
 
-/// `add_generation_prompt`, `tools` and `chat_template_kwargs`, as they are handed to the template.
-fn rendering(server: &Server, fields: &mut Fields) -> Result<RenderOptions, ParamError> {
-    let add_generation_prompt = fields.bool("add_generation_prompt")?.unwrap_or(true);
-    let mut options = server.rendering(add_generation_prompt);
-    options.tools = match fields.take("tools") {
+/// `tools` and `chat_template_kwargs`, as they are handed to the template.
+fn rendering(server: &Server, fields: &mut Fields, add_generation_prompt: bool) -> Result<RenderOptions, ParamError> {
+    let tools = match fields.take("tools") {
         None => None,
         Some(Value::Array(tools)) if tools.iter().all(Value::is_object) => {
             (!tools.is_empty()).then_some(Value::Array(tools))
         }
         Some(other) => return Err(ParamError::wrong("tools".to_owned(), "an array of objects", &other)),
     };
+    let mut options = server.rendering(add_generation_prompt, tools);
     match fields.take("chat_template_kwargs") {
         None => {}
         Some(Value::Object(extra)) => options.extra.extend(extra),

@@ -2,6 +2,7 @@
 
 use crate::models::GeneratorUse;
 use crate::params::GenerationParams;
+use crate::progress::{ms, times_of};
 use crate::state::Server;
 use crate::{RandomSource, ServedModel};
 use ballast_backend::TokenId;
@@ -9,7 +10,6 @@ use ballast_runtime::{FinishReason, Summary, TokenEvent, TokenLogprob};
 use ballast_tokens::{ShowSpecial, Tokenizer};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// What stands for a logarithm of zero: JSON has no infinity.
 const LOGPROB_MIN: f32 = -9999.0;
@@ -82,6 +82,11 @@ impl TokenWords {
         self.tokenizer.token_bytes(token, ShowSpecial::Yes)
     }
 
+    /// A prompt's text, its control tokens included.
+    pub(super) fn prompt_text(&self, prompt: &[TokenId]) -> String {
+        self.tokenizer.decode_lossy(prompt, ShowSpecial::Yes)
+    }
+
     pub(super) fn text(&self, token: TokenId) -> String {
         String::from_utf8_lossy(self.bytes(token)).into_owned()
     }
@@ -119,35 +124,10 @@ pub(super) fn usage(summaries: &[&Summary], n_prompts: usize) -> Value {
     })
 }
 
-/// The times of an answer by llama.cpp's names. The first token comes from reading the prompt, so that the time of
-/// the answer is that of the others.
-pub(crate) fn llama_timings(summary: &Summary) -> Value {
-    let Summary { timings, usage, .. } = summary;
-    let ms = |time: Duration| time.as_secs_f64() * 1e3;
-    let first = timings.time_to_first_token.unwrap_or(timings.total);
-    let (prompt_ms, predicted_ms) = (ms(first.saturating_sub(timings.queue)), ms(timings.total.saturating_sub(first)));
-    let prompt_n = usage.prompt_tokens - usage.cached_tokens;
-    let steps = usage.completion_tokens.saturating_sub(1);
-    let share = |time: f64, n: usize| if n == 0 { 0.0 } else { time / n as f64 };
-    let rate = |n: usize, time: f64| if time > 0.0 { n as f64 / time * 1e3 } else { 0.0 };
-    json!({
-        "cache_n": usage.cached_tokens,
-        "prompt_n": prompt_n,
-        "prompt_ms": prompt_ms,
-        "prompt_per_token_ms": share(prompt_ms, prompt_n),
-        "prompt_per_second": rate(prompt_n, prompt_ms),
-        "predicted_n": usage.completion_tokens,
-        "predicted_ms": predicted_ms,
-        "predicted_per_token_ms": share(predicted_ms, steps),
-        "predicted_per_second": rate(steps, predicted_ms),
-    })
-}
-
 /// The times of an answer by our names, and by llama.cpp's.
 pub(super) fn timings(summary: &Summary) -> Value {
-    let mut told = llama_timings(summary);
+    let mut told = times_of(summary);
     let Summary { timings, usage, .. } = summary;
-    let ms = |time: Duration| time.as_secs_f64() * 1e3;
     let ours = json!({
         "queue_ms": ms(timings.queue),
         "time_to_first_token_ms": timings.time_to_first_token.map(ms),

@@ -3,10 +3,14 @@
 use super::request::ChatRequest;
 use crate::RandomSource;
 use crate::generation::Whole;
+use crate::llamacpp::settings;
 use crate::models::GeneratorUse;
 use crate::openai::objects::{Answer, TokenWords, finish_reason, timings, usage};
+use crate::openai::params::Mode;
+use crate::params::Telling;
 use crate::state::Server;
 use crate::tools::{Said, SaidCall, SaidWhole, call_id};
+use ballast_backend::TokenId;
 use ballast_runtime::{Summary, TokenEvent};
 use ballast_tokens::ToolParser;
 use serde_json::{Value, json};
@@ -21,6 +25,9 @@ pub(super) struct Wire {
     /// Takes an answer apart.
     said: Said,
     random: RandomSource,
+    telling: Telling,
+    /// What decided the answer; `None`: nobody asked. Its `prompt` comes by [`Wire::tells`].
+    verbose: Option<Value>,
 }
 
 impl Wire {
@@ -32,7 +39,20 @@ impl Wire {
             wants_logprobs: request.generation.sampling.n_logprobs.is_some(),
             said: Said::new(calls, Arc::clone(model.runtime().tokenizer())),
             random: RandomSource::clone(&server.options.random),
+            telling: request.generation.telling,
+            verbose: request.is_verbose.then(|| {
+                let is_streamed = request.mode != Mode::Whole;
+                json!({ "generation_settings": settings(&request.generation, model.format().tokenizer(), is_streamed) })
+            }),
         }
+    }
+
+    /// Tells the prompt with the answer, where it was asked for.
+    pub(super) fn tells(mut self, prompt: &[TokenId]) -> Self {
+        if let Some(verbose) = &mut self.verbose {
+            verbose["prompt"] = self.words.prompt_text(prompt).into();
+        }
+        self
     }
 
     pub(super) fn n_choices(&self) -> usize {
@@ -81,6 +101,7 @@ impl Wire {
         let mut object = self.answer.object("chat.completion", json!(choices));
         object["usage"] = usage(&summaries, 1);
         object["timings"] = timings(summaries[0]);
+        self.add_verbose(&mut object);
         object
     }
 
@@ -98,15 +119,30 @@ impl Wire {
         let mut object = self.answer.object("chat.completion.chunk", json!([choice]));
         if let Some((summary, _)) = end {
             object["timings"] = timings(summary);
+            self.add_verbose(&mut object);
         }
         object
+    }
+
+    fn add_verbose(&self, object: &mut Value) {
+        if let Some(verbose) = &self.verbose {
+            object["__verbose"] = verbose.clone();
+        }
     }
 
     /// The piece after the last, which carries the usage.
     pub(super) fn usage_chunk(&self, summaries: &[Summary]) -> Value {
         let mut object = self.answer.object("chat.completion.chunk", json!([]));
         object["usage"] = usage(&summaries.iter().collect::<Vec<_>>(), 1);
+        if let Some(summary) = summaries.first() {
+            object["timings"] = timings(summary);
+        }
         object
+    }
+
+    /// What is told of answers while they are made.
+    pub(super) fn telling(&self) -> Telling {
+        self.telling
     }
 
     /// The token's entry in `logprobs`. The token that ends the answer is not part of it.

@@ -7,10 +7,12 @@ use crate::models::GeneratorUse;
 use crate::openai::error::error_body;
 use crate::openai::event::{DONE, PING, event};
 use crate::openai::objects::{Answer, TokenWords, finish_reason, finite, timings, usage};
+use crate::params::Telling;
+use crate::progress::Reporter;
 use crate::state::Server;
 use crate::stream::{EVENT_STREAM, Frames};
 use ballast_backend::TokenId;
-use ballast_runtime::{Summary, TokenEvent};
+use ballast_runtime::{Progress, Summary, TokenEvent};
 use ballast_tokens::ShowSpecial;
 use serde_json::{Map, Value, json};
 
@@ -23,6 +25,7 @@ pub(super) struct Wire {
     words: TokenWords,
     n_prompts: usize,
     choices: Vec<Choice>,
+    telling: Telling,
 }
 
 /// One answer.
@@ -70,6 +73,7 @@ impl Wire {
             answer: Answer::new(server, model, "cmpl", (server.options.unix_time)()),
             words: TokenWords::new(model, &request.generation),
             n_prompts: prompts.len(),
+            telling: request.generation.telling,
             choices: prompts.iter().flat_map(|prompt| (0..n_choices).map(move |_| choice(prompt))).collect(),
         }
     }
@@ -112,17 +116,23 @@ pub(super) struct Chunks {
     wire: Wire,
     include_usage: bool,
     summaries: Vec<Option<Summary>>,
+    reporter: Reporter,
 }
 
 impl Chunks {
     pub(super) fn new(wire: Wire, include_usage: bool) -> Self {
         let summaries = vec![None; wire.choices.len()];
-        Self { wire, include_usage, summaries }
+        let reporter = Reporter::new(wire.telling, wire.choices.len());
+        Self { wire, include_usage, summaries, reporter }
     }
 
     fn chunk(&mut self, idx: usize, text: &str, summary: Option<&Summary>) -> String {
         let choice = self.wire.choice(idx, text, summary);
         let mut object = self.wire.answer.object(OBJECT, json!([choice]));
+        match summary {
+            Some(summary) => object["timings"] = timings(summary),
+            None => self.reporter.add_to(idx, &mut object),
+        }
         if self.include_usage {
             object["usage"] = Value::Null;
         }
@@ -148,6 +158,15 @@ impl Frames for Chunks {
         if event.text.is_empty() { String::new() } else { self.chunk(idx, &event.text, None) }
     }
 
+    fn progress(&mut self, idx: usize, progress: &Progress) -> String {
+        let Some(told) = self.reporter.note(idx, progress) else { return String::new() };
+        let choice = self.wire.choice(idx, "", None);
+        let mut object = self.wire.answer.object(OBJECT, json!([choice]));
+        self.reporter.add_to(idx, &mut object);
+        object["prompt_progress"] = told;
+        event(&object)
+    }
+
     fn end(&mut self, idx: usize, summary: Summary) -> String {
         let text = self.chunk(idx, &summary.tail, Some(&summary));
         self.summaries[idx] = Some(summary);
@@ -161,6 +180,9 @@ impl Frames for Chunks {
         let summaries: Vec<&Summary> = self.summaries.iter().flatten().collect();
         let mut object = self.wire.answer.object(OBJECT, json!([]));
         object["usage"] = usage(&summaries, self.wire.n_prompts);
+        if let Some(summary) = summaries.first() {
+            object["timings"] = timings(summary);
+        }
         event(&object) + DONE
     }
 
