@@ -1,6 +1,7 @@
 //! `x-request-id`: on every answer, the caller's own where it sent a usable one.
 
 use crate::connection::PeerAddress;
+use crate::hex;
 use crate::routes::Route;
 use crate::state::Server;
 use crate::trace_context::{TRACEPARENT, TraceContext};
@@ -66,7 +67,7 @@ fn beginning(
 ) -> Beginning {
     Beginning {
         request_id: id.to_str().unwrap_or_default().to_owned(),
-        trace_id: trace.trace_id(),
+        trace,
         method: route.map_or("", |route| route.method.as_str()),
         route: route.map_or("", |route| route.path),
         address: request.extensions().get::<PeerAddress>().map(|address| address.0),
@@ -81,6 +82,7 @@ fn given(headers: &HeaderMap) -> Option<&HeaderValue> {
 }
 
 fn made(server: &Server) -> HeaderValue {
-    let id = format!("req-{:016x}", (server.options.random)());
+    let mut id = String::from("req-");
+    hex::push(&mut id, (server.options.random)().into(), 16);
     HeaderValue::try_from(id).expect("hexadecimal digits are fit for a header")
 }

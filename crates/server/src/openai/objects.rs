@@ -1,5 +1,6 @@
 //! What the objects of this wire share: who answers, tokens in words, usage and times.
 
+use crate::hex;
 use crate::models::GeneratorUse;
 use crate::params::GenerationParams;
 use crate::state::Server;
@@ -26,8 +27,10 @@ pub(super) struct Answer {
 impl Answer {
     /// An answer that has no name yet; `kind` begins it.
     pub(super) fn new(server: &Server, model: &ServedModel, kind: &str, created: i64) -> Self {
+        let mut id = format!("{kind}-");
+        hex::push(&mut id, (server.options.random)().into(), 16);
         Self {
-            id: format!("{kind}-{:016x}", (server.options.random)()),
+            id,
             created,
             model: model.id.clone(),
             fingerprint: model.fingerprint.clone(),
