@@ -98,3 +98,31 @@ fn told(server: &Server, error: ApiError) -> ApiError {
     let progress = server.models.progress(&model);
     ApiError::ModelLoading { model: model.to_string(), progress }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Effort;
+
+    #[test]
+    fn only_small_bodies_that_ask_for_nothing_else_are_slight() {
+        let small = br#"{"model":"m","messages":[{"role":"user","content":"hello"}],"max_tokens":16}"#;
+        assert_eq!(Effort::of(small), Effort::Slight);
+        let laborious: [&[u8]; 10] = [
+            br#"{"tools":[]}"#,
+            br#"{"response_format":{"type":"json_object"}}"#,
+            br#"{"format":"json"}"#,
+            br#"{"grammar":"root ::= \"a\""}"#,
+            br#"{"json_schema":{}}"#,
+            br#"{"guided_regex":"a"}"#,
+            br#"{"structured_outputs":{}}"#,
+            br#"{"previous_response_id":"resp_1"}"#,
+            br#"{"\u0074ools":[]}"#,
+            b"\xff",
+        ];
+        for body in laborious {
+            assert_eq!(Effort::of(body), Effort::Unknown, "{}", String::from_utf8_lossy(body));
+        }
+        assert_eq!(Effort::of(&[b' '; 2048]), Effort::Slight);
+        assert_eq!(Effort::of(&[b' '; 2049]), Effort::Unknown);
+    }
+}

@@ -29,12 +29,7 @@ impl Answer {
     pub(super) fn new(server: &Server, model: &ServedModel, kind: &str, created: i64) -> Self {
         let mut id = format!("{kind}-");
         hex::push(&mut id, (server.options.random)().into(), 16);
-        Self {
-            id,
-            created,
-            model: model.id.clone(),
-            fingerprint: model.fingerprint.clone(),
-        }
+        Self { id, created, model: model.id.clone(), fingerprint: model.fingerprint.clone() }
     }
 
     pub(super) fn object(&self, object: &str, choices: Value) -> Value {
