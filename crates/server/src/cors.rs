@@ -5,16 +5,14 @@
 //! are never asked for: a page must know a key.
 
 use crate::state::Server;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
 };
 use axum::http::{HeaderValue, Method, StatusCode};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::str::FromStr;
-use std::sync::Arc;
 
 /// Most origins that may be named.
 pub const CORS_ORIGINS_MAX: usize = 64;
@@ -86,11 +84,15 @@ impl FromStr for CorsOrigin {
     }
 }
 
-/// Answers what browsers ask for allowed origins, and lets their pages read the rest.
-pub(crate) async fn allow(State(server): State<Arc<Server>>, request: Request, next: Next) -> Response {
+/// Answers what browsers ask for allowed origins, and lets their pages read what `answer` makes of the rest.
+pub(crate) async fn allow(
+    server: &Server,
+    request: Request,
+    answer: impl AsyncFnOnce(Request) -> Response,
+) -> Response {
     let origins = &server.options.cors_origins;
     if origins.is_empty() {
-        return next.run(request).await;
+        return answer(request).await;
     }
     let origin =
         request.headers().get(ORIGIN).filter(|origin| origins.iter().any(|known| known.allows(origin))).cloned();
@@ -106,7 +108,7 @@ pub(crate) async fn allow(State(server): State<Arc<Server>>, request: Request, n
             (StatusCode::OK, allowed).into_response()
         }
         (None, true) => StatusCode::OK.into_response(),
-        (Some(_) | None, false) => next.run(request).await,
+        (Some(_) | None, false) => answer(request).await,
     };
     let headers = response.headers_mut();
     headers.append(VARY, HeaderValue::from_static("origin"));

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use subtle::{Choice, ConstantTimeEq};
+use subtle::{ConditionallySelectable, ConstantTimeEq};
 
 /// Most keys at a time: each is compared with every request.
 pub const KEYS_MAX: usize = 64;
@@ -25,9 +25,9 @@ const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// Bytes of a key's digest that its tenant is named by.
 const TENANT_BYTES: usize = 8;
 
-/// Keys that open the server. Only their SHA-256 digests are kept.
+/// Keys that open the server. Only their SHA-256 digests are kept, each with the tenant whose key it is.
 #[derive(Clone)]
-pub struct ApiKeys(Arc<[[u8; 32]]>);
+pub struct ApiKeys(Arc<[([u8; 32], TenantId)]>);
 
 impl ApiKeys {
     /// Takes keys of [`KEY_BYTES_MIN`] to [`KEY_BYTES_MAX`] visible ASCII characters.
@@ -46,15 +46,22 @@ impl ApiKeys {
                 return Err(ApiKeyError::Character { idx });
             }
         }
-        Ok(Self(keys.iter().map(|key| digest(key)).collect()))
+        let known = |key: &String| {
+            let digest = digest(key);
+            (digest, tenant_of(&digest))
+        };
+        Ok(Self(keys.iter().map(known).collect()))
     }
 
     /// Whose key it is, if `presented` is one. The time it takes tells nothing of the keys.
     fn tenant(&self, presented: &str) -> Option<TenantId> {
         let presented = digest(presented);
-        let any = |found: Choice, key: &[u8; 32]| found | key.ct_eq(&presented);
-        let is_known: bool = self.0.iter().fold(Choice::from(0), any).into();
-        is_known.then(|| tenant_of(&presented))
+        // All are compared, and which it was is noted without a branch.
+        let note = |found: u8, (idx, (key, _)): (u8, &([u8; 32], TenantId))| {
+            u8::conditional_select(&found, &idx, key.ct_eq(&presented))
+        };
+        let found = (0..).zip(self.0.iter()).fold(u8::MAX, note);
+        self.0.get(usize::from(found)).map(|(_, tenant)| tenant.clone())
     }
 }
 

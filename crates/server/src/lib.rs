@@ -57,6 +57,7 @@ mod fields;
 mod generation;
 mod guard;
 mod health;
+mod hex;
 mod incoming;
 mod json;
 mod jwt;

@@ -3,7 +3,7 @@
 use super::settings;
 use crate::api_error::ApiError;
 use crate::fields::{Fields, ParamError};
-use crate::models::{GeneratorUse, with_models};
+use crate::models::{Effort, GeneratorUse, with_models};
 use crate::state::Server;
 use crate::body;
 use crate::openai::Conversation;
@@ -15,16 +15,16 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// Reads a body and answers from it, off the threads that serve sockets.
+/// Reads a body and answers from it.
 async fn answer(
     server: Arc<Server>,
     request: Request,
     of: fn(&Server, Fields) -> Result<Value, ApiError>,
 ) -> Result<Json<Value>, ApiError> {
     let body = body::read(request, &server.options).await?;
-    let patience = || Ok(server.options.request_deadline);
+    let (patience, effort) = (|| Ok(server.options.request_deadline), Effort::of(&body));
     let work = move |server: &Arc<Server>, _| of(server, Fields::of_body(&body)?);
-    Ok(Json(with_models(&server, patience, work).await?))
+    Ok(Json(with_models((&server, effort), patience, work).await?))
 }
 
 /// The model that is named, or the first.
@@ -100,7 +100,7 @@ type Told = fn(&GeneratorUse, &Conversation, &RenderOptions) -> Result<Value, Ap
 /// Reads a conversation and answers from it.
 pub(crate) async fn conversation(server: Arc<Server>, request: Request, told: Told) -> Result<Json<Value>, ApiError> {
     let body = body::read(request, &server.options).await?;
-    let patience = || Ok(server.options.request_deadline);
+    let (patience, effort) = (|| Ok(server.options.request_deadline), Effort::of(&body));
     let work = move |server: &Arc<Server>, _| {
         let mut fields = Fields::of_body(&body)?;
         let conversation = Conversation::take(&mut fields)?;
@@ -109,7 +109,7 @@ pub(crate) async fn conversation(server: Arc<Server>, request: Request, told: To
         fields.finish()?;
         told(&model, &conversation, &options)
     };
-    Ok(Json(with_models(&server, patience, work).await?))
+    Ok(Json(with_models((&server, effort), patience, work).await?))
 }
 
 /// `tools` and `chat_template_kwargs`, as they are handed to the template.
@@ -136,8 +136,8 @@ pub(crate) async fn props(
     Query(asked): Query<Asked>,
 ) -> Result<Json<Value>, ApiError> {
     let patience = || Ok(server.options.request_deadline);
-    let model =
-        with_models(&server, patience, move |server, _| server.generator_of_many(asked.model.as_deref())).await?;
+    let find = move |server: &Arc<Server>, _| server.generator_of_many(asked.model.as_deref());
+    let model = with_models((&server, Effort::Slight), patience, find).await?;
     let (shape, tokenizer) = (model.runtime().shape(), model.format().tokenizer());
     let text = |token: Option<TokenId>| token.map_or("", |token| tokenizer.token_text(token));
     Ok(Json(json!({

@@ -1,5 +1,6 @@
 //! What the objects of this wire share: who answers, tokens in words, usage and times.
 
+use crate::hex;
 use crate::models::GeneratorUse;
 use crate::params::GenerationParams;
 use crate::progress::{ms, times_of};
@@ -26,12 +27,9 @@ pub(super) struct Answer {
 impl Answer {
     /// An answer that has no name yet; `kind` begins it.
     pub(super) fn new(server: &Server, model: &ServedModel, kind: &str, created: i64) -> Self {
-        Self {
-            id: format!("{kind}-{:016x}", (server.options.random)()),
-            created,
-            model: model.id.clone(),
-            fingerprint: model.fingerprint.clone(),
-        }
+        let mut id = format!("{kind}-");
+        hex::push(&mut id, (server.options.random)().into(), 16);
+        Self { id, created, model: model.id.clone(), fingerprint: model.fingerprint.clone() }
     }
 
     pub(super) fn object(&self, object: &str, choices: Value) -> Value {
