@@ -145,6 +145,7 @@ fn some_params() -> impl Strategy<Value = SamplingParams> {
             logit_bias: bias.into_iter().map(|(id, bias)| (TokenId(id), bias)).collect(),
             seed: Some(seed),
             n_logprobs: None,
+            logprobs_of: LogprobsOf::Model,
         },
     )
 }
