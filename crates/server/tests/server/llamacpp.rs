@@ -37,9 +37,9 @@ async fn probabilities_of_the_draw_come_by_their_own_names() {
 }
 
 /// What a stream tells of the prompt, and how many of its events have times.
-fn told(events: &[Event]) -> (Vec<Value>, usize) {
-    let objects: Vec<&Value> =
-        events.iter().filter_map(|e| if let Event::Json(json) = e { Some(json) } else { None }).collect();
+fn told(answer: &Answer) -> (Vec<Value>, usize) {
+    let data = answer.body.lines().filter_map(|line| line.strip_prefix("data: ")).filter(|data| *data != "[DONE]");
+    let objects: Vec<Value> = data.map(|data| serde_json::from_str(data).unwrap()).collect();
     let progress = objects.iter().filter_map(|object| object.get("prompt_progress").cloned()).collect();
     (progress, objects.iter().filter(|object| object["timings"]["predicted_n"].is_number()).count())
 }
@@ -55,9 +55,8 @@ async fn streams_tell_times_and_progress_where_they_are_asked_to() {
         ("/responses", json!({"model": MODEL, "input": "hello"})),
     ];
     for (path, body) in wires {
-        let ask = async |extra: Value| {
-            house.post(path, &over(over(body.clone(), json!({"stream": true})), extra)).await.events()
-        };
+        let ask =
+            async |extra: Value| house.post(path, &over(over(body.clone(), json!({"stream": true})), extra)).await;
         let (progress, n_timed) = told(&ask(json!({"timings_per_token": true, "return_progress": true})).await);
         let [first, .., last] = &progress[..] else { panic!("{path}: {progress:?}") };
         assert_eq!(first["processed"], first["cache"], "{path}");

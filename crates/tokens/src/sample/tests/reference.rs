@@ -2,7 +2,7 @@
 //! order: the tokens must be the very same, draw for draw.
 
 use super::super::candidates::draw_from_all;
-use super::super::{SamplingParams, penalties::penalized, rng, survey::Survey, weights::Row};
+use super::super::{LogprobsOf, SamplingParams, penalties::penalized, rng, survey::Survey, weights::Row};
 use super::{Sampler, TokenMask, tokens};
 use ballast_backend::TokenId;
 use proptest::prelude::*;
