@@ -80,7 +80,11 @@ impl FromStr for CorsOrigin {
         let is_host = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_:[]".contains(&byte);
         let is_good =
             !scheme.is_empty() && scheme.bytes().all(is_scheme) && !rest.is_empty() && rest.bytes().all(is_host);
-        if is_good { HeaderValue::from_str(text).map(Self::Exactly).map_err(|_| CorsOriginError) } else { Err(CorsOriginError) }
+        if is_good {
+            HeaderValue::from_str(text).map(Self::Exactly).map_err(|_| CorsOriginError)
+        } else {
+            Err(CorsOriginError)
+        }
     }
 }
 
@@ -128,22 +132,46 @@ mod tests {
         for good in ["https://app.example", "http://localhost:3000", "http://[::1]:8080", "chrome-extension://abc"] {
             assert!(good.parse::<CorsOrigin>().is_ok(), "{good}");
         }
-        for bad in
-            ["null", "", "LOCALHOST", "https://", "app.example", "https://App.example", "https://a/", "https://*.a", "://a"]
-        {
+        for bad in [
+            "null",
+            "",
+            "LOCALHOST",
+            "https://",
+            "app.example",
+            "https://App.example",
+            "https://a/",
+            "https://*.a",
+            "://a",
+        ] {
             assert_eq!(bad.parse::<CorsOrigin>(), Err(CorsOriginError), "{bad}");
         }
     }
 
     #[test]
     fn pages_of_this_machine_have_names_that_no_other_can_have() {
-        for local in ["http://localhost", "https://localhost:8080", "http://127.0.0.1:3000", "http://[::1]", "http://[::1]:1"] {
+        for local in
+            ["http://localhost", "https://localhost:8080", "http://127.0.0.1:3000", "http://[::1]", "http://[::1]:1"]
+        {
             assert!(is_local(local), "{local}");
         }
-        for other in ["http://localhost.evil.example", "http://notlocalhost", "http://localhost:", "http://localhost:x", "localhost", "http://127.0.0.10", "file://localhost"] {
+        for other in [
+            "http://localhost.evil.example",
+            "http://notlocalhost",
+            "http://localhost:",
+            "http://localhost:x",
+            "localhost",
+            "http://127.0.0.10",
+            "file://localhost",
+        ] {
             assert!(!is_local(other), "{other}");
         }
-        let allows = |origins: &str, page: &str| origins.parse::<CorsOrigin>().unwrap().allows(&HeaderValue::from_str(page).unwrap());
-        assert!(allows("*", "https://a.example") && allows("localhost", "http://localhost:1") && !allows("localhost", "https://a.example"));
+        let allows = |origins: &str, page: &str| {
+            origins.parse::<CorsOrigin>().unwrap().allows(&HeaderValue::from_str(page).unwrap())
+        };
+        assert!(
+            allows("*", "https://a.example")
+                && allows("localhost", "http://localhost:1")
+                && !allows("localhost", "https://a.example")
+        );
     }
 }

@@ -73,7 +73,8 @@ pub(crate) async fn metrics(State(server): State<Arc<Server>>, headers: HeaderMa
     // Writing to a string does not fail, and the collector has no failure of its own.
     encode(&mut text, &registry).expect("a string takes any text");
     let accepted = headers.get_all(ACCEPT).iter().filter_map(|accepted| accepted.to_str().ok());
-    let (content_type, text) = if accepted.into_iter().any(|accepted| accepted.contains("application/openmetrics-text")) {
+    let (content_type, text) = if accepted.into_iter().any(|accepted| accepted.contains("application/openmetrics-text"))
+    {
         (OPEN_METRICS, text)
     } else {
         (CLASSIC, classic(&text) + &by_llama)

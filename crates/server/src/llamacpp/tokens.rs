@@ -2,11 +2,11 @@
 
 use super::settings;
 use crate::api_error::ApiError;
+use crate::body;
 use crate::fields::{Fields, ParamError};
 use crate::models::{Effort, GeneratorUse, with_models};
-use crate::state::Server;
-use crate::body;
 use crate::openai::Conversation;
+use crate::state::Server;
 use axum::Json;
 use axum::extract::{Query, Request, State};
 use ballast_backend::TokenId;

@@ -6,7 +6,7 @@ use crate::constraint;
 use crate::fields::{Fields, ParamError, Refused, is_one, is_zero, never};
 use crate::params::{GenerationParams, Telling, deadline, strings};
 use ballast_runtime::PrefixCache;
-use ballast_tokens::{LogprobsOf, SamplingParams, PENALTY_WINDOW_MAX};
+use ballast_tokens::{LogprobsOf, PENALTY_WINDOW_MAX, SamplingParams};
 use serde_json::Value;
 
 const LOADED: &str = "the model is loaded already: say it where the server is started";

@@ -15,7 +15,8 @@ pub(super) fn operations() -> Vec<Operation> {
             .fails(503, "It takes none now.")
             .otherwise(status())
     };
-    let figures = |path| Operation::get(path, "Figures for Prometheus.", string()).text_only(FIGURES[0]).also(FIGURES[1]);
+    let figures =
+        |path| Operation::get(path, "Figures for Prometheus.", string()).text_only(FIGURES[0]).also(FIGURES[1]);
     vec![
         Operation::get("/health", "Whether the engines run, and how busy they are.", health())
             .fails(503, "An engine has stopped.")

@@ -5,9 +5,9 @@
 //! where top-k or top-p is on, and by ascending id where neither is.
 
 use super::SamplingParams;
-use ballast_backend::TokenId;
 use super::survey::{BLOCK_LEN, Survey};
 use super::weights::{LEFT_OUT, Row, SUM_ERROR};
+use ballast_backend::TokenId;
 use std::cmp::Reverse;
 
 /// In a stretch of this many candidates one is found by sorting them.

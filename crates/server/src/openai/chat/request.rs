@@ -1,8 +1,8 @@
 //! The request, parsed once: every field is read, refused by name, or unknown.
 
-use super::unsupported::UNSUPPORTED;
 use super::conversation::Conversation;
 use super::tools;
+use super::unsupported::UNSUPPORTED;
 use crate::ServerOptions;
 use crate::api_error::ApiError;
 use crate::constraint;
