@@ -7,7 +7,7 @@
 //! draining  => cut        drain_timeout: answers in progress end with DRAINING, connections left after that are dropped
 //! ```
 //!
-//! HTTP/1.1 and HTTP/2 with prior knowledge are spoken on one port. A connection that does nothing ends in its time
+//! HTTP/1.1 and HTTP/2, by prior knowledge or by ALPN under TLS, are spoken on one port. A connection that does nothing ends in its time
 //! (`activity.rs`), or sooner where another needs its place (`places.rs`).
 
 mod activity;
@@ -184,9 +184,17 @@ impl Connections {
         while self.tasks.try_join_next().is_some() {}
         let watched = self.places.open();
         let options = &self.server.options;
-        let socket = tls::Socket::new(socket, options.tls.clone(), options.handshake_timeout);
+        let mut router = self.router.clone().layer(Extension(address));
+        let handshake = options.tls.clone().map(|store| {
+            let peer = Arc::new(tls::PeerCertificate::default());
+            if store.asks_for_certificates() {
+                router = router.clone().layer(Extension(Arc::clone(&peer)));
+            }
+            tls::Handshake { store, time: options.handshake_timeout, peer }
+        });
+        let socket = tls::Socket::new(socket, handshake);
         let socket = StallGuard::new(socket, options.stall_timeout).noting(Arc::clone(&watched));
-        let router = TowerToHyperService::new(self.router.clone().layer(Extension(address)));
+        let router = TowerToHyperService::new(router);
         let connection = self.protocols.serve_connection(TokioIo::new(socket), answering(router, &watched));
         let connection = self.graceful.watch(connection.into_owned());
         let places = Arc::clone(&self.places);

@@ -4,7 +4,6 @@
 
 use crate::api_error::{ApiError, Limited};
 use crate::caller::Visit;
-use crate::connection::PeerAddress;
 use crate::keys;
 use crate::limits::{Refused, Standings};
 use crate::routes::{Route, RouteClass};
@@ -20,6 +19,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
 
 /// Headers of a usual answer, those of its limits and those that every answer has: room for them is made once.
 const HEADERS_USUAL: usize = 24;
@@ -56,9 +56,8 @@ fn admit(
     request: &Request,
     standings: &mut Standings,
 ) -> Result<Visit, ApiError> {
-    let address = request.extensions().get::<PeerAddress>().map(|address| address.0);
     let trail = request.extensions().get::<Arc<Trail>>().cloned();
-    let caller = keys::admit(server, request.headers(), address)?;
+    let caller = keys::admit(server, request)?;
     if let Some(trail) = &trail {
         trail.note_caller(&caller);
     }
@@ -84,7 +83,19 @@ async fn answer(server: &Server, route: Option<&Route>, request: Request, next: 
         Err(refused) => return refused.into_response(),
     };
     let pass = Pass { _visit: Arc::clone(visit), _place: place };
-    next.run(request).await.map(|body| Body::new(Accompanied { body, _pass: pass }))
+    let answered = in_time(server, class, next.run(request)).await;
+    answered.map(|body| Body::new(Accompanied { body, _pass: pass }))
+}
+
+/// What a route answers in the time it has. Where something is generated or embedded, requests have times of their own.
+async fn in_time(server: &Server, class: RouteClass, answer: impl Future<Output = Response>) -> Response {
+    match class {
+        RouteClass::Generation | RouteClass::Embeddings | RouteClass::Liveness => answer.await,
+        RouteClass::Reading | RouteClass::Admin => {
+            let max = server.options.route_timeout;
+            timeout(max, answer).await.unwrap_or_else(|_| ApiError::RouteTimeout { max }.into_response())
+        }
+    }
 }
 
 /// What a request was given for as long as it is answered.
