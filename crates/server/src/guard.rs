@@ -12,7 +12,6 @@ use crate::trail::Trail;
 use crate::wire::Wire;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use hyper::body::{Frame, SizeHint};
 use std::pin::Pin;
@@ -24,15 +23,15 @@ use tokio::time::timeout;
 /// Headers of a usual answer, those of its limits and those that every answer has: room for them is made once.
 const HEADERS_USUAL: usize = 24;
 
-/// Lets a request through to its route, or says why not; what it was given lasts as long as its answer.
+/// Lets a request through to `next`, or says why not; what it was given lasts as long as its answer.
 pub(crate) async fn guard(
     server: &Server,
     (wire, route): (Wire, Option<&Route>),
     mut request: Request,
-    next: Next,
+    next: impl AsyncFnOnce(Request) -> Response,
 ) -> Response {
     if route.is_some_and(|route| route.scope.is_none()) {
-        return next.run(request).await;
+        return next(request).await;
     }
     let mut standings = Standings::default();
     let mut response = match admit(server, route, &request, &mut standings) {
@@ -40,7 +39,7 @@ pub(crate) async fn guard(
         Ok(visit) => {
             let visit = Arc::new(visit);
             request.extensions_mut().insert(Arc::clone(&visit));
-            let response = answer(server, route, request, next, &visit).await;
+            let response = answer(server, route, &visit, next(request)).await;
             standings = visit.standings();
             response
         }
@@ -76,14 +75,19 @@ fn admit(
     Ok(Visit::new(caller, seat, trail))
 }
 
-async fn answer(server: &Server, route: Option<&Route>, request: Request, next: Next, visit: &Arc<Visit>) -> Response {
+async fn answer(
+    server: &Server,
+    route: Option<&Route>,
+    visit: &Arc<Visit>,
+    answer: impl Future<Output = Response>,
+) -> Response {
     let class = route.map_or(RouteClass::Reading, |route| route.class);
     let place = match server.bulkheads.enter(class).await {
         Ok(place) => place,
         Err(refused) => return refused.into_response(),
     };
     let pass = Pass { _visit: Arc::clone(visit), _place: place };
-    let answered = in_time(server, class, next.run(request)).await;
+    let answered = in_time(server, class, answer).await;
     answered.map(|body| Body::new(Accompanied { body, _pass: pass }))
 }
 
