@@ -18,7 +18,7 @@ const FORMATS: &str = "one of text, json_object, json_schema";
 const SCHEMA: &str = "a JSON schema: an object, true or false";
 
 /// Takes what the OpenAI wire and its servers call it: `response_format`, `structured_outputs`, `guided_json` and its
-/// kin.
+/// kin, and llama.cpp's `grammar` and `json_schema`.
 ///
 /// # Errors
 /// If one of them is wrong, or two ask for something.
@@ -30,6 +30,7 @@ pub(crate) fn of_openai(fields: &mut Fields) -> Result<Option<Asked>, ParamError
         inner.finish()?;
     }
     asked.extend(listed(fields, &GUIDED)?);
+    asked.extend(by_llamacpp(fields)?);
     only(asked)
 }
 
@@ -38,13 +39,17 @@ pub(crate) fn of_openai(fields: &mut Fields) -> Result<Option<Asked>, ParamError
 /// # Errors
 /// If one of them is wrong, or both ask for something.
 pub(crate) fn of_llamacpp(fields: &mut Fields) -> Result<Option<Asked>, ParamError> {
+    only(by_llamacpp(fields)?)
+}
+
+fn by_llamacpp(fields: &mut Fields) -> Result<Vec<Asked>, ParamError> {
     let grammar = fields.string("grammar")?.filter(|grammar| !grammar.is_empty());
     let grammar = grammar.map(|grammar| (Constraint::Gbnf(grammar), "grammar"));
     let schema = fields.take("json_schema");
     // Clients of it send an empty schema where they have none.
     let schema = schema.filter(|schema| schema.as_object().is_none_or(|fields| !fields.is_empty()));
     let schema = schema.map(|schema| schema_of(schema, "json_schema")).transpose()?;
-    only(grammar.into_iter().chain(schema).collect())
+    Ok(grammar.into_iter().chain(schema).collect())
 }
 
 /// Takes what Ollama calls it: `format`, either `json` or a schema.

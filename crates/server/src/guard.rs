@@ -6,12 +6,12 @@ use crate::api_error::{ApiError, Limited};
 use crate::caller::Visit;
 use crate::keys;
 use crate::limits::{Refused, Standings};
-use crate::routes::{Route, RouteClass, route_of};
+use crate::routes::{Route, RouteClass};
 use crate::state::Server;
 use crate::trail::Trail;
 use crate::wire::Wire;
 use axum::body::{Body, Bytes, HttpBody};
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use hyper::body::{Frame, SizeHint};
@@ -21,25 +21,31 @@ use std::task::{Context, Poll};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
-/// Lets a request through, or says why not; what it was given lasts as long as its answer.
-pub(crate) async fn guard(State(server): State<Arc<Server>>, mut request: Request, next: Next) -> Response {
-    let path = request.extensions().get::<MatchedPath>();
-    let route = path.and_then(|path| route_of(request.method(), path.as_str()));
+/// Headers of a usual answer, those of its limits and those that every answer has: room for them is made once.
+const HEADERS_USUAL: usize = 24;
+
+/// Lets a request through to its route, or says why not; what it was given lasts as long as its answer.
+pub(crate) async fn guard(
+    server: &Server,
+    (wire, route): (Wire, Option<&Route>),
+    mut request: Request,
+    next: Next,
+) -> Response {
     if route.is_some_and(|route| route.scope.is_none()) {
         return next.run(request).await;
     }
-    let wire = Wire::of(request.uri().path());
     let mut standings = Standings::default();
-    let mut response = match admit(&server, route, &request, &mut standings) {
+    let mut response = match admit(server, route, &request, &mut standings) {
         Err(refused) => refused.into_response(),
         Ok(visit) => {
             let visit = Arc::new(visit);
             request.extensions_mut().insert(Arc::clone(&visit));
-            let response = answer(&server, route, request, next, &visit).await;
+            let response = answer(server, route, request, next, &visit).await;
             standings = visit.standings();
             response
         }
     };
+    response.headers_mut().reserve(HEADERS_USUAL);
     standings.write(wire, (server.options.unix_time)(), response.headers_mut());
     response
 }

@@ -5,6 +5,7 @@ use crate::api_error::{ApiError, Limited, Refusal};
 use crate::caller::Caller;
 use crate::connection::PeerAddress;
 use crate::digest::KeyDigest;
+use crate::hex;
 use crate::key_store::KeyRecord;
 use crate::state::Server;
 use crate::tls::PeerCertificate;
@@ -81,8 +82,9 @@ fn digests(keys: &[String]) -> Result<Arc<[KeyDigest]>, ApiKeyError> {
 
 /// Every key is a tenant of its own, named by the beginning of its digest: nobody learns the key from it.
 fn tenant_of(digest: KeyDigest) -> TenantId {
-    let name: String = digest.to_bytes()[..TENANT_BYTES].iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("key-{name}").parse().expect("a word and hexadecimal digits are a tenant's name")
+    let mut name = String::from("key-");
+    digest.to_bytes()[..TENANT_BYTES].iter().for_each(|&byte| hex::push(&mut name, byte.into(), 2));
+    name.parse().expect("a word and hexadecimal digits are a tenant's name")
 }
 
 impl fmt::Debug for ApiKeys {

@@ -102,6 +102,8 @@ pub struct ServerOptions {
     pub reasoning: Option<Reasoning>,
     /// Where one model is served, a request may name any model or none, on every wire.
     pub any_model: bool,
+    /// Chat answers tell the prompt that they were made from, in `__verbose`, where a request does not say.
+    pub tells_prompts: bool,
     /// Whether callers may ask what the places for sequences are doing: `GET /slots`.
     pub shows_slots: bool,
     /// Where the contents of places may be saved; `None`: they cannot be.
@@ -159,6 +161,7 @@ impl ServerOptions {
             sampling: SamplingParams::default(),
             reasoning: None,
             any_model: false,
+            tells_prompts: false,
             shows_slots: true,
             slot_dir: None,
             keep_alive: Duration::from_secs(10),

@@ -144,7 +144,7 @@ impl Args {
         let mut options = server_options(guards.keys.api_keys.clone());
         options.key_store.clone_from(&guards.keys.store);
         (options.tls, options.jwt) = (guards.tls.clone(), guards.jwt.clone());
-        self.guards.clone().apply(&mut options)?;
+        self.guards.clone().apply(is_keyed, &mut options)?;
         let limits = self.rate.apply(is_keyed, &mut options);
         self.bounds.set(&mut options);
         self.places.set(&mut options);

@@ -6,7 +6,7 @@ use crate::api_error::ApiError;
 use crate::fields::{Fields, ParamError, Refused, is_empty, never};
 use crate::models::GeneratorUse;
 use crate::openai::MESSAGES_MAX;
-use crate::params::{GenerationParams, deadline, model_name};
+use crate::params::{GenerationParams, Telling, deadline, model_name};
 use crate::state::Server;
 use crate::tools::Tools;
 use ballast_backend::TokenId;
@@ -87,6 +87,7 @@ fn generation(fields: &mut Fields, options: &ServerOptions) -> Result<Generation
         constraint: None,
         constrained_by: None,
         show_special: false,
+        telling: Telling::default(),
         prefix_cache: PrefixCache::default(),
         deadline: deadline(fields, options)?,
         priority: None,

@@ -142,6 +142,7 @@ static ROUTES: &[Route] = &[
     generation(Post, "/v1/chat/completions", |m| on(m, openai::chat_completions)),
     generation(Post, "/v1/completions", |m| on(m, openai::completions)),
     generation(Post, "/v1/responses", |m| on(m, openai::create_response)),
+    generation(Post, "/responses", |m| on(m, openai::create_response)),
     kept(Get, "/v1/responses/{id}", |m| on(m, openai::retrieve_response)),
     kept(Delete, "/v1/responses/{id}", |m| on(m, openai::delete_response)),
     kept(Post, "/v1/responses/{id}/cancel", |m| on(m, openai::cancel_response)),
