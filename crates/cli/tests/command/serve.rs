@@ -313,3 +313,24 @@ fn half_of_a_guard_is_wrong_usage() {
         assert_eq!(ran.code, Some(2), "{args:?}: {}", ran.stderr);
     }
 }
+
+#[test]
+fn a_model_that_could_never_be_loaded_is_told_before_the_server_listens() {
+    let home = Home::new();
+    let whole = std::fs::read(home.model()).unwrap();
+    let mut wrong_version = whole.clone();
+    wrong_version[4] = 99;
+    let broken = [
+        ("garbage.gguf", b"no model at all".to_vec()),
+        ("cut.gguf", whole[..whole.len() / 2].to_vec()),
+        ("newer.gguf", wrong_version),
+        ("empty.gguf", Vec::new()),
+    ];
+    for (name, bytes) in broken {
+        // The second is loaded on demand: nobody has asked for it yet, and nobody would get it.
+        let second = format!("second={}", home.file(name, bytes));
+        let ran = home.ballast(&["serve", home.model(), &second, "--port", "0", "--no-auth"]);
+        assert_eq!(ran.code, Some(1), "{name}: {ran:?}");
+        assert!(!ran.stderr.contains("serving") && !ran.stderr.contains("panicked"), "{name}: {ran:?}");
+    }
+}
