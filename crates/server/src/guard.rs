@@ -63,7 +63,10 @@ fn admit(
     if let Some(scope) = route.and_then(|route| route.scope) {
         caller.check_scope(scope)?;
     }
-    let (account, limits) = (caller.account(), caller.limits(server.options.caller_limits()));
+    let (account, mut limits) = (caller.account(), caller.limits(server.options.caller_limits()));
+    if route.is_some_and(Route::is_of_kept_work) {
+        limits.concurrency = None;
+    }
     let seat = server.limits.enter(account.clone(), limits).map_err(|refused| {
         *standings = server.limits.standings(&account, limits);
         match refused {

@@ -25,9 +25,10 @@ use tokio::net::TcpStream;
 const MUTANTS: usize = 12;
 
 fn impatient(o: &mut ServerOptions) {
-    o.idle_timeout = Duration::from_millis(500);
-    o.header_timeout = Duration::from_millis(500);
-    o.body_timeout = Duration::from_millis(500);
+    // Long enough for a machine that is busy; what is cut off says that no more will come.
+    o.header_timeout = Duration::from_secs(5);
+    o.body_timeout = Duration::from_secs(5);
+    o.idle_timeout = Duration::from_secs(5);
     o.body_bytes_max = 10_000;
     o.failed_logins_per_minute = None;
     o.slot_dir = Some(std::env::temp_dir().join("ballast-no-such-folder"));
@@ -63,7 +64,7 @@ fn good_body(path: &str) -> Option<Value> {
             json!({"model": MODEL, "messages": said, "tools": [tool]})
         }
         "/v1/completions" => json!({
-            "model": MODEL, "prompt": ["<|im_start|>assistant\n"], "max_tokens": 3, "logprobs": 2, "echo": true,
+            "model": MODEL, "prompt": ["<|im_start|>assistant\n"], "max_tokens": 3, "logprobs": 2, "user": "u",
         }),
         "/v1/responses" => json!({
             "model": MODEL, "input": [{"role": "user", "content": [{"type": "input_text", "text": "hello"}]}],
@@ -326,7 +327,6 @@ const HEADS: &[&str] = &[
     "GET  /livez HTTP/1.1\r\nhost: t\r\n\r\n",
     "GET /li\u{0}vez HTTP/1.1\r\nhost: t\r\n\r\n",
     "GET http:// HTTP/1.1\r\nhost: t\r\n\r\n",
-    "CONNECT somewhere:443 HTTP/1.1\r\nhost: t\r\n\r\n",
     "GET /livez\r\n\r\n",
     "\r\n\r\n\r\n",
     "{\"model\":1}\r\n\r\n",
@@ -373,7 +373,11 @@ async fn pieces_of_bodies_that_are_broken_are_refused() {
         (format!("content-length: 40\r\n\r\n{{\"content\": \"abc\"}}"), None),
     ];
     for (rest, expected) in cases {
-        let answer = answered(house.address, format!("{head}{rest}").as_bytes()).await;
+        let text = format!("{head}{rest}");
+        let answer = match expected {
+            Some(_) => answered(house.address, text.as_bytes()).await,
+            None => answered_or_left(house.address, text.as_bytes()).await,
+        };
         let answer = String::from_utf8_lossy(&answer).replacen("HTTP/1.1 100 Continue\r\n\r\n", "", 1);
         let status = status_of(answer.as_bytes());
         match expected {
