@@ -113,12 +113,31 @@ fn named_schema(format: &mut Fields) -> Result<Asked, ParamError> {
 fn schema_of(value: Value, param: &'static str) -> Result<Asked, ParamError> {
     let wrong = |value: &Value| ParamError::wrong(param.to_owned(), SCHEMA, value);
     match value {
-        Value::Object(_) | Value::Bool(_) => Ok((Constraint::JsonSchema(value), param)),
+        Value::Object(_) | Value::Bool(_) => Ok((Constraint::JsonSchema(dated(value)), param)),
         Value::String(ref text) => match json::parse(text.as_bytes()) {
-            Ok(schema @ (Value::Object(_) | Value::Bool(_))) => Ok((Constraint::JsonSchema(schema), param)),
+            Ok(schema @ (Value::Object(_) | Value::Bool(_))) => Ok((Constraint::JsonSchema(dated(schema)), param)),
             Ok(_) | Err(_) => Err(wrong(&value)),
         },
         Value::Null | Value::Number(_) | Value::Array(_) => Err(wrong(&value)),
+    }
+}
+
+/// A schema that says which draft it is of. One that does not, and has a list where newer drafts want `prefixItems`, is of
+/// the last draft that had it so, as older generators of schemas write them.
+fn dated(mut schema: Value) -> Value {
+    if schema.get("$schema").is_none() && has_listed_items(&schema) && schema.is_object() {
+        schema["$schema"] = "https://json-schema.org/draft/2019-09/schema".into();
+    }
+    schema
+}
+
+fn has_listed_items(schema: &Value) -> bool {
+    match schema {
+        Value::Object(fields) => {
+            fields.get("items").is_some_and(Value::is_array) || fields.values().any(has_listed_items)
+        }
+        Value::Array(items) => items.iter().any(has_listed_items),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     }
 }
 

@@ -9,6 +9,7 @@ use crate::fields::{Fields, ParamError};
 use crate::models::GeneratorUse;
 use ballast_backend::TokenId;
 use ballast_tokens::{ChatMessage, EncodeOptions, RenderOptions};
+use serde_json::Value;
 
 /// What a prompt is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +27,7 @@ impl Conversation {
     /// # Errors
     /// The first thing that is wrong, by its name.
     pub(crate) fn take(fields: &mut Fields) -> Result<Self, ParamError> {
+        let begun_in_parts = begun_in_parts(fields.peek("messages"));
         let mut messages = messages::parse(fields.take("messages"))?;
         let continues = fields.bool("continue_final_message")?;
         let adds_cue = fields.bool("add_generation_prompt")?;
@@ -45,7 +47,7 @@ impl Conversation {
         if continues == Some(false) || !is_last_begun {
             return Ok(Self { messages, prefill: None, adds_cue: adds_cue.unwrap_or(true) });
         }
-        let prefill = messages.pop().map(|last| last.content);
+        let prefill = messages.pop().map(|last| begun_in_parts.unwrap_or(last.content));
         Ok(Self { messages, prefill, adds_cue: true })
     }
 
@@ -72,10 +74,17 @@ impl Conversation {
     }
 }
 
+/// The text of a last message in parts: where they begin an answer, llama.cpp puts an empty line between them.
+fn begun_in_parts(messages: Option<&Value>) -> Option<String> {
+    let parts = messages?.as_array()?.last()?.get("content")?.as_array()?;
+    let texts: Option<Vec<&str>> = parts.iter().map(|part| part.get("text")?.as_str()).collect();
+    Some(texts?.join("\n\n"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     fn taken(extra: &Value) -> Result<Conversation, ParamError> {
         let assistant = json!({"role": "assistant", "content": "I"});
@@ -94,6 +103,9 @@ mod tests {
         assert_eq!(of(json!({"continue_final_message": true, "add_generation_prompt": false})), begun);
         assert_eq!(of(json!({"continue_final_message": false})), Ok((2, None, true)));
         assert_eq!(of(json!({"messages": [{"role": "user", "content": "hi"}]})), Ok((1, None, true)));
+        let text = |text: &str| json!({"type": "text", "text": text});
+        let parts = json!({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": [text("I"), text("am")]}]});
+        assert_eq!(of(parts), Ok((1, Some("I\n\nam".to_owned()), true)));
         let bare = json!({"messages": [{"role": "user", "content": "hi"}], "add_generation_prompt": false});
         assert_eq!(of(bare), Ok((1, None, false)));
         for wrong in [
