@@ -66,7 +66,7 @@ fn good_body(path: &str) -> Option<Value> {
         "/v1/completions" => json!({
             "model": MODEL, "prompt": ["<|im_start|>assistant\n"], "max_tokens": 3, "logprobs": 2, "user": "u",
         }),
-        "/v1/responses" => json!({
+        "/v1/responses" | "/responses" => json!({
             "model": MODEL, "input": [{"role": "user", "content": [{"type": "input_text", "text": "hello"}]}],
             "instructions": "Be brief.", "max_output_tokens": 20, "metadata": {"a": "b"}, "store": true,
             "text": {"format": {"type": "json_schema", "name": "s", "schema": schema}},
@@ -80,7 +80,7 @@ fn good_body(path: &str) -> Option<Value> {
         "/v1/messages/count_tokens" => json!({"model": MODEL, "messages": [{"role": "user", "content": "hello"}]}),
         "/completion" | "/completions" => json!({
             "prompt": "<|im_start|>assistant\n", "n_predict": 3, "json_schema": schema, "id_slot": -1, "n_probs": 2,
-            "cache_prompt": true, "samplers": ["top_k"], "stop": ["x"], "logit_bias": [[5, false]],
+            "cache_prompt": true, "stop": ["x"], "logit_bias": [[5, false]],
         }),
         "/infill" => json!({"input_prefix": "a", "input_suffix": "b", "input_extra": [{"filename": "f", "text": "t"}]}),
         "/slots/{id_slot}" => json!({"filename": "name"}),
@@ -89,9 +89,9 @@ fn good_body(path: &str) -> Option<Value> {
         "/apply-template" => json!({"messages": said}),
         "/api/chat" => json!({
             "model": MODEL, "messages": said, "options": {"temperature": 0, "num_predict": 3, "stop": ["x"]},
-            "format": schema, "keep_alive": "5m", "tools": [tool],
+            "keep_alive": "5m", "tools": [tool],
         }),
-        "/api/generate" => json!({"model": MODEL, "prompt": "hello", "options": {"num_predict": 3}, "raw": false}),
+        "/api/generate" => json!({"model": MODEL, "prompt": "hello", "options": {"num_predict": 3}, "format": schema}),
         "/api/show" => json!({"model": MODEL}),
         "/models/load" | "/models/unload" => json!({"model": "embedder"}),
         "/v1/embeddings" => json!({"model": "embedder", "input": ["a", "cat"], "dimensions": 2, "user": "u"}),
@@ -328,7 +328,6 @@ const HEADS: &[&str] = &[
     "GET /li\u{0}vez HTTP/1.1\r\nhost: t\r\n\r\n",
     "GET http:// HTTP/1.1\r\nhost: t\r\n\r\n",
     "GET /livez\r\n\r\n",
-    "\r\n\r\n\r\n",
     "{\"model\":1}\r\n\r\n",
 ];
 
