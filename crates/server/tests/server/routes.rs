@@ -239,7 +239,11 @@ async fn bodies_are_json_and_bounded() {
         (vec![key, JSON], "[]", 400, "invalid_value"),
         (vec![key, JSON], "{\"model\":1,\"model\":2}", 400, "invalid_json"),
         (vec![key, JSON], long.as_str(), 413, "body_too_long"),
-        (vec![key], valid.as_str(), 415, "content_type_not_json"),
+        (vec![key], valid.as_str(), 200, ""),
+        (vec![key, ("origin", "https://a.example")], valid.as_str(), 415, "content_type_not_json"),
+        (vec![key, ("origin", "null")], valid.as_str(), 415, "content_type_not_json"),
+        (vec![key, ("origin", "https://a.example"), JSON], valid.as_str(), 200, ""),
+        (vec![key, ("content-type", "")], valid.as_str(), 415, "content_type_not_json"),
         (vec![key, ("content-type", "text/plain")], valid.as_str(), 415, "content_type_not_json"),
         (vec![key, ("content-type", "Application/JSON; charset=utf-8")], valid.as_str(), 200, ""),
     ];
