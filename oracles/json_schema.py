@@ -11,6 +11,7 @@ schemas as the time allows, in an order that takes some of every file.
 import argparse
 import collections
 import concurrent.futures
+import fractions
 import json
 import pathlib
 import random
@@ -90,9 +91,26 @@ def refusal(case, status, error):
     message = f"{error['param']}: {error['message']}"
     if status != 400 or not str(error["param"]).startswith("response_format.json_schema.schema"):
         return "wrong", f"{status} {message}"
-    said = set(str(error["param"]).split(".")) | set(message.translate(str.maketrans("`\"'", "   ")).split())
-    is_named = bool(said & set(keywords(case.schema))) or "nsatisfiable" in message
-    return ("refused", None) if is_named else ("wrong", f"no keyword is named: {message}")
+    named = is_named(case.schema, str(error["param"]).replace(".", "/"), message)
+    return ("refused", None) if named else ("wrong", f"no keyword is named: {message}")
+
+
+def is_named(schema, pointer, message):
+    """Whether a refusal says which keyword it is for, or that no value is valid."""
+    said = set(str(pointer).split("/")) | set(message.translate(str.maketrans("`\"'", "   ")).split())
+    return bool(said & set(keywords(schema))) or "nsatisfiable" in message
+
+
+def validator(schema):
+    """The package's validator, with steps of numbers as they are written: it divides binary fractions, for which 0.07 is
+    no multiple of 0.01."""
+    kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
+    return jsonschema.validators.extend(kind, {"multipleOf": multiple_of})(schema)
+
+
+def multiple_of(validator, step, value, schema):
+    if validator.is_type(value, "number") and fractions.Fraction(repr(value)) % fractions.Fraction(repr(step)) != 0:
+        yield jsonschema.ValidationError(f"{value!r} is not a multiple of {step!r}")
 
 
 def validity(schema, text):
@@ -100,8 +118,7 @@ def validity(schema, text):
         value = json.loads(text)
     except ValueError as error:
         return "wrong", f"{error}: {text!r}"
-    validator = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)(schema)
-    fault = next(validator.iter_errors(value), None)
+    fault = next(validator(schema).iter_errors(value), None)
     return ("valid", None) if fault is None else ("wrong", f"{fault.message}: {text!r}")
 
 

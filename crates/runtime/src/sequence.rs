@@ -422,6 +422,11 @@ impl Sequence {
         &self.correlation
     }
 
+    /// Whether the mask for its next token is there already.
+    pub(crate) fn has_mask(&self) -> bool {
+        self.grammar.as_ref().is_some_and(GrammarMatcher::is_prepared)
+    }
+
     /// Whether it holds a place in the queue.
     pub(crate) fn is_queued(&self) -> bool {
         self.permit.is_some()

@@ -12,6 +12,7 @@ pub(crate) use error::{error_body, error_status};
 
 use crate::api_error::ApiError;
 use crate::body;
+use crate::constraint;
 use crate::fields::Fields;
 use crate::generation::{Taken, begin};
 use crate::incoming::Incoming;
@@ -72,6 +73,7 @@ fn count(server: &Server, body: &[u8]) -> Result<usize, ApiError> {
     let mut fields = Fields::of_body(body)?;
     let model = crate::params::model_name(&mut fields, &server.options)?;
     let conversation = Conversation::take(&mut fields)?;
+    constraint::of_anthropic(&mut fields)?;
     fields.refuse(request::UNSUPPORTED)?;
     fields.finish()?;
     let model = server.generator(Some(&model))?;

@@ -66,6 +66,37 @@ pub(crate) fn of_ollama(fields: &mut Fields) -> Result<Option<Asked>, ParamError
     }
 }
 
+/// Takes what Anthropic calls it: `output_config.format`, or the older `output_format`.
+///
+/// # Errors
+/// If one of them is wrong, or both ask for something.
+pub(crate) fn of_anthropic(fields: &mut Fields) -> Result<Option<Asked>, ParamError> {
+    let mut asked = Vec::new();
+    if let Some(value) = fields.take("output_config") {
+        let mut config = Fields::new("output_config".to_owned(), value)?;
+        config.refuse(&[("effort", |value| value == "high", "there is no control over effort but max_tokens")])?;
+        asked.extend(anthropic_format(&mut config, "format", "output_config.format.schema")?);
+        config.finish()?;
+    }
+    asked.extend(anthropic_format(fields, "output_format", "output_format.schema")?);
+    only(asked)
+}
+
+/// A format in the field `name`, whose schema is `param`.
+fn anthropic_format(fields: &mut Fields, name: &str, param: &'static str) -> Result<Option<Asked>, ParamError> {
+    const KIND: &str = "`json_schema`";
+    let Some(value) = fields.take(name) else { return Ok(None) };
+    let mut format = Fields::new(fields.name(name), value)?;
+    let kind = format.needed_string("type", KIND)?;
+    if kind != "json_schema" {
+        return Err(ParamError::wrong(format.name("type"), KIND, &kind.into()));
+    }
+    let missing = ParamError::Missing { param: param.to_owned(), expected: SCHEMA };
+    let schema = format.take("schema").ok_or(missing)?;
+    format.finish()?;
+    schema_of(schema, param).map(Some)
+}
+
 fn only(asked: Vec<Asked>) -> Result<Option<Asked>, ParamError> {
     match asked.as_slice() {
         [] | [_] => Ok(asked.into_iter().next()),

@@ -51,6 +51,7 @@ mod caller;
 mod connection;
 mod constraint;
 mod cors;
+mod digest;
 mod encoding;
 mod error;
 mod fields;
@@ -105,11 +106,12 @@ pub use jwt::{
     TOKEN_BYTES_MAX,
 };
 pub use key_store::{
-    KEY_FILE_BYTES_MAX, KEY_ID_BYTES, KEY_NAME_BYTES_MAX, KEY_RECORDS_MAX, KEY_SECRET_BYTES, KeyFile, KeyFileError,
-    KeyRecord, KeyStore, KeyTerms, MODELS_PER_KEY_MAX, NewKey,
+    CERTIFICATE_NAME_BYTES_MAX, CertificateName, CertificateNameError, KEY_FILE_BYTES_MAX, KEY_ID_BYTES,
+    KEY_NAME_BYTES_MAX, KEY_RECORDS_MAX, KEY_SECRET_BYTES, KeyFile, KeyFileError, KeyRecord, KeyStore, KeyTerms,
+    MODELS_PER_KEY_MAX, NewKey,
 };
 pub use keys::{ApiKeys, KEY_BYTES_MAX, KEY_BYTES_MIN, KEYS_MAX};
-pub use limits::{CALLERS_MAX, CallerLimits, RateLimit};
+pub use limits::{CALLERS_MAX, CallerLimits, LiveLimits, RateLimit};
 pub use llamacpp::{INFILL_FILES_MAX, SLOT_FILE_NAME_BYTES_MAX};
 pub use models::{
     Generator, HouseOptions, KnownModel, LoadMeter, LoadModel, MODELS_MAX, ModelFacts, ModelKind, ServedModel,

@@ -2,7 +2,7 @@
 
 use crate::api_error::ApiError;
 use crate::bulkheads::Bulkheads;
-use crate::limits::Limits;
+use crate::limits::{Limits, Logins};
 use crate::llamacpp::Slots;
 use crate::models::{EncoderUse, GeneratorUse, ModelUse};
 use crate::openai::{Background, ResponseStore};
@@ -30,6 +30,7 @@ pub(crate) struct Server {
     pub(crate) models: ServedModels,
     pub(crate) options: ServerOptions,
     pub(crate) limits: Arc<Limits>,
+    pub(crate) logins: Logins,
     pub(crate) bulkheads: Bulkheads,
     /// Answers that are kept.
     pub(crate) responses: ResponseStore,
@@ -52,7 +53,20 @@ impl Server {
         let (responses, background) = (ResponseStore::new(options.responses), Background::default());
         let (security, phase) = (SecurityCounts::new(), watch::Sender::new(Phase::Serving));
         let (slots, started_at) = (Slots::default(), (options.unix_time)());
-        Ok(Self { models, options, limits, bulkheads, responses, background, security, slots, started_at, phase })
+        let logins = Logins::new(options.failed_logins_per_minute);
+        Ok(Self {
+            models,
+            options,
+            limits,
+            logins,
+            bulkheads,
+            responses,
+            background,
+            security,
+            slots,
+            started_at,
+            phase,
+        })
     }
 
     /// The model of this name.

@@ -147,7 +147,7 @@ impl Words {
             ("has_new_line", json!(answer.has_new_line || text.contains('\n'))),
             ("prompt", json!(self.tokenizer.decode_lossy(&answer.prompt, ShowSpecial::Yes))),
             ("generation_settings", self.settings.clone()),
-            ("timings", times_of(summary)),
+            ("timings", json!(times_of(summary))),
         ];
         for (name, value) in told {
             object[name] = value;
@@ -191,7 +191,7 @@ impl Frames for Events {
     fn progress(&mut self, idx: usize, progress: &Progress) -> String {
         let Some(told) = self.0.reporter.note(idx, progress) else { return String::new() };
         let mut object = self.0.part(idx, "", false);
-        object["prompt_progress"] = told;
+        object["prompt_progress"] = json!(told);
         event(&object)
     }
 

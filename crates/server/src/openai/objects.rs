@@ -3,12 +3,13 @@
 use crate::hex;
 use crate::models::GeneratorUse;
 use crate::params::GenerationParams;
-use crate::progress::{ms, times_of};
+use crate::progress::{PromptProgress, Times, ms, times_of};
 use crate::state::Server;
 use crate::{RandomSource, ServedModel};
 use ballast_backend::TokenId;
 use ballast_runtime::{FinishReason, Summary, TokenEvent, TokenLogprob};
 use ballast_tokens::{ShowSpecial, Tokenizer};
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -32,15 +33,77 @@ impl Answer {
         Self { id, created, model: model.id.clone(), fingerprint: model.fingerprint.clone() }
     }
 
-    pub(super) fn object(&self, object: &str, choices: Value) -> Value {
-        json!({
-            "id": self.id,
-            "object": object,
-            "created": self.created,
-            "model": self.model,
-            "system_fingerprint": self.fingerprint,
-            "choices": choices,
-        })
+    pub(super) fn object<C>(&self, object: &'static str, choices: Vec<C>) -> Object<'_, C> {
+        Object {
+            id: &self.id,
+            object,
+            created: self.created,
+            model: &self.model,
+            system_fingerprint: &self.fingerprint,
+            choices,
+            usage: None,
+            timings: None,
+            prompt_progress: None,
+            verbose: None,
+        }
+    }
+}
+
+/// An answer, or a piece of one. Fields that are `None` are left out.
+#[derive(Debug, Serialize)]
+pub(super) struct Object<'a, C> {
+    id: &'a str,
+    object: &'static str,
+    created: i64,
+    model: &'a str,
+    system_fingerprint: &'a str,
+    choices: Vec<C>,
+    /// `Some(None)`: null, where the usage comes with a later piece.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) usage: Option<Option<UsageWords>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) timings: Option<TimingWords>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) prompt_progress: Option<PromptProgress>,
+    #[serde(rename = "__verbose", skip_serializing_if = "Option::is_none")]
+    pub(super) verbose: Option<&'a Value>,
+}
+
+/// Tokens of all answers.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct UsageWords {
+    prompt_tokens: usize,
+    prompt_tokens_details: PromptTokens,
+    completion_tokens: usize,
+    total_tokens: usize,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+struct PromptTokens {
+    cached_tokens: usize,
+}
+
+/// The times of an answer by llama.cpp's names, and once it has ended by ours.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct TimingWords {
+    #[serde(flatten)]
+    times: Times,
+    #[serde(flatten)]
+    ours: Option<OurTimes>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+struct OurTimes {
+    queue_ms: f64,
+    time_to_first_token_ms: Option<f64>,
+    total_ms: f64,
+    prefill_tokens_per_second: Option<f64>,
+    decode_tokens_per_second: Option<f64>,
+}
+
+impl From<Times> for TimingWords {
+    fn from(times: Times) -> Self {
+        Self { times, ours: None }
     }
 }
 
@@ -108,33 +171,29 @@ pub(super) fn finish_reason(summary: &Summary) -> &'static str {
 }
 
 /// Tokens of all answers: `n_prompts` prompts, each read once however many answers it has.
-pub(super) fn usage(summaries: &[&Summary], n_prompts: usize) -> Value {
+pub(super) fn usage(summaries: &[&Summary], n_prompts: usize) -> UsageWords {
     let n_choices = (summaries.len() / n_prompts.max(1)).max(1);
     let prompts = || summaries.iter().step_by(n_choices).map(|summary| summary.usage);
     let prompt_tokens: usize = prompts().map(|usage| usage.prompt_tokens).sum();
     let cached_tokens: usize = prompts().map(|usage| usage.cached_tokens).sum();
     let completion_tokens: usize = summaries.iter().map(|summary| summary.usage.completion_tokens).sum();
-    json!({
-        "prompt_tokens": prompt_tokens,
-        "prompt_tokens_details": { "cached_tokens": cached_tokens },
-        "completion_tokens": completion_tokens,
-        "total_tokens": prompt_tokens + completion_tokens,
-    })
+    UsageWords {
+        prompt_tokens,
+        prompt_tokens_details: PromptTokens { cached_tokens },
+        completion_tokens,
+        total_tokens: prompt_tokens + completion_tokens,
+    }
 }
 
-/// The times of an answer by our names, and by llama.cpp's.
-pub(super) fn timings(summary: &Summary) -> Value {
-    let mut told = times_of(summary);
+/// The times of an answer that has ended.
+pub(super) fn timings(summary: &Summary) -> TimingWords {
     let Summary { timings, usage, .. } = summary;
-    let ours = json!({
-        "queue_ms": ms(timings.queue),
-        "time_to_first_token_ms": timings.time_to_first_token.map(ms),
-        "total_ms": ms(timings.total),
-        "prefill_tokens_per_second": timings.prefill_tokens_per_second(*usage),
-        "decode_tokens_per_second": timings.decode_tokens_per_second(*usage),
-    });
-    for (name, value) in ours.as_object().into_iter().flatten() {
-        told[name] = value.clone();
-    }
-    told
+    let ours = OurTimes {
+        queue_ms: ms(timings.queue),
+        time_to_first_token_ms: timings.time_to_first_token.map(ms),
+        total_ms: ms(timings.total),
+        prefill_tokens_per_second: timings.prefill_tokens_per_second(*usage),
+        decode_tokens_per_second: timings.decode_tokens_per_second(*usage),
+    };
+    TimingWords { times: times_of(summary), ours: Some(ours) }
 }

@@ -83,6 +83,12 @@ impl fmt::Debug for Route {
 }
 
 impl Route {
+    /// Whether it looks at work that goes on without its caller, or ends it: who has as much of that as may be must be
+    /// able to.
+    pub(crate) fn is_of_kept_work(&self) -> bool {
+        self.class == RouteClass::Reading && self.scope == Some(Scope::Generate)
+    }
+
     /// Whom its requests go to.
     pub(super) fn handler(&self) -> MethodRouter<Arc<Server>> {
         (self.to)(self.method.filter())

@@ -38,11 +38,9 @@ impl Chunks {
         let end = summary.map(|summary| (summary, self.said[idx].n_calls()));
         let mut chunk = self.wire.chunk(idx, delta, std::mem::take(&mut self.logprobs[idx]), end);
         if end.is_none() {
-            self.reporter.add_to(idx, &mut chunk);
+            chunk.timings = self.reporter.times(idx).map(Into::into);
         }
-        if self.include_usage {
-            chunk["usage"] = Value::Null;
-        }
+        chunk.usage = self.include_usage.then_some(None);
         event(&chunk)
     }
 
@@ -84,8 +82,8 @@ impl Frames for Chunks {
     fn progress(&mut self, idx: usize, progress: &Progress) -> String {
         let Some(told) = self.reporter.note(idx, progress) else { return String::new() };
         let mut chunk = self.wire.chunk(idx, json!({}), Vec::new(), None);
-        self.reporter.add_to(idx, &mut chunk);
-        chunk["prompt_progress"] = told;
+        chunk.timings = self.reporter.times(idx).map(Into::into);
+        chunk.prompt_progress = Some(told);
         event(&chunk)
     }
 

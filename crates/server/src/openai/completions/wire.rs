@@ -6,7 +6,7 @@ use crate::generation::Whole;
 use crate::models::GeneratorUse;
 use crate::openai::error::error_body;
 use crate::openai::event::{DONE, PING, event};
-use crate::openai::objects::{Answer, TokenWords, finish_reason, finite, timings, usage};
+use crate::openai::objects::{Answer, Object, TokenWords, finish_reason, finite, timings, usage};
 use crate::params::Telling;
 use crate::progress::Reporter;
 use crate::state::Server;
@@ -14,6 +14,7 @@ use crate::stream::{EVENT_STREAM, Frames};
 use ballast_backend::TokenId;
 use ballast_runtime::{Progress, Summary, TokenEvent};
 use ballast_tokens::ShowSpecial;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 const OBJECT: &str = "text_completion";
@@ -92,23 +93,32 @@ impl Wire {
     }
 
     /// All answers in one piece.
-    pub(super) fn completion(&mut self, answers: &[Whole]) -> Value {
+    pub(super) fn completion(&mut self, answers: &[Whole]) -> Object<'_, ChoiceWords> {
         let choice = |(idx, Whole { text, summary, .. }): (usize, &Whole)| {
             let text = std::mem::take(&mut self.choices[idx].echoed) + text;
-            self.choice(idx, &text, Some(summary))
+            self.choice(idx, text, Some(summary))
         };
-        let choices: Vec<Value> = answers.iter().enumerate().map(choice).collect();
+        let choices = answers.iter().enumerate().map(choice).collect();
         let summaries: Vec<&Summary> = answers.iter().map(|answer| &answer.summary).collect();
-        let mut object = self.answer.object(OBJECT, json!(choices));
-        object["usage"] = usage(&summaries, self.n_prompts);
-        object["timings"] = timings(summaries[0]);
+        let mut object = self.answer.object(OBJECT, choices);
+        object.usage = Some(Some(usage(&summaries, self.n_prompts)));
+        object.timings = Some(timings(summaries[0]));
         object
     }
 
-    fn choice(&mut self, idx: usize, text: &str, summary: Option<&Summary>) -> Value {
-        let logprobs = self.choices[idx].logprobs.as_mut().map(Logprobs::take);
-        json!({ "index": idx, "text": text, "logprobs": logprobs, "finish_reason": summary.map(finish_reason) })
+    fn choice(&mut self, index: usize, text: String, summary: Option<&Summary>) -> ChoiceWords {
+        let logprobs = self.choices[index].logprobs.as_mut().map(Logprobs::take);
+        ChoiceWords { index, text, logprobs, finish_reason: summary.map(finish_reason) }
     }
+}
+
+/// One choice, or a piece of it.
+#[derive(Debug, Serialize)]
+pub(super) struct ChoiceWords {
+    index: usize,
+    text: String,
+    logprobs: Option<Value>,
+    finish_reason: Option<&'static str>,
 }
 
 /// Answers as server-sent events.
@@ -127,15 +137,13 @@ impl Chunks {
     }
 
     fn chunk(&mut self, idx: usize, text: &str, summary: Option<&Summary>) -> String {
-        let choice = self.wire.choice(idx, text, summary);
-        let mut object = self.wire.answer.object(OBJECT, json!([choice]));
-        match summary {
-            Some(summary) => object["timings"] = timings(summary),
-            None => self.reporter.add_to(idx, &mut object),
-        }
-        if self.include_usage {
-            object["usage"] = Value::Null;
-        }
+        let choice = self.wire.choice(idx, text.to_owned(), summary);
+        let mut object = self.wire.answer.object(OBJECT, vec![choice]);
+        object.timings = match summary {
+            Some(summary) => Some(timings(summary)),
+            None => self.reporter.times(idx).map(Into::into),
+        };
+        object.usage = self.include_usage.then_some(None);
         event(&object)
     }
 }
@@ -160,10 +168,10 @@ impl Frames for Chunks {
 
     fn progress(&mut self, idx: usize, progress: &Progress) -> String {
         let Some(told) = self.reporter.note(idx, progress) else { return String::new() };
-        let choice = self.wire.choice(idx, "", None);
-        let mut object = self.wire.answer.object(OBJECT, json!([choice]));
-        self.reporter.add_to(idx, &mut object);
-        object["prompt_progress"] = told;
+        let choice = self.wire.choice(idx, String::new(), None);
+        let mut object = self.wire.answer.object(OBJECT, vec![choice]);
+        object.timings = self.reporter.times(idx).map(Into::into);
+        object.prompt_progress = Some(told);
         event(&object)
     }
 
@@ -178,11 +186,9 @@ impl Frames for Chunks {
             return DONE.to_owned();
         }
         let summaries: Vec<&Summary> = self.summaries.iter().flatten().collect();
-        let mut object = self.wire.answer.object(OBJECT, json!([]));
-        object["usage"] = usage(&summaries, self.wire.n_prompts);
-        if let Some(summary) = summaries.first() {
-            object["timings"] = timings(summary);
-        }
+        let mut object = self.wire.answer.object(OBJECT, Vec::<ChoiceWords>::new());
+        object.usage = Some(Some(usage(&summaries, self.wire.n_prompts)));
+        object.timings = summaries.first().map(|summary| timings(summary));
         event(&object) + DONE
     }
 

@@ -131,7 +131,7 @@ impl Writing {
         }
         self.close(status);
         self.response["usage"] = usage(summary);
-        self.response["timings"] = timings(summary);
+        self.response["timings"] = json!(timings(summary));
         self.response["status"] = status.into();
         if is_complete {
             self.response["completed_at"] = now.into();
