@@ -29,6 +29,7 @@ mod chat_message;
 mod constraint;
 mod detokenizer;
 mod diagnostics;
+mod named_template;
 mod pretokenizer;
 mod prompt;
 mod sample;
@@ -47,11 +48,12 @@ pub use constraint::{
 };
 pub use detokenizer::Detokenizer;
 pub use diagnostics::{Finding, TokenizerDiagnostics, TokenizerMode};
+pub use named_template::{named_template, template_names};
 pub use pretokenizer::PreTokenizer;
 pub use prompt::{PromptError, PromptFormat};
 pub use sample::{
-    LOGIT_BIAS_ENTRIES_MAX, LOGPROBS_MAX, PENALTY_WINDOW_DEFAULT, PENALTY_WINDOW_MAX, Sampled, Sampler, SamplingError,
-    SamplingParams, TEMPERATURE_MAX, TokenMask,
+    LOGIT_BIAS_ENTRIES_MAX, LOGPROBS_MAX, LogprobsOf, PENALTY_WINDOW_DEFAULT, PENALTY_WINDOW_MAX, Sampled, Sampler,
+    SamplingError, SamplingParams, TEMPERATURE_MAX, TokenMask,
 };
 pub use stop::{STOP_STRING_BYTES_MAX, STOP_STRINGS_MAX, StopError, StopMatcher, StopOutcome};
 pub use template::{

@@ -77,6 +77,13 @@ fn what_is_wrong_is_named() {
             "invalid_value",
         ),
         (json!({"thinking": {"type": "enabled", "budget_tokens": 9}}), "thinking", "unsupported_parameter"),
+        (json!({"output_config": {"effort": "low"}}), "output_config.effort", "unsupported_parameter"),
+        (
+            json!({"output_config": {"format": {"type": "json_schema", "schema": {}}},
+                "messages": [message("user", "x"), message("assistant", "{")]}),
+            "output_config.format.schema",
+            "unsupported_parameter",
+        ),
         (json!({"n": 2}), "n", "unknown_parameter"),
         (json!({"cache_control": {"type": "eternal"}}), "cache_control.type", "invalid_value"),
     ];
