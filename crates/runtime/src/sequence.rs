@@ -415,6 +415,9 @@ impl Sequence {
     }
 }
 
+#[cfg(test)]
+mod tests;
+
 /// What the simulation audits.
 #[cfg(test)]
 impl Sequence {
