@@ -8,11 +8,11 @@ use crate::models::GeneratorUse;
 use crate::openai::MESSAGES_MAX;
 use crate::params::{GenerationParams, deadline, model_name};
 use crate::state::Server;
+use crate::thinking::{self, ChatPrompt, Thinking};
 use crate::tools::Tools;
-use ballast_backend::TokenId;
 use ballast_runtime::PrefixCache;
 use ballast_tokens::{ChatMessage, EncodeOptions, SamplingParams};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 const NO_TOOLS: &str = "the only tools are the caller's own, in `tools`";
 const ONE_MODEL: &str = "the model is served as it is";
@@ -24,11 +24,9 @@ pub(super) const UNSUPPORTED: &[Refused] = &[
     ("diagnostics", never, "see x-request-id and the server's log"),
     ("inference_geo", never, ONE_MODEL),
     ("mcp_servers", is_empty, NO_TOOLS),
-    ("output_config", never, "answers are plain text"),
     ("output_format", never, "answers are plain text"),
     ("service_tier", |value| value == "auto" || value == "standard_only", ONE_MODEL),
     ("speed", |value| value == "standard", ONE_MODEL),
-    ("thinking", |value| *value == json!({"type": "disabled"}), "there is no control over reasoning"),
     ("user_profile_id", never, "use `metadata.user_id`"),
     ("workspace_id", never, "there is one workspace"),
 ];
@@ -49,14 +47,26 @@ impl MessagesRequest {
         let mut fields = Fields::of_body(body)?;
         let request = Self {
             model: model_name(&mut fields, options)?,
-            conversation: Conversation::take(&mut fields)?,
+            conversation: Conversation::take(&mut fields, options)?,
             is_streamed: fields.bool("stream")?.unwrap_or(false),
             generation: generation(&mut fields, options)?,
         };
+        request.check_budget()?;
         metadata(&mut fields)?;
         fields.refuse(UNSUPPORTED)?;
         fields.finish()?;
         Ok(request)
+    }
+
+    /// Thoughts leave room for an answer.
+    fn check_budget(&self) -> Result<(), ParamError> {
+        match (self.conversation.thinking.tokens_max, self.generation.max_tokens) {
+            (Some(budget), Some(max)) if budget >= max => {
+                let expected = format!("less than max_tokens, which is {max}");
+                Err(ParamError::wrong("thinking.budget_tokens".to_owned(), expected, &budget.into()))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -86,6 +96,7 @@ fn generation(fields: &mut Fields, options: &ServerOptions) -> Result<Generation
         ignore_eos: false,
         constraint: None,
         constrained_by: None,
+        thinking: None,
         show_special: false,
         prefix_cache: PrefixCache::default(),
         deadline: deadline(fields, options)?,
@@ -114,6 +125,7 @@ pub(super) struct Conversation {
     /// How the answer begins.
     prefill: Option<String>,
     pub(super) tools: Tools,
+    pub(super) thinking: Thinking,
 }
 
 impl Conversation {
@@ -122,7 +134,7 @@ impl Conversation {
     ///
     /// # Errors
     /// The first thing that is wrong, by its name.
-    pub(super) fn take(fields: &mut Fields) -> Result<Self, ParamError> {
+    pub(super) fn take(fields: &mut Fields, options: &ServerOptions) -> Result<Self, ParamError> {
         content::cache_control(fields)?;
         let mut messages: Vec<ChatMessage> = Vec::new();
         if let Some(system) = fields.take("system") {
@@ -146,18 +158,19 @@ impl Conversation {
             let expected = "a last message of the assistant that does not end with white space";
             return Err(ParamError::wrong("messages".to_owned(), expected, &Value::Array(Vec::new())));
         }
-        Ok(Self { messages, prefill, tools: tools::take(fields)? })
+        let thinking = thinking::of_messages(fields, options.reasoning)?;
+        Ok(Self { messages, prefill, tools: tools::take(fields)?, thinking })
     }
 
     /// Its tokens.
     ///
     /// # Errors
     /// If the model has no chat template or the template refuses the conversation.
-    pub(super) fn prompt(&self, server: &Server, model: &GeneratorUse) -> Result<Vec<TokenId>, ApiError> {
-        let mut prompt = server.chat_prompt(model, &self.messages, self.tools.told())?;
+    pub(super) fn prompt(&self, server: &Server, model: &GeneratorUse) -> Result<ChatPrompt, ApiError> {
+        let mut prompt = ChatPrompt::render(server, model, &self.messages, self.tools.told(), &self.thinking)?;
         if let Some(prefill) = &self.prefill {
             let as_text = EncodeOptions { add_special: false, parse_special: false };
-            prompt.extend(model.format().tokenizer().encode(prefill, as_text));
+            prompt.tokens.extend(model.format().tokenizer().encode(prefill, as_text));
         }
         Ok(prompt)
     }
@@ -176,6 +189,7 @@ fn listed(value: Option<Value>) -> Result<Vec<Value>, ParamError> {
 fn join(last: &mut ChatMessage, next: ChatMessage) {
     let between = if last.content.is_empty() || next.content.is_empty() { "" } else { "\n" };
     last.content += &format!("{between}{}", next.content);
+    last.reasoning += &next.reasoning;
     last.tool_calls.extend(next.tool_calls);
 }
 

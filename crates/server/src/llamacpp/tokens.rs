@@ -5,7 +5,7 @@ use crate::api_error::ApiError;
 use crate::fields::{Fields, ParamError};
 use crate::models::{GeneratorUse, with_models};
 use crate::state::Server;
-use crate::{body, openai};
+use crate::{body, openai, thinking};
 use axum::Json;
 use axum::extract::{Query, Request, State};
 use ballast_backend::TokenId;
@@ -111,10 +111,11 @@ pub(crate) async fn conversation(server: Arc<Server>, request: Request, told: To
     Ok(Json(with_models(&server, patience, work).await?))
 }
 
-/// `add_generation_prompt`, `tools` and `chat_template_kwargs`, as they are handed to the template.
+/// `add_generation_prompt`, `tools` and what is said of thinking, as they are handed to the template.
 fn rendering(server: &Server, fields: &mut Fields) -> Result<RenderOptions, ParamError> {
     let add_generation_prompt = fields.bool("add_generation_prompt")?.unwrap_or(true);
     let mut options = server.rendering(add_generation_prompt);
+    thinking::of_chat(fields)?.tell(&server.options, &mut options);
     options.tools = match fields.take("tools") {
         None => None,
         Some(Value::Array(tools)) if tools.iter().all(Value::is_object) => {
@@ -122,11 +123,6 @@ fn rendering(server: &Server, fields: &mut Fields) -> Result<RenderOptions, Para
         }
         Some(other) => return Err(ParamError::wrong("tools".to_owned(), "an array of objects", &other)),
     };
-    match fields.take("chat_template_kwargs") {
-        None => {}
-        Some(Value::Object(extra)) => options.extra.extend(extra),
-        Some(other) => return Err(ParamError::wrong("chat_template_kwargs".to_owned(), "an object", &other)),
-    }
     Ok(options)
 }
 

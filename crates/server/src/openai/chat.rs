@@ -17,6 +17,8 @@ use crate::incoming::Incoming;
 use crate::openai::params::Mode;
 use crate::state::Server;
 use crate::stream::response;
+use crate::thinking::ChatPrompt;
+use crate::tools::Said;
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
@@ -43,9 +45,11 @@ fn take(server: &Arc<Server>, incoming: &Incoming) -> Result<Taken<(Wire, Mode)>
     let model = server.generator(Some(&request.model))?;
     request.generation.prefix_cache = server.slots.resolve(&model, request.place)?.0;
     let calls = request.tools.constrain(&model, &mut request.generation)?;
-    let prompt = server.chat_prompt(&model, &request.messages, request.tools.told())?;
-    let wire = Wire::new(server, &model, &request, calls);
-    let streams = request.generation.submit(&model, (server, &incoming.asker), &[prompt], request.n_choices)?;
+    let prompt = ChatPrompt::render(server, &model, &request.messages, request.tools.told(), &request.thinking)?;
+    let thoughts = prompt.think(&request.thinking, &model, &mut request.generation);
+    let said = Said::new(thoughts, calls, Arc::clone(model.runtime().tokenizer()));
+    let wire = Wire::new(server, &model, &request, said);
+    let streams = request.generation.submit(&model, (server, &incoming.asker), &[prompt.tokens], request.n_choices)?;
     let (model, deadline) = (model.into_model(), request.generation.deadline);
     Ok(Taken { streams, model, deadline, wire: (wire, request.mode) })
 }

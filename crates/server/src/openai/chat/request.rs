@@ -8,6 +8,7 @@ use crate::constraint;
 use crate::fields::{Fields, ParamError};
 use crate::openai::params::{self, Mode};
 use crate::params::{GenerationParams, Place, deadline, model_name, strings};
+use crate::thinking::{self, Thinking};
 use crate::tools::Tools;
 use ballast_runtime::PrefixCache;
 use ballast_tokens::ChatMessage;
@@ -23,6 +24,7 @@ pub(super) struct ChatRequest {
     /// Where its keys and values are to be.
     pub(super) place: Place,
     pub(super) tools: Tools,
+    pub(super) thinking: Thinking,
 }
 
 impl ChatRequest {
@@ -38,6 +40,7 @@ impl ChatRequest {
             generation: generation(&mut fields, options)?,
             place: Place::take(&mut fields)?,
             tools: tools::take(&mut fields)?,
+            thinking: thinking::of_chat(&mut fields)?,
         };
         params::labels(&mut fields)?;
         fields.refuse(UNSUPPORTED)?;
@@ -56,6 +59,7 @@ fn generation(fields: &mut Fields, options: &ServerOptions) -> Result<Generation
         ignore_eos: fields.bool("ignore_eos")?.unwrap_or(false),
         constraint,
         constrained_by,
+        thinking: None,
         show_special: false,
         prefix_cache: PrefixCache::default(),
         deadline: deadline(fields, options)?,

@@ -7,9 +7,8 @@ use crate::api_error::ApiError;
 use crate::openai::error::error_body;
 use crate::openai::event::{DONE, PING, event};
 use crate::stream::{EVENT_STREAM, Frames};
-use crate::tools::Said;
+use crate::tools::{Said, SaidEvent};
 use ballast_runtime::{Summary, TokenEvent};
-use ballast_tokens::ToolEvent;
 use serde_json::{Value, json};
 
 /// The chunks of all choices.
@@ -40,19 +39,20 @@ impl Chunks {
         event(&chunk)
     }
 
-    fn chunks(&mut self, idx: usize, said: Vec<ToolEvent>) -> String {
-        let chunk = |event: ToolEvent| {
+    fn chunks(&mut self, idx: usize, said: Vec<SaidEvent>) -> String {
+        let chunk = |event: SaidEvent| {
             let delta = match event {
-                ToolEvent::Text(text) => json!({ "content": text }),
-                ToolEvent::CallStarted { index, name } => {
+                SaidEvent::Thought(text) => json!({ "reasoning_content": text }),
+                SaidEvent::Text(text) => json!({ "content": text }),
+                SaidEvent::CallStarted { index, name } => {
                     let function = json!({ "name": name, "arguments": "" });
                     let id = self.wire.call_id();
                     json!({ "tool_calls": [{ "index": index, "id": id, "type": "function", "function": function }] })
                 }
-                ToolEvent::Arguments { index, text } => {
+                SaidEvent::Arguments { index, text } => {
                     json!({ "tool_calls": [{ "index": index, "function": { "arguments": text } }] })
                 }
-                ToolEvent::CallEnded { .. } => return String::new(),
+                SaidEvent::CallEnded { .. } => return String::new(),
             };
             self.chunk(idx, delta, None)
         };
@@ -65,8 +65,8 @@ impl Frames for Chunks {
     const PING: Option<&'static str> = Some(PING);
 
     fn begin(&mut self) -> String {
-        // Where there may be calls there may be no text.
-        let content = if self.wire.said().may_call() { Value::Null } else { "".into() };
+        // Where there may be something else there may be no text.
+        let content = if self.wire.said().is_plain() { "".into() } else { Value::Null };
         let role = json!({ "role": "assistant", "content": content, "refusal": null });
         (0..self.wire.n_choices()).map(|idx| self.chunk(idx, role.clone(), None)).collect()
     }
