@@ -21,6 +21,7 @@ mod engine_thread;
 mod error;
 pub mod events;
 mod governance;
+mod guide;
 pub mod instance_pool;
 mod kv;
 pub mod lifecycle;

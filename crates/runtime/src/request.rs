@@ -2,7 +2,7 @@
 
 use crate::{CorrelationId, TenantId};
 use ballast_backend::{ReasonCode, TokenId};
-use ballast_tokens::{Grammar, SamplingParams};
+use ballast_tokens::{Grammar, SamplingParams, ThinkingPlan};
 use compact_str::CompactString;
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ pub struct Request {
     /// What the answer must look like, compiled by [`crate::Runtime::compile`]; `None`: anything. Where it can go no
     /// further the answer ends with `Stop`. An answer that ends for another reason may be a part of what was asked for.
     pub constraint: Option<Grammar>,
+    /// Thoughts before the answer, for which `constraint` does not hold; `None`: they are a part of it like any other.
+    pub thinking: Option<ThinkingPlan>,
     /// Give control tokens of the answer as text.
     pub show_special: bool,
     /// Tell, between the tokens, how far it has come: [`crate::Event::Progress`].
@@ -142,6 +144,7 @@ impl Request {
             max_tokens: None,
             ignore_eos: false,
             constraint: None,
+            thinking: None,
             show_special: false,
             tells_progress: false,
             deadlines: Deadlines::default(),

@@ -5,6 +5,7 @@ use crate::breaker::{Outcome, PassGuard};
 use crate::conductor::{End, Job, Setback, StepBegun};
 use crate::events;
 use crate::governance::Approved;
+use crate::guide::Guide;
 use crate::request::{Deadlines, Phase};
 use crate::scheduler::Work;
 use crate::telemetry::{Event as TelemetryEvent, Ids, Telemetry};
@@ -13,7 +14,7 @@ use crate::{
     TokenLogprob, Usage,
 };
 use ballast_backend::{ErrorKind, GeneratorShape, ReasonCode, TokenId};
-use ballast_tokens::{Detokenizer, GrammarMatcher, MatchError, Sampled, Sampler, SamplingError};
+use ballast_tokens::{Detokenizer, MatchError, Sampled, Sampler, SamplingError};
 use ballast_tokens::{ShowSpecial, StopMatcher, Tokenizer};
 use compact_str::CompactString;
 use std::sync::Arc;
@@ -61,8 +62,8 @@ pub(crate) struct Sequence {
     tells_progress: bool,
     around: Surroundings,
     sampler: Sampler,
-    /// Where it is in the grammar that it must keep to.
-    grammar: Option<GrammarMatcher>,
+    /// Which tokens may come next.
+    guide: Guide,
     detokenizer: Detokenizer,
     /// `None` once the answer has ended.
     stop: Option<StopMatcher>,
@@ -109,7 +110,7 @@ impl Sequence {
             ignore_eos: request.ignore_eos,
             wants_logprobs: request.sampling.n_logprobs.is_some(),
             tells_progress: request.tells_progress,
-            grammar: request.constraint.map(|grammar| grammar.matcher(around.shape.vocab_size)),
+            guide: Guide::new(request.constraint, request.thinking, &around.tokenizer, around.shape.vocab_size),
             detokenizer: Detokenizer::new(Arc::clone(&around.tokenizer), show_special),
             around,
             sampler,
@@ -156,7 +157,7 @@ impl Sequence {
         let logprob = self.wants_logprobs.then_some(TokenLogprob { chosen: logprob, top });
         self.untold = Some(TokenEvent { token, text, logprob });
         let is_ended = self.around.tokenizer.is_end_of_generation(token) && !self.ignore_eos;
-        if matched.is_some() || is_ended || self.grammar.as_ref().is_some_and(GrammarMatcher::is_done) {
+        if matched.is_some() || is_ended || self.guide.is_done() {
             self.finish(End::plain(FinishReason::Stop), now);
         } else if self.n_generated() >= self.max_tokens {
             self.finish(End::plain(FinishReason::Length), now);
@@ -319,18 +320,15 @@ impl Job for Sequence {
     }
 
     fn accept(&mut self, logits: &mut [f32], now: Duration) {
-        match self.choose(logits) {
+        match self.guide.choose(&mut self.sampler, logits) {
             Ok(sampled) => self.push(sampled, now),
             Err(error) => self.fail(&error, now),
         }
     }
 
     fn catch_up(&mut self) {
-        if let Some(grammar) = self.grammar.as_mut().filter(|_| self.stop.is_some())
-            && let Err(error) = grammar.prepare()
-        {
-            // It says so again when it is asked for the mask.
-            tracing::debug!(%error, "there is no mask for the next token");
+        if self.stop.is_some() {
+            self.guide.prepare();
         }
         if let Some(progress) = self.untold_progress.take() {
             self.send_progress(progress);
@@ -376,7 +374,7 @@ impl Job for Sequence {
 
 /// Why there is no next token.
 #[derive(Debug, thiserror::Error)]
-enum NoToken {
+pub(crate) enum NoToken {
     #[error(transparent)]
     Sampling(#[from] SamplingError),
     #[error(transparent)]
@@ -392,18 +390,6 @@ pub(crate) fn is_of_constraint(reason: ReasonCode) -> bool {
 }
 
 impl Sequence {
-    /// The next token, among those that the grammar allows where there is one.
-    fn choose(&mut self, logits: &mut [f32]) -> Result<Sampled, NoToken> {
-        let Some(grammar) = &mut self.grammar else { return Ok(self.sampler.sample(logits)?) };
-        let sampled = match self.sampler.sample_masked(logits, Some(grammar.mask()?)) {
-            Ok(sampled) => sampled,
-            Err(SamplingError::NoTokenPossible) => return Err(NoToken::AllowedAreImpossible),
-            Err(error) => return Err(error.into()),
-        };
-        grammar.advance(sampled.token)?;
-        Ok(sampled)
-    }
-
     fn fail(&mut self, error: &NoToken, now: Duration) {
         let reason = match error {
             NoToken::Sampling(_) => ReasonCode::EngineFailed,
@@ -427,7 +413,7 @@ impl Sequence {
 
     /// Whether the mask for its next token is there already.
     pub(crate) fn has_mask(&self) -> bool {
-        self.grammar.as_ref().is_some_and(GrammarMatcher::is_prepared)
+        self.guide.is_prepared()
     }
 
     /// Whether it holds a place in the queue.

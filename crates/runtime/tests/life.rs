@@ -16,3 +16,5 @@ mod lasts;
 mod phases;
 #[path = "life/sharing.rs"]
 mod sharing;
+#[path = "life/thinking.rs"]
+mod thinking;

@@ -49,9 +49,10 @@ fn take(server: &Arc<Server>, incoming: &Incoming) -> Result<Taken<(Words, bool)
     let model = server.generator(Some(&request.model))?;
     let calls = request.conversation.tools.constrain(&model, &mut request.generation)?;
     let prompt = request.conversation.prompt(server, &model)?;
-    let said = Said::new(calls, Arc::clone(model.runtime().tokenizer()));
-    let words = Words::new(server, &model, &request, (prompt.len(), said));
-    let streams = request.generation.submit(&model, (server, &incoming.asker), &[prompt], 1)?;
+    let thoughts = prompt.think(&request.conversation.thinking, &model, &mut request.generation);
+    let said = Said::new(thoughts, calls, Arc::clone(model.runtime().tokenizer()));
+    let words = Words::new(server, &model, &request, (prompt.tokens.len(), said));
+    let streams = request.generation.submit(&model, (server, &incoming.asker), &[prompt.tokens], 1)?;
     Ok(Taken {
         streams,
         model: model.into_model(),
@@ -72,10 +73,10 @@ pub(crate) async fn count_tokens(State(server): State<Arc<Server>>, request: Req
 fn count(server: &Server, body: &[u8]) -> Result<usize, ApiError> {
     let mut fields = Fields::of_body(body)?;
     let model = crate::params::model_name(&mut fields, &server.options)?;
-    let conversation = Conversation::take(&mut fields)?;
+    let conversation = Conversation::take(&mut fields, &server.options)?;
     constraint::of_anthropic(&mut fields)?;
     fields.refuse(request::UNSUPPORTED)?;
     fields.finish()?;
     let model = server.generator(Some(&model))?;
-    Ok(conversation.prompt(server, &model)?.len())
+    Ok(conversation.prompt(server, &model)?.tokens.len())
 }

@@ -66,7 +66,7 @@ pub(crate) fn of_ollama(fields: &mut Fields) -> Result<Option<Asked>, ParamError
     }
 }
 
-/// Takes what Anthropic calls it: `output_config.format`, or the older `output_format`.
+/// Takes what Anthropic calls it: `format` in `output_config`, whose effort was taken before, or the older `output_format`.
 ///
 /// # Errors
 /// If one of them is wrong, or both ask for something.
@@ -74,7 +74,6 @@ pub(crate) fn of_anthropic(fields: &mut Fields) -> Result<Option<Asked>, ParamEr
     let mut asked = Vec::new();
     if let Some(value) = fields.take("output_config") {
         let mut config = Fields::new("output_config".to_owned(), value)?;
-        config.refuse(&[("effort", |value| value == "high", "there is no control over effort but max_tokens")])?;
         asked.extend(anthropic_format(&mut config, "format", "output_config.format.schema")?);
         config.finish()?;
     }

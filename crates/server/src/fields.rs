@@ -117,6 +117,13 @@ impl Fields {
         Some(self.fields.remove(idx).1)
     }
 
+    /// Puts back what is left of an object that was taken from here, for whoever reads the rest.
+    pub(crate) fn put_back(&mut self, field: &str, rest: Self) {
+        if !rest.fields.is_empty() {
+            self.fields.push((field.to_owned(), Value::Object(rest.fields.into_iter().collect())));
+        }
+    }
+
     /// Takes a field that serde can read as `T`.
     fn typed<T: for<'de> Deserialize<'de>>(&mut self, field: &str, expected: &str) -> Result<Option<T>, ParamError> {
         let Some(value) = self.take(field) else { return Ok(None) };

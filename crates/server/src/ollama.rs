@@ -84,16 +84,16 @@ fn take(server: &Arc<Server>, incoming: &Incoming, kind: Kind) -> Result<Taken<W
         server.models.keep(&ask.model, keep.as_option())?;
     }
     let calls = ask.tools.constrain(&model, &mut ask.generation)?;
-    let said = Said::new(calls, Arc::clone(model.runtime().tokenizer()));
+    let prompt = std::mem::replace(&mut ask.prompt, Prompt::Nothing);
+    let (tokens, thoughts) = prompt.read(server, &model, &mut ask)?;
+    let said = Said::new(thoughts, calls, Arc::clone(model.runtime().tokenizer()));
     let words = Box::new(Words::new(server, model.id.clone(), kind, said));
-    if matches!(ask.prompt, Prompt::Nothing) {
-        ask.within_context(0, &model)?;
+    let generation = ask.within_context(tokens.len(), &model)?;
+    if prompt == Prompt::Nothing {
         // The caller only wants the model loaded, which it is.
         let (streams, model) = (Submitted::default(), model.into_model());
         return Ok(Taken { streams, model, deadline, wire: Wire::Answer(words, Asked::Nothing) });
     }
-    let prompt = ask.prompt.tokens(server, &model, &ask.tools)?;
-    let generation = ask.within_context(prompt.len(), &model)?;
-    let streams = generation.submit(&model, (server, &incoming.asker), &[prompt], 1)?;
+    let streams = generation.submit(&model, (server, &incoming.asker), &[tokens], 1)?;
     Ok(Taken { streams, model: model.into_model(), deadline, wire: Wire::Answer(words, ask.asked) })
 }

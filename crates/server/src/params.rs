@@ -10,7 +10,7 @@ use crate::models::GeneratorUse;
 use crate::state::Server;
 use ballast_backend::TokenId;
 use ballast_runtime::{Deadlines, PrefixCache, Priority, Request};
-use ballast_tokens::{Constraint, SamplingParams, StopMatcher};
+use ballast_tokens::{Constraint, SamplingParams, StopMatcher, ThinkingPlan};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -30,6 +30,8 @@ pub(crate) struct GenerationParams {
     pub(crate) constraint: Option<Constraint>,
     /// The parameter that asks for `constraint`.
     pub(crate) constrained_by: Option<&'static str>,
+    /// Thoughts before it, for which the constraint does not hold.
+    pub(crate) thinking: Option<ThinkingPlan>,
     /// Control tokens come as text.
     pub(crate) show_special: bool,
     /// What is told of an answer while it is made.
@@ -58,6 +60,7 @@ impl GenerationParams {
             max_tokens: self.max_tokens,
             ignore_eos: self.ignore_eos,
             prefix_cache: self.prefix_cache,
+            thinking: self.thinking.clone(),
             show_special: self.show_special,
             tells_progress: self.telling.needs_progress(),
             deadlines: Deadlines::total(self.deadline),

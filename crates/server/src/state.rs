@@ -7,9 +7,8 @@ use crate::llamacpp::Slots;
 use crate::models::{EncoderUse, GeneratorUse, ModelUse};
 use crate::openai::{Background, ResponseStore};
 use crate::security::SecurityCounts;
-use crate::{Reasoning, ServedModels, ServerError, ServerOptions, ServerPhase};
-use ballast_backend::TokenId;
-use ballast_tokens::{ChatMessage, RenderOptions, format_date};
+use crate::{ServedModels, ServerError, ServerOptions, ServerPhase};
+use ballast_tokens::{RenderOptions, format_date};
 use serde_json::Value;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -113,7 +112,8 @@ impl Server {
         self.encoder(name.filter(|_| !self.models.is_single()))
     }
 
-    /// How conversations are rendered now, with the cue for the model's turn or without, and what it is told of tools.
+    /// How conversations are rendered now, with the cue for the model's turn or without, and what it is told of tools. Of
+    /// thinking nothing is said.
     pub(crate) fn rendering(&self, add_generation_prompt: bool, tools: Option<Value>) -> RenderOptions {
         let now = (self.options.unix_time)();
         // FireFunction's template takes tools as text, by this name.
@@ -124,24 +124,7 @@ impl Server {
         for (name, format) in [("date_string", "%d %b %Y"), ("datetime", "%b %d %Y")] {
             options.extra.extend(format_date(now, format).map(|date| (name.to_owned(), date.into())));
         }
-        // Templates that do not know the name ignore it; for most others it is true where nothing is said, and some would
-        // close the reasoning at once.
-        let thinks = self.options.reasoning != Some(Reasoning::Off);
-        options.extra.insert("enable_thinking".to_owned(), thinks.into());
         options
-    }
-
-    /// The tokens that a model answers a conversation after, told of these tools.
-    ///
-    /// # Errors
-    /// If the model has no chat template, or the template refuses the conversation.
-    pub(crate) fn chat_prompt(
-        &self,
-        model: &GeneratorUse,
-        messages: &[ChatMessage],
-        tools: Option<Value>,
-    ) -> Result<Vec<TokenId>, ApiError> {
-        Ok(model.format().chat(messages, &self.rendering(true, tools))?)
     }
 
     /// Says that the server is about to go.

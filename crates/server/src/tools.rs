@@ -7,7 +7,7 @@ mod said;
 
 pub(crate) use declared::{Declared, arguments, declare, known_answer};
 pub(crate) use partial::whole_object;
-pub(crate) use said::{Said, SaidCall, SaidWhole, call_id};
+pub(crate) use said::{Said, SaidCall, SaidEvent, SaidWhole, call_id};
 
 use crate::api_error::ApiError;
 use crate::fields::ParamError;
@@ -125,7 +125,7 @@ impl Tools {
         }
         generation.constraint = Some(constraint);
         generation.constrained_by = Some("tools");
-        generation.show_special = !control_tokens.is_empty();
+        generation.show_special |= !control_tokens.is_empty();
         Ok(Some(ToolParser::new(format, names)))
     }
 }

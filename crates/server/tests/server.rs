@@ -54,6 +54,8 @@ mod responses;
 mod routes;
 #[path = "server/slots.rs"]
 mod slots;
+#[path = "server/thinking.rs"]
+mod thinking;
 #[path = "server/tls.rs"]
 mod tls;
 #[path = "server/tools.rs"]

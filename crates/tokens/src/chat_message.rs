@@ -10,6 +10,9 @@ pub struct ChatMessage {
     pub role: String,
     /// What is said; may be empty beside calls.
     pub content: String,
+    /// What the assistant thought before; empty where nothing is known of it. Many templates show it only in the turns after
+    /// the last question.
+    pub reasoning: String,
     /// Tools that the assistant calls in this turn.
     pub tool_calls: Vec<ToolCall>,
     /// Of a tool's answer: the call that it answers.
@@ -60,6 +63,9 @@ impl ChatMessage {
     /// The object that a template sees. Fields that are not used are absent, as templates ask whether they are defined.
     pub(crate) fn to_json(&self, arguments: ArgumentsAs) -> Value {
         let mut object = json!({ "role": self.role, "content": self.content });
+        if !self.reasoning.is_empty() {
+            object["reasoning_content"] = self.reasoning.as_str().into();
+        }
         if !self.tool_calls.is_empty() {
             object["tool_calls"] = self.tool_calls.iter().map(|call| call.to_json(arguments)).collect();
         }

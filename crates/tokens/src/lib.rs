@@ -4,6 +4,8 @@
 //!
 //! - [`ChatTemplate`] and [`PromptFormat`]: messages to the text, and the tokens, that the model was trained on.
 //! - [`ToolFormat`] and [`ToolParser`]: how a model calls tools, read off its template, and calls taken out of its text.
+//! - [`ThinkingFormat`] and [`ThinkingParser`]: what a model thinks before it answers, taken out of its text;
+//!   [`ThinkingWatch`] ends it in time.
 //! - [`Tokenizer`]: text to tokens. [`TokenizerDiagnostics`] says what was wrong with its file.
 //! - [`WordPiece`]: text to the tokens of an encoder.
 //! - [`Sampler`]: logits to the next token.
@@ -35,6 +37,7 @@ mod prompt;
 mod sample;
 mod stop;
 mod template;
+mod thinking;
 mod tokenizer;
 mod tool_format;
 mod tool_parser;
@@ -59,6 +62,9 @@ pub use stop::{STOP_STRING_BYTES_MAX, STOP_STRINGS_MAX, StopError, StopMatcher, 
 pub use template::{
     ChatTemplate, FUEL_BASE, FUEL_MAX, FUEL_PER_MESSAGE_PAIR, RECURSION_MAX, RenderOptions, TEMPLATE_OUTPUT_BYTES_MAX,
     TEMPLATE_SOURCE_BYTES_MAX, TemplateError, format_date,
+};
+pub use thinking::{
+    ThinkingEvent, ThinkingFormat, ThinkingParser, ThinkingPlan, ThinkingStart, ThinkingStep, ThinkingWatch,
 };
 pub use tokenizer::{
     EncodeOptions, FillTokens, FramedText, ShowSpecial, Tokenizer, TokenizerError, TokenizerOptions, TokenizerSource,

@@ -4,7 +4,9 @@
 //! stays text, so nobody can end a turn or begin another by writing so.
 
 use crate::tool_format::has_tools;
-use crate::{ChatMessage, ChatTemplate, EncodeOptions, RenderOptions, TemplateError, Tokenizer, ToolFormat};
+use crate::{
+    ChatMessage, ChatTemplate, EncodeOptions, RenderOptions, TemplateError, ThinkingFormat, Tokenizer, ToolFormat,
+};
 use ballast_backend::{ErrorKind, TokenId};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
@@ -42,6 +44,8 @@ pub struct PromptFormat {
     template: Option<Arc<ChatTemplate>>,
     /// Names of the tokens that mean something to the model other than their text.
     control_names: Arc<[String]>,
+    /// How the model marks its thoughts.
+    thinking: Option<ThinkingFormat>,
     /// How the model calls tools: found out when it is first asked for.
     tools: Arc<OnceLock<ToolFormat>>,
 }
@@ -53,7 +57,8 @@ impl PromptFormat {
         let ids = (0..u32::try_from(tokenizer.vocab_size()).unwrap_or(u32::MAX)).map(TokenId);
         let names = ids.filter(|&id| tokenizer.is_special(id)).map(|id| tokenizer.token_text(id).to_owned());
         let control_names = names.filter(|name| name.chars().nth(1).is_some()).collect();
-        Self { tokenizer, template: template.map(Arc::new), control_names, tools: Arc::default() }
+        let thinking = template.as_ref().and_then(|template| ThinkingFormat::of(template.source()));
+        Self { tokenizer, template: template.map(Arc::new), control_names, thinking, tools: Arc::default() }
     }
 
     /// The tokenizer.
@@ -81,6 +86,12 @@ impl PromptFormat {
     pub fn tool_format(&self) -> Result<&ToolFormat, PromptError> {
         let template = self.template.as_ref().ok_or(PromptError::TemplateMissing)?;
         Ok(self.tools.get_or_init(|| ToolFormat::of_or_generic(template)))
+    }
+
+    /// How the model marks what it thinks before it answers; `None` where its template knows no thoughts.
+    #[must_use]
+    pub fn thinking(&self) -> Option<ThinkingFormat> {
+        self.thinking
     }
 
     /// The control tokens by their names.
@@ -129,6 +140,8 @@ impl PromptFormat {
         if message.role != "assistant" {
             message.content = self.disarmed_text(&message.content);
         }
+        // Nothing is looked for in thoughts.
+        message.reasoning = self.disarmed_text(&message.reasoning);
         message.name = message.name.as_deref().map(|name| self.disarmed_text(name));
         message.tool_call_id = message.tool_call_id.as_deref().map(|id| self.disarmed_text(id));
         for call in &mut message.tool_calls {

@@ -2,6 +2,7 @@
 
 use super::{Reader, Sequence, Surroundings};
 use crate::conductor::Job;
+use crate::guide::Guide;
 use crate::telemetry::Telemetry;
 use crate::{Canceller, CorrelationId, Deadlines, Event, FinishReason, TenantId};
 use ballast_backend::GeneratorShape;
@@ -37,7 +38,8 @@ fn digits(sender: mpsc::Sender<Event>) -> Sequence {
         ignore_eos: false,
         wants_logprobs: false,
         sampler: Sampler::new(&SamplingParams::greedy(), 0, vocab_size).unwrap(),
-        grammar: Some(grammar.matcher(vocab_size)),
+        tells_progress: false,
+        guide: Guide::new(Some(grammar), None, &tokenizer, vocab_size),
         detokenizer: Detokenizer::new(Arc::clone(&tokenizer), ShowSpecial::No),
         around: Surroundings {
             tokenizer,
@@ -57,6 +59,8 @@ fn digits(sender: mpsc::Sender<Event>) -> Sequence {
         moved_at: NOW,
         paused_since: None,
         untold: None,
+        n_read_told: None,
+        untold_progress: None,
     }
 }
 

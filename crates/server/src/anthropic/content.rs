@@ -28,6 +28,7 @@ pub(super) fn turns(
         match turns.last_mut().filter(|last| last.role == turn.role && turn.role != "tool") {
             Some(last) => {
                 last.content += &turn.content;
+                last.reasoning += &turn.reasoning;
                 last.tool_calls.extend(turn.tool_calls);
             }
             None => turns.push(turn),
@@ -39,14 +40,30 @@ pub(super) fn turns(
 fn turn(path: String, block: Value, role: &str, before: &[ChatMessage]) -> Result<ChatMessage, ParamError> {
     let mut fields = Fields::new(path.clone(), block)?;
     let kind = fields.peek("type").and_then(Value::as_str).unwrap_or_default().to_owned();
-    if !matches!((kind.as_str(), role), ("tool_use", "assistant") | ("tool_result", "user")) {
-        return Ok(ChatMessage::text(role, parse_fields(fields)?));
-    }
     let _kind = fields.take("type");
+    let turn = match (kind.as_str(), role) {
+        ("tool_use", "assistant") => tool_use(&mut fields)?,
+        ("tool_result", "user") => tool_result(&mut fields, before)?,
+        ("thinking", "assistant") => thoughts(&mut fields)?,
+        ("redacted_thinking", "assistant") => redacted(&mut fields)?,
+        _ => return Ok(ChatMessage::text(role, parse_fields(fields, &kind)?)),
+    };
     cache_control(&mut fields)?;
-    let turn = if kind == "tool_use" { tool_use(&mut fields)? } else { tool_result(&mut fields, before)? };
     fields.finish()?;
     Ok(turn)
+}
+
+/// What the model thought. Who signed it makes no difference to what a template shows of it.
+fn thoughts(fields: &mut Fields) -> Result<ChatMessage, ParamError> {
+    let reasoning = fields.needed_string("thinking", "what was thought")?;
+    fields.string("signature")?;
+    Ok(ChatMessage { reasoning, ..ChatMessage::text("assistant", "") })
+}
+
+/// Thoughts that only another server can read.
+fn redacted(fields: &mut Fields) -> Result<ChatMessage, ParamError> {
+    fields.needed_string("data", "what was thought, encrypted")?;
+    Ok(ChatMessage::text("assistant", ""))
 }
 
 fn tool_use(fields: &mut Fields) -> Result<ChatMessage, ParamError> {
@@ -86,11 +103,16 @@ pub(super) fn parse(param: String, value: Option<Value>) -> Result<String, Param
 }
 
 fn parse_block(path: String, value: Value) -> Result<String, ParamError> {
-    parse_fields(Fields::new(path, value)?)
+    let mut fields = Fields::new(path, value)?;
+    let kind = fields.needed_string("type", "\"text\"")?;
+    parse_fields(fields, &kind)
 }
 
-fn parse_fields(mut fields: Fields) -> Result<String, ParamError> {
-    let kind = fields.needed_string("type", "\"text\"")?;
+/// The text of a block whose type has been taken.
+fn parse_fields(mut fields: Fields, kind: &str) -> Result<String, ParamError> {
+    if kind.is_empty() {
+        return Err(ParamError::Missing { param: fields.name("type"), expected: "\"text\"" });
+    }
     if kind != "text" {
         return Err(ParamError::Unsupported { param: fields.name("type"), supported: TEXT_ONLY });
     }
@@ -155,6 +177,9 @@ mod tests {
             (json!([answer(json!({"mood": 1}))]), "user", "c.0.mood"),
             (json!([answer(json!({}))]), "assistant", "c.0.type"),
             (json!([call]), "user", "c.0.type"),
+            (json!([{"type": "thinking", "thinking": "x"}]), "user", "c.0.type"),
+            (json!([{"type": "thinking"}]), "assistant", "c.0.thinking"),
+            (json!([{"type": "redacted_thinking"}]), "assistant", "c.0.data"),
             (json!([{"type": "tool_use", "id": "t", "name": "f"}]), "assistant", "c.0.input"),
             (json!([{"type": "tool_use", "id": "t", "name": "f", "input": 1}]), "assistant", "c.0.input"),
         ];
@@ -162,6 +187,19 @@ mod tests {
             let error = turns("c".to_owned(), Some(content.clone()), role, &asked).unwrap_err();
             assert_eq!(error.param(), param, "{content}");
         }
+    }
+
+    #[test]
+    fn thoughts_are_kept_apart() {
+        let blocks = json!([
+            {"type": "thinking", "thinking": "Hm.", "signature": "s"},
+            {"type": "redacted_thinking", "data": "x"},
+            {"type": "text", "text": "Yes."},
+            {"type": "thinking", "thinking": " Or no.", "signature": "s"},
+        ]);
+        let turns = turns("c".to_owned(), Some(blocks), "assistant", &[]).unwrap();
+        let read: Vec<_> = turns.iter().map(|turn| (turn.content.as_str(), turn.reasoning.as_str())).collect();
+        assert_eq!(read, [("Yes.", "Hm. Or no.")]);
     }
 
     #[test]

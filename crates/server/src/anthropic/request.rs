@@ -9,11 +9,11 @@ use crate::models::GeneratorUse;
 use crate::openai::MESSAGES_MAX;
 use crate::params::{GenerationParams, Telling, deadline, model_name};
 use crate::state::Server;
+use crate::thinking::{self, ChatPrompt, Thinking};
 use crate::tools::Tools;
-use ballast_backend::TokenId;
 use ballast_runtime::PrefixCache;
 use ballast_tokens::{ChatMessage, EncodeOptions, SamplingParams};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 const NO_TOOLS: &str = "the only tools are the caller's own, in `tools`";
 const ONE_MODEL: &str = "the model is served as it is";
@@ -27,7 +27,6 @@ pub(super) const UNSUPPORTED: &[Refused] = &[
     ("mcp_servers", is_empty, NO_TOOLS),
     ("service_tier", |value| value == "auto" || value == "standard_only", ONE_MODEL),
     ("speed", |value| value == "standard", ONE_MODEL),
-    ("thinking", |value| *value == json!({"type": "disabled"}), "there is no control over reasoning"),
     ("user_profile_id", never, "use `metadata.user_id`"),
     ("workspace_id", never, "there is one workspace"),
 ];
@@ -48,11 +47,12 @@ impl MessagesRequest {
         let mut fields = Fields::of_body(body)?;
         let request = Self {
             model: model_name(&mut fields, options)?,
-            conversation: Conversation::take(&mut fields)?,
+            conversation: Conversation::take(&mut fields, options)?,
             is_streamed: fields.bool("stream")?.unwrap_or(false),
             generation: generation(&mut fields, options)?,
         };
         request.check_beginning()?;
+        request.check_budget()?;
         metadata(&mut fields)?;
         fields.refuse(UNSUPPORTED)?;
         fields.finish()?;
@@ -68,6 +68,17 @@ impl MessagesRequest {
                 Err(ParamError::Unsupported { param: param.to_owned(), supported })
             }
             Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Thoughts leave room for an answer.
+    fn check_budget(&self) -> Result<(), ParamError> {
+        match (self.conversation.thinking.tokens_max, self.generation.max_tokens) {
+            (Some(budget), Some(max)) if budget >= max => {
+                let expected = format!("less than max_tokens, which is {max}");
+                Err(ParamError::wrong("thinking.budget_tokens".to_owned(), expected, &budget.into()))
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -99,6 +110,7 @@ fn generation(fields: &mut Fields, options: &ServerOptions) -> Result<Generation
         ignore_eos: false,
         constraint,
         constrained_by,
+        thinking: None,
         show_special: false,
         telling: Telling::default(),
         prefix_cache: PrefixCache::default(),
@@ -128,6 +140,7 @@ pub(super) struct Conversation {
     /// How the answer begins.
     prefill: Option<String>,
     pub(super) tools: Tools,
+    pub(super) thinking: Thinking,
 }
 
 impl Conversation {
@@ -136,7 +149,7 @@ impl Conversation {
     ///
     /// # Errors
     /// The first thing that is wrong, by its name.
-    pub(super) fn take(fields: &mut Fields) -> Result<Self, ParamError> {
+    pub(super) fn take(fields: &mut Fields, options: &ServerOptions) -> Result<Self, ParamError> {
         content::cache_control(fields)?;
         let mut messages: Vec<ChatMessage> = Vec::new();
         if let Some(system) = fields.take("system") {
@@ -160,18 +173,20 @@ impl Conversation {
             let expected = "a last message of the assistant that does not end with white space";
             return Err(ParamError::wrong("messages".to_owned(), expected, &Value::Array(Vec::new())));
         }
-        Ok(Self { messages, prefill, tools: tools::take(fields)? })
+        let thinking = thinking::of_messages(fields, options.reasoning)?;
+        Ok(Self { messages, prefill, tools: tools::take(fields)?, thinking })
     }
 
     /// Its tokens.
     ///
     /// # Errors
     /// If the model has no chat template or the template refuses the conversation.
-    pub(super) fn prompt(&self, server: &Server, model: &GeneratorUse) -> Result<Vec<TokenId>, ApiError> {
-        let mut prompt = server.chat_prompt(model, &self.messages, self.tools.told())?;
+    pub(super) fn prompt(&self, server: &Server, model: &GeneratorUse) -> Result<ChatPrompt, ApiError> {
+        let rendering = server.rendering(true, self.tools.told());
+        let mut prompt = ChatPrompt::render(server, model, &self.messages, rendering, &self.thinking)?;
         if let Some(prefill) = &self.prefill {
             let as_text = EncodeOptions { add_special: false, parse_special: false };
-            prompt.extend(model.format().tokenizer().encode(prefill, as_text));
+            prompt.tokens.extend(model.format().tokenizer().encode(prefill, as_text));
         }
         Ok(prompt)
     }
@@ -190,6 +205,7 @@ fn listed(value: Option<Value>) -> Result<Vec<Value>, ParamError> {
 fn join(last: &mut ChatMessage, next: ChatMessage) {
     let between = if last.content.is_empty() || next.content.is_empty() { "" } else { "\n" };
     last.content += &format!("{between}{}", next.content);
+    last.reasoning += &next.reasoning;
     last.tool_calls.extend(next.tool_calls);
 }
 

@@ -7,6 +7,7 @@ use crate::tools::{Said, SaidWhole, call_id, whole_object};
 use crate::{RandomSource, ServedModel};
 use ballast_runtime::{FinishReason, Summary};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 /// What all objects of one answer share.
 pub(super) struct Words {
@@ -48,10 +49,11 @@ impl Words {
 
     /// An answer in one piece.
     pub(super) fn message(&self, answer: &Whole) -> Value {
-        let SaidWhole { text, calls } = self.said.clone().whole(answer);
+        let SaidWhole { thought, text, calls } = self.said.clone().whole(answer);
+        let thought = (!thought.is_empty()).then(|| thinking(&thought, &signature(&Sha256::new_with_prefix(&thought))));
         let text = (!text.is_empty()).then(|| json!({ "type": "text", "text": text }));
         let uses = calls.iter().map(|call| self.tool_use(&call.name, whole_object(&call.arguments)));
-        let content = text.into_iter().chain(uses).collect();
+        let content = thought.into_iter().chain(text).chain(uses).collect();
         self.object(content, &self.stop(&answer.summary, calls.len()), usage(&answer.summary))
     }
 
@@ -90,6 +92,16 @@ impl Words {
         };
         json!({ "stop_reason": reason, "stop_sequence": sequence })
     }
+}
+
+/// A block of thoughts.
+pub(super) fn thinking(thought: &str, signature: &str) -> Value {
+    json!({ "type": "thinking", "thinking": thought, "signature": signature })
+}
+
+/// What clients send back with thoughts: their digest, always the same for the same. Nobody here asks for it again.
+pub(super) fn signature(thought: &Sha256) -> String {
+    thought.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Tokens that were found cached are not among the input tokens of this wire.

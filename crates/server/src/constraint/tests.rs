@@ -22,7 +22,7 @@ fn schema() -> Value {
 fn every_way_to_ask_is_understood() {
     let of_schema = || Constraint::JsonSchema(schema());
     let regex = |text: &str| Constraint::Regex(text.to_owned());
-    let cases: [(Take, Value, Option<Asked>); 25] = [
+    let cases: [(Take, Value, Option<Asked>); 24] = [
         (of_openai, json!({}), None),
         (of_openai, json!({"response_format": {"type": "text"}}), None),
         (
@@ -78,7 +78,6 @@ fn every_way_to_ask_is_understood() {
         (of_ollama, json!({"format": "json"}), Some((Constraint::JsonObject, "format"))),
         (of_ollama, json!({"format": schema()}), Some((of_schema(), "format"))),
         (of_anthropic, json!({}), None),
-        (of_anthropic, json!({"output_config": {"effort": "high"}}), None),
         (
             of_anthropic,
             json!({"output_config": {"format": {"type": "json_schema", "schema": schema()}}}),
@@ -98,7 +97,7 @@ fn every_way_to_ask_is_understood() {
 #[test]
 fn what_is_wrong_is_named() {
     let many = vec!["a"; CHOICES_OF_TEXT_MAX + 1];
-    let cases: [(Take, Value, &str, &str); 25] = [
+    let cases: [(Take, Value, &str, &str); 24] = [
         (of_openai, json!({"response_format": "json"}), "response_format", "invalid_value"),
         (of_openai, json!({"response_format": {}}), "response_format.type", "missing_parameter"),
         (of_openai, json!({"response_format": {"type": "xml"}}), "response_format.type", "invalid_value"),
@@ -148,7 +147,6 @@ fn what_is_wrong_is_named() {
         (of_llamacpp, json!({"grammar": 1}), "grammar", "invalid_value"),
         (of_ollama, json!({"format": "xml"}), "format", "invalid_value"),
         (of_ollama, json!({"format": ["json"]}), "format", "invalid_value"),
-        (of_anthropic, json!({"output_config": {"effort": "max"}}), "output_config.effort", "unsupported_parameter"),
         (of_anthropic, json!({"output_config": {"mood": 1}}), "output_config.mood", "unknown_parameter"),
         (of_anthropic, json!({"output_format": {"type": "text"}}), "output_format.type", "invalid_value"),
         (

@@ -7,6 +7,7 @@ use crate::fields::{Fields, ParamError};
 use crate::models::{Effort, GeneratorUse, with_models};
 use crate::openai::Conversation;
 use crate::state::Server;
+use crate::thinking;
 use axum::Json;
 use axum::extract::{Query, Request, State};
 use ballast_backend::TokenId;
@@ -112,7 +113,7 @@ pub(crate) async fn conversation(server: Arc<Server>, request: Request, told: To
     Ok(Json(with_models((&server, effort), patience, work).await?))
 }
 
-/// `tools` and `chat_template_kwargs`, as they are handed to the template.
+/// `tools` and what is said of thinking, as they are handed to the template.
 fn rendering(server: &Server, fields: &mut Fields, add_generation_prompt: bool) -> Result<RenderOptions, ParamError> {
     let tools = match fields.take("tools") {
         None => None,
@@ -122,11 +123,7 @@ fn rendering(server: &Server, fields: &mut Fields, add_generation_prompt: bool) 
         Some(other) => return Err(ParamError::wrong("tools".to_owned(), "an array of objects", &other)),
     };
     let mut options = server.rendering(add_generation_prompt, tools);
-    match fields.take("chat_template_kwargs") {
-        None => {}
-        Some(Value::Object(extra)) => options.extra.extend(extra),
-        Some(other) => return Err(ParamError::wrong("chat_template_kwargs".to_owned(), "an object", &other)),
-    }
+    thinking::of_chat(fields)?.tell(&server.options, &mut options);
     Ok(options)
 }
 

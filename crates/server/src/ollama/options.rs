@@ -52,6 +52,7 @@ pub(super) fn take(
         ignore_eos: false,
         constraint,
         constrained_by,
+        thinking: None,
         show_special: false,
         telling: Telling::default(),
         prefix_cache: PrefixCache::default(),

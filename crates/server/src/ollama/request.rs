@@ -3,17 +3,18 @@
 use super::keep_alive::{self, Keep};
 use super::words::Kind;
 use super::{options, tools};
-use crate::ServerOptions;
 use crate::api_error::ApiError;
 use crate::fields::{Fields, ParamError, Refused, is_empty};
 use crate::models::GeneratorUse;
 use crate::openai::MESSAGES_MAX;
 use crate::params::GenerationParams;
 use crate::state::Server;
+use crate::thinking::{self, ChatPrompt, Thinking};
 use crate::tools::Tools;
+use crate::{Reasoning, ServerOptions};
 use ballast_backend::TokenId;
 use ballast_runtime::RuntimeError;
-use ballast_tokens::{ChatMessage, EncodeOptions};
+use ballast_tokens::{ChatMessage, EncodeOptions, ThinkingParser};
 use serde_json::Value;
 
 const TEXT_ONLY: &str = "the model reads and writes text";
@@ -24,7 +25,6 @@ const UNSUPPORTED: &[Refused] = &[
     ("images", is_empty, TEXT_ONLY),
     ("suffix", |value| value == "", "text goes on from the prompt only"),
     ("template", |value| value == "", "the model's own chat template is used, or `raw`"),
-    ("think", |value| *value == false, "there is no control over reasoning"),
 ];
 
 /// How the answer is to come.
@@ -52,6 +52,7 @@ pub(super) struct Ask {
     pub(super) prompt: Prompt,
     pub(super) asked: Asked,
     pub(super) tools: Tools,
+    pub(super) thinking: Thinking,
     pub(super) generation: GenerationParams,
     /// How long the model is to stay loaded without use, if the request says so.
     pub(super) keep: Option<Keep>,
@@ -73,13 +74,14 @@ impl Ask {
             Kind::Chat => tools::take(&mut fields)?,
             Kind::Generate => Tools::default(),
         };
+        let thinking = thinking::of_ollama(&mut fields)?;
         let is_streamed = fields.bool("stream")?.unwrap_or(true);
         let keep = keep_alive::take(&mut fields)?;
         let (generation, context_len) = options::take(&mut fields, server, None)?;
         fields.refuse(UNSUPPORTED)?;
         fields.finish()?;
         let asked = if is_streamed { Asked::Streamed } else { Asked::Whole };
-        Ok(Self { model, prompt, asked, tools, generation, keep, context_len })
+        Ok(Self { model, prompt, asked, tools, thinking, generation, keep, context_len })
     }
 
     /// How to generate after a prompt of `n_prompt` tokens, so that the context that was asked for is kept.
@@ -149,14 +151,17 @@ fn parse_message(idx: usize, value: Value) -> Result<ChatMessage, ParamError> {
     }
     let mut message = ChatMessage { role, ..ChatMessage::default() };
     match message.role.as_str() {
-        "assistant" => message.tool_calls = tools::calls(idx, fields.take("tool_calls"))?,
+        "assistant" => {
+            message.tool_calls = tools::calls(idx, fields.take("tool_calls"))?;
+            message.reasoning = fields.string("thinking")?.unwrap_or_default();
+        }
         "tool" => {
             message.name = fields.string("tool_name")?;
             message.tool_call_id = fields.string("tool_call_id")?;
         }
         _ => {}
     }
-    if message.tool_calls.is_empty() || fields.peek("content").is_some() {
+    if (message.tool_calls.is_empty() && message.reasoning.is_empty()) || fields.peek("content").is_some() {
         message.content = fields.needed_string("content", "a string")?;
     }
     for field in ["images", "tool_calls", "tool_name", "thinking"] {
@@ -169,24 +174,38 @@ fn parse_message(idx: usize, value: Value) -> Result<ChatMessage, ParamError> {
 }
 
 impl Prompt {
-    /// Its tokens; none where there is nothing to answer.
+    /// Its tokens, and what takes thoughts out of the answer; none where there is nothing to answer.
     ///
     /// # Errors
-    /// If the model has no chat template or the template refuses the conversation.
-    pub(super) fn tokens(
+    /// If the model has no chat template, or the template refuses the conversation or knows of no thoughts that are asked for.
+    pub(super) fn read(
         &self,
         server: &Server,
         model: &GeneratorUse,
-        tools: &Tools,
-    ) -> Result<Vec<TokenId>, ApiError> {
+        ask: &mut Ask,
+    ) -> Result<(Vec<TokenId>, Option<ThinkingParser>), ApiError> {
         match self {
-            Self::Nothing => Ok(Vec::new()),
+            Self::Nothing => Ok((Vec::new(), None)),
             Self::Raw(text) => {
                 // Who sends a raw prompt writes all of it, the model's control tokens included.
                 let options = EncodeOptions { add_special: true, parse_special: true };
-                Ok(model.format().tokenizer().encode(text, options))
+                Ok((model.format().tokenizer().encode(text, options), None))
             }
-            Self::Conversation(messages) => server.chat_prompt(model, messages, tools.told()),
+            Self::Conversation(messages) => {
+                let prompt = ChatPrompt::render(
+                    server,
+                    model,
+                    messages,
+                    server.rendering(true, ask.tools.told()),
+                    &ask.thinking,
+                )?;
+                if ask.thinking.wish == Some(Reasoning::On) && !prompt.can_think() {
+                    let supported = "this model's template knows of no thoughts";
+                    return Err(ParamError::Unsupported { param: "think".to_owned(), supported }.into());
+                }
+                let thoughts = prompt.think(&ask.thinking, model, &mut ask.generation);
+                Ok((prompt.tokens, thoughts))
+            }
         }
     }
 }

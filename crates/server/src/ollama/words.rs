@@ -7,9 +7,8 @@ use crate::api_error::ApiError;
 use crate::generation::Whole;
 use crate::state::Server;
 use crate::stream::{Frames, LINES};
-use crate::tools::{Said, SaidCall, SaidWhole, whole_object};
+use crate::tools::{Said, SaidCall, SaidEvent, SaidWhole, whole_object};
 use ballast_runtime::{FinishReason, Summary, TokenEvent};
-use ballast_tokens::ToolEvent;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -36,12 +35,23 @@ impl Words {
 
     /// An answer in one piece.
     pub(super) fn whole(&self, answer: &Whole) -> Value {
-        let SaidWhole { text, calls } = self.said.clone().whole(answer);
+        let SaidWhole { thought, text, calls } = self.said.clone().whole(answer);
         let mut object = self.last(&text, &answer.summary);
+        if !thought.is_empty() {
+            self.put_thought(&mut object, thought);
+        }
         if !calls.is_empty() {
             object["message"]["tool_calls"] = calls.iter().map(call).collect();
         }
         object
+    }
+
+    /// Puts what was thought where the route has it.
+    fn put_thought(&self, object: &mut Value, thought: String) {
+        match self.kind {
+            Kind::Chat => object["message"]["thinking"] = thought.into(),
+            Kind::Generate => object["thinking"] = thought.into(),
+        }
     }
 
     /// The answer to nothing: the model is loaded.
@@ -126,18 +136,23 @@ impl Lines {
         Self { words, said, call: SaidCall::default() }
     }
 
-    fn say(&mut self, said: Vec<ToolEvent>) -> String {
-        let say = |event: ToolEvent| match event {
-            ToolEvent::Text(text) => line(&self.words.object(&text, false)),
-            ToolEvent::CallStarted { name, .. } => {
+    fn say(&mut self, said: Vec<SaidEvent>) -> String {
+        let say = |event: SaidEvent| match event {
+            SaidEvent::Thought(text) => {
+                let mut object = self.words.object("", false);
+                self.words.put_thought(&mut object, text);
+                line(&object)
+            }
+            SaidEvent::Text(text) => line(&self.words.object(&text, false)),
+            SaidEvent::CallStarted { name, .. } => {
                 self.call = SaidCall { name, arguments: String::new() };
                 String::new()
             }
-            ToolEvent::Arguments { text, .. } => {
+            SaidEvent::Arguments { text, .. } => {
                 self.call.arguments += &text;
                 String::new()
             }
-            ToolEvent::CallEnded { .. } => {
+            SaidEvent::CallEnded { .. } => {
                 let mut object = self.words.object("", false);
                 object["message"]["tool_calls"] = json!([call(&self.call)]);
                 line(&object)

@@ -18,6 +18,8 @@ use crate::incoming::Incoming;
 use crate::openai::params::Mode;
 use crate::state::Server;
 use crate::stream::response;
+use crate::thinking::ChatPrompt;
+use crate::tools::Said;
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
@@ -44,10 +46,14 @@ fn take(server: &Arc<Server>, incoming: &Incoming) -> Result<Taken<(Wire, Mode)>
     let model = server.generator(Some(&request.model))?;
     request.generation.prefix_cache = server.slots.resolve(&model, request.place)?.0;
     let calls = request.tools.constrain(&model, &mut request.generation)?;
-    let cue = request.conversation.adds_cue;
-    let prompt = request.conversation.prompt(&model, &server.rendering(cue, request.tools.told()))?;
-    let wire = Wire::new(server, &model, &request, calls).tells(&prompt);
-    let streams = request.generation.submit(&model, (server, &incoming.asker), &[prompt], request.n_choices)?;
+    let (conversation, told) = (&request.conversation, request.tools.told());
+    let rendering = server.rendering(conversation.adds_cue, told);
+    let mut prompt = ChatPrompt::render(server, &model, conversation.messages(), rendering, &request.thinking)?;
+    conversation.begin(&model, &mut prompt.tokens);
+    let thoughts = prompt.think(&request.thinking, &model, &mut request.generation);
+    let said = Said::new(thoughts, calls, Arc::clone(model.runtime().tokenizer()));
+    let wire = Wire::new(server, &model, &request, said).tells(&prompt.tokens);
+    let streams = request.generation.submit(&model, (server, &incoming.asker), &[prompt.tokens], request.n_choices)?;
     let (model, deadline) = (model.into_model(), request.generation.deadline);
     Ok(Taken { streams, model, deadline, wire: (wire, request.mode) })
 }

@@ -34,13 +34,13 @@ use crate::openai::objects::{TokenWords, named};
 use crate::progress::Reporter;
 use crate::state::Server;
 use crate::stream::response;
+use crate::thinking::ChatPrompt;
 use crate::tools::Said;
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use background::Work;
 use ballast_runtime::{Event, TenantId};
-use ballast_tokens::ToolParser;
 use request::{Mode, ResponseRequest};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -113,14 +113,17 @@ fn take(server: &Arc<Server>, incoming: &Incoming) -> Result<Taken<Begun>, ApiEr
     input::check_answers(before(), &request.input)?;
     let calls = request.tools.constrain(&model, &mut request.generation)?;
     let messages = item::messages(request.instructions.as_deref(), before().chain(&request.input));
-    let prompt = server.chat_prompt(&model, &messages, request.tools.told())?;
+    let rendering = server.rendering(true, request.tools.told());
+    let prompt = ChatPrompt::render(server, &model, &messages, rendering, &request.thinking)?;
+    let thoughts = prompt.think(&request.thinking, &model, &mut request.generation);
+    let said = Said::new(thoughts, calls, Arc::clone(model.runtime().tokenizer()));
     let permit = match request.mode {
         Mode::Whole | Mode::Streamed => None,
         Mode::Background { .. } => Some(server.background.take_place()?),
     };
-    let writing = written(server, &model, &request, calls);
+    let writing = written(server, &model, &request, said);
     let asker: &Asker = &incoming.asker;
-    let streams = request.generation.submit(&model, (server, asker), &[prompt], 1)?;
+    let streams = request.generation.submit(&model, (server, asker), &[prompt.tokens], 1)?;
     let (model, deadline) = (model.into_model(), request.generation.deadline);
     Ok(Taken { streams, model, deadline, wire: Begun { writing, tenant, past, request, permit } })
 }
@@ -139,7 +142,7 @@ fn past(server: &Server, tenant: &TenantId, previous: Option<&str>) -> Result<Ve
 }
 
 /// A response of which nothing is written yet.
-fn written(server: &Server, model: &GeneratorUse, request: &ResponseRequest, calls: Option<ToolParser>) -> Writing {
+fn written(server: &Server, model: &GeneratorUse, request: &ResponseRequest, said: Said) -> Writing {
     let mut object = json!({
         "id": named(&server.options.random, "resp"),
         "object": "response",
@@ -154,7 +157,6 @@ fn written(server: &Server, model: &GeneratorUse, request: &ResponseRequest, cal
         Mode::Streamed | Mode::Background { is_streamed: true } => Audience::Listening,
         Mode::Whole | Mode::Background { is_streamed: false } => Audience::Absent,
     };
-    let said = Said::new(calls, Arc::clone(model.runtime().tokenizer()));
     let words = TokenWords::new(model, &request.generation);
     let reporter = Reporter::new(request.generation.telling, 1);
     Writing::new(object, Pen { said, words, random: RandomSource::clone(&server.options.random), audience, reporter })

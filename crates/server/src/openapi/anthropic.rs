@@ -37,7 +37,7 @@ fn conversation(model: &Value) -> (Vec<Field>, Vec<Field>) {
     let message = sent(vec![("role", role), ("content", content())], vec![]);
     (
         vec![("model", model.clone()), ("messages", some(&message, 1, MESSAGES_MAX))],
-        vec![("system", content()), ("cache_control", cache_control())],
+        vec![("system", content()), ("cache_control", cache_control()), ("thinking", thinking())],
     )
 }
 
@@ -86,7 +86,15 @@ fn blocks() -> Value {
     let mut others = cached();
     others.extend([("content", content()), ("is_error", boolean())]);
     let result = sent(vec![("type", only("tool_result")), ("tool_use_id", string())], others);
-    either(&[string(), some(&either(&[text, sent(call, cached()), result]), 0, BLOCKS_MAX)])
+    let thinking = sent(vec![("type", only("thinking")), ("thinking", string())], vec![("signature", string())]);
+    either(&[string(), some(&either(&[text, sent(call, cached()), result, thinking]), 0, BLOCKS_MAX)])
+}
+
+/// Whether the model thinks before it answers. The budget is less than `max_tokens`.
+fn thinking() -> Value {
+    let enabled = sent(vec![("type", only("enabled"))], vec![("budget_tokens", at_least(1))]);
+    let known = either(&[enabled, sent(vec![("type", one_of(&["adaptive", "disabled"]))], vec![])]);
+    said(known, "Thoughts before the answer; nothing said is none, unless the server says otherwise.")
 }
 
 fn body(served: &Served) -> Value {
@@ -108,7 +116,7 @@ fn body(served: &Served) -> Value {
 }
 
 fn message() -> Value {
-    let block = given(vec![("type", one_of(&["text", "tool_use"]))]);
+    let block = given(vec![("type", one_of(&["thinking", "text", "tool_use"]))]);
     given(vec![
         ("id", string()),
         ("type", only("message")),

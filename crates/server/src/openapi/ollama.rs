@@ -1,7 +1,7 @@
 //! Ollama's wire.
 
 use super::llamacpp::penalties;
-use super::openai::{sampling, stop, tools};
+use super::openai::{efforts, sampling, stop, tools};
 use super::operation::{Operation, Served};
 use super::schema::{
     Field, any, boolean, either, given, integer, list, number, one_of, only, said, seed, sent, some, string,
@@ -46,6 +46,7 @@ fn shared(served: &Served) -> Vec<Field> {
     vec![
         ("stream", said(boolean(), "A line for each piece; the default.")),
         ("timeout", served.timeout()),
+        ("think", said(either(&[boolean(), efforts()]), "True only where the model's template knows of thoughts.")),
         ("keep_alive", either(&[number(), json!({ "type": "string", "pattern": "^-?([0-9]{1,9}(ms|s|m|h)){1,4}$" })])),
         ("options", options(served)),
     ]

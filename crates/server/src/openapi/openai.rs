@@ -150,7 +150,8 @@ fn messages_with_tools() -> Value {
     let call =
         sent(vec![("id", string()), ("type", only("function")), ("function", function)], vec![("index", at_least(0))]);
     let calls = some(&call, 0, MESSAGE_CALLS_MAX);
-    let asking = sent(vec![("role", only("assistant")), ("tool_calls", calls)], vec![("content", content())]);
+    let others = vec![("content", content()), ("reasoning_content", string())];
+    let asking = sent(vec![("role", only("assistant")), ("tool_calls", calls)], others);
     let answer = vec![("role", only("tool")), ("tool_call_id", string()), ("content", content())];
     some(&either(&[message(), asking, sent(answer, vec![("name", string())])]), 1, MESSAGES_MAX)
 }
@@ -200,9 +201,26 @@ pub(super) fn chat_body(model: &Value, served: &Served) -> Value {
         ("tool_choice", tool_choice()),
         ("parallel_tool_calls", said(boolean(), "False: at most one call.")),
     ]);
+    others.extend(thinking());
     let mut body = streams(sent(needed, others));
     body["not"] = json!({ "required": ["max_tokens", "max_completion_tokens"] });
     body
+}
+
+/// How hard a model thinks, in the words of most templates that know of it.
+pub(super) fn efforts() -> Value {
+    one_of(&["none", "minimal", "low", "medium", "high", "xhigh", "max"])
+}
+
+/// What is said of thoughts before the answer.
+fn thinking() -> Vec<Field> {
+    let kind = sent(vec![("type", one_of(&["enabled", "disabled"]))], vec![]);
+    vec![
+        ("reasoning_effort", said(efforts(), "None: the model is asked not to think.")),
+        ("thinking", kind),
+        ("reasoning_format", said(one_of(&["auto", "deepseek", "none"]), "None: thoughts stay in the text.")),
+        ("reasoning_budget_tokens", said(signed(), "Most tokens of thoughts; below 0 is as many as it likes.")),
+    ]
 }
 
 /// Options of a stream only where there is one.

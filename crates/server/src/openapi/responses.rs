@@ -1,6 +1,6 @@
 //! The OpenAI wire's responses.
 
-use super::openai::{logit_bias, metadata, priority, sampling, stop, timings};
+use super::openai::{efforts, logit_bias, metadata, priority, sampling, stop, timings};
 use super::operation::{Operation, Served};
 use super::schema::{
     any, at_least, boolean, bounded, count, either, given, integer, list, number, one_of, only, or_null, said, seed,
@@ -59,6 +59,7 @@ fn body(served: &Served) -> Value {
         ("background", said(boolean(), "Answer at once, and work on whoever waits.")),
         ("max_output_tokens", at_least(1)),
         ("text", text()),
+        ("reasoning", sent(vec![], vec![("effort", efforts())])),
         ("tools", some(&tool(), 0, TOOLS_MAX)),
         ("tool_choice", choice()),
         ("parallel_tool_calls", boolean()),

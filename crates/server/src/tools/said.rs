@@ -1,20 +1,55 @@
-//! What an answer says: text, and calls where tools were offered.
+//! What an answer says: thoughts, text, and calls where tools were offered.
 
 use crate::RandomSource;
 use crate::generation::Whole;
 use ballast_backend::TokenId;
 use ballast_runtime::{Summary, TokenEvent};
-use ballast_tokens::{Completeness, Tokenizer, ToolEvent, ToolParser};
+use ballast_tokens::{Completeness, ThinkingEvent, ThinkingParser, Tokenizer, ToolEvent, ToolParser};
 use std::sync::Arc;
 
 /// Takes one answer apart as it comes.
 #[derive(Clone, Debug)]
 pub(crate) struct Said {
-    /// `None`: all of it is text.
+    /// `None`: there are no thoughts in it, or they have ended.
+    thinking: Option<ThinkingParser>,
+    /// `None`: there are no calls in it.
     parser: Option<ToolParser>,
+    may_call: bool,
     tokenizer: Arc<Tokenizer>,
     last: Option<TokenId>,
     n_calls: usize,
+    n_thought_tokens: usize,
+}
+
+/// What came of a piece of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum SaidEvent {
+    /// More of what the model thinks, before all else.
+    Thought(String),
+    Text(String),
+    CallStarted {
+        index: usize,
+        name: String,
+    },
+    /// More of a call's arguments, a JSON object.
+    Arguments {
+        index: usize,
+        text: String,
+    },
+    CallEnded {
+        completeness: Completeness,
+    },
+}
+
+impl From<ToolEvent> for SaidEvent {
+    fn from(event: ToolEvent) -> Self {
+        match event {
+            ToolEvent::Text(text) => Self::Text(text),
+            ToolEvent::CallStarted { index, name } => Self::CallStarted { index, name },
+            ToolEvent::Arguments { index, text } => Self::Arguments { index, text },
+            ToolEvent::CallEnded { completeness, .. } => Self::CallEnded { completeness },
+        }
+    }
 }
 
 /// A call that an answer makes.
@@ -28,18 +63,20 @@ pub(crate) struct SaidCall {
 /// All that an answer says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SaidWhole {
+    pub(crate) thought: String,
     pub(crate) text: String,
     pub(crate) calls: Vec<SaidCall>,
 }
 
 impl Said {
-    pub(crate) fn new(parser: Option<ToolParser>, tokenizer: Arc<Tokenizer>) -> Self {
-        Self { parser, tokenizer, last: None, n_calls: 0 }
+    pub(crate) fn new(thinking: Option<ThinkingParser>, parser: Option<ToolParser>, tokenizer: Arc<Tokenizer>) -> Self {
+        let may_call = parser.is_some();
+        Self { thinking, parser, may_call, tokenizer, last: None, n_calls: 0, n_thought_tokens: 0 }
     }
 
-    /// Whether there may be calls.
-    pub(crate) fn may_call(&self) -> bool {
-        self.parser.is_some()
+    /// Whether an answer is all text.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.thinking.is_none() && !self.may_call
     }
 
     /// Calls that have begun.
@@ -47,43 +84,84 @@ impl Said {
         self.n_calls
     }
 
+    /// Tokens that belong to thoughts.
+    pub(crate) fn n_thought_tokens(&self) -> usize {
+        self.n_thought_tokens
+    }
+
     /// What a token says.
-    pub(crate) fn token(&mut self, event: &TokenEvent) -> Vec<ToolEvent> {
+    pub(crate) fn token(&mut self, event: &TokenEvent) -> Vec<SaidEvent> {
         self.last = Some(event.token);
-        self.push(&event.text)
+        let is_thinking = |said: &Self| said.thinking.as_ref().is_some_and(ThinkingParser::is_thinking);
+        let was_thinking = is_thinking(self);
+        let events = self.push(&event.text);
+        self.n_thought_tokens += usize::from(was_thinking || is_thinking(self));
+        events
     }
 
     /// What the rest of the answer says.
-    pub(crate) fn end(&mut self, summary: &Summary) -> Vec<ToolEvent> {
+    pub(crate) fn end(&mut self, summary: &Summary) -> Vec<SaidEvent> {
         let mut events = self.push(&summary.tail);
-        events.extend(self.parser.take().map(ToolParser::finish).unwrap_or_default());
+        self.finish(&mut events);
         events
     }
 
-    fn push(&mut self, text: &str) -> Vec<ToolEvent> {
-        let Some(parser) = &mut self.parser else {
-            return if text.is_empty() { Vec::new() } else { vec![ToolEvent::Text(text.to_owned())] };
-        };
-        // Where calls are written with control tokens, the one that ends the answer shows, too.
-        let end = self.last.filter(|&token| self.tokenizer.is_end_of_generation(token));
+    fn push(&mut self, text: &str) -> Vec<SaidEvent> {
+        // Where control tokens show, the one that ends the answer shows, too.
+        let end = self.last.filter(|&token| self.tokenizer.is_end_of_generation(token) && !self.is_plain());
         let end = end.map_or("", |token| self.tokenizer.token_text(token));
-        let events = parser.push(if end.is_empty() { text } else { text.strip_suffix(end).unwrap_or(text) });
-        self.n_calls = parser.n_calls();
+        let text = if end.is_empty() { text } else { text.strip_suffix(end).unwrap_or(text) };
+        let Some(thinking) = &mut self.thinking else {
+            let mut events = Vec::new();
+            self.say(text, &mut events);
+            return events;
+        };
+        let parts = thinking.push(text);
+        self.take(parts)
+    }
+
+    fn take(&mut self, parts: Vec<ThinkingEvent>) -> Vec<SaidEvent> {
+        let mut events = Vec::new();
+        for part in parts {
+            match part {
+                ThinkingEvent::Thought(text) => events.push(SaidEvent::Thought(text)),
+                ThinkingEvent::Said(text) => self.say(&text, &mut events),
+            }
+        }
         events
+    }
+
+    fn say(&mut self, text: &str, events: &mut Vec<SaidEvent>) {
+        match &mut self.parser {
+            Some(parser) => {
+                events.extend(parser.push(text).into_iter().map(SaidEvent::from));
+                self.n_calls = parser.n_calls();
+            }
+            None if text.is_empty() => {}
+            None => events.push(SaidEvent::Text(text.to_owned())),
+        }
+    }
+
+    fn finish(&mut self, events: &mut Vec<SaidEvent>) {
+        let parts = self.thinking.take().map(ThinkingParser::finish).unwrap_or_default();
+        events.extend(self.take(parts));
+        let rest = self.parser.take().map(ToolParser::finish).unwrap_or_default();
+        events.extend(rest.into_iter().map(SaidEvent::from));
     }
 
     /// All that an answer says.
     pub(crate) fn whole(mut self, answer: &Whole) -> SaidWhole {
         self.last = answer.last;
         let mut events = self.push(&answer.text);
-        events.extend(self.parser.take().map(ToolParser::finish).unwrap_or_default());
+        self.finish(&mut events);
         let mut whole = SaidWhole::default();
         for event in events {
             match event {
-                ToolEvent::Text(text) => whole.text += &text,
-                ToolEvent::CallStarted { name, .. } => whole.calls.push(SaidCall { name, arguments: String::new() }),
-                ToolEvent::Arguments { index, text } => whole.calls[index].arguments += &text,
-                ToolEvent::CallEnded { completeness: Completeness::Whole | Completeness::Cut, .. } => {}
+                SaidEvent::Thought(text) => whole.thought += &text,
+                SaidEvent::Text(text) => whole.text += &text,
+                SaidEvent::CallStarted { name, .. } => whole.calls.push(SaidCall { name, arguments: String::new() }),
+                SaidEvent::Arguments { index, text } => whole.calls[index].arguments += &text,
+                SaidEvent::CallEnded { completeness: Completeness::Whole | Completeness::Cut } => {}
             }
         }
         whole

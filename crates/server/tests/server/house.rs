@@ -8,8 +8,10 @@ use ballast_server::{
     ApiKeys, Generator, ModelFacts, ModelKind, ServedModel, ServedModels, ServerError, ServerOptions, serve,
 };
 use ballast_testkit::{
-    ASSISTANT_TURN, IM_END, PATIENCE, Script, ScriptControl, VirtualClock, tiny_prompt_format, tokens_of,
+    ASSISTANT_TURN, IM_END, PATIENCE, Script, ScriptControl, VirtualClock, tiny_prompt_format, tiny_tokenizer,
+    tokens_of,
 };
+use ballast_tokens::{ChatTemplate, PromptFormat};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -44,6 +46,8 @@ pub(crate) struct Plan {
     pub(crate) answer: &'static str,
     /// What a second model answers; `None`: there is none.
     pub(crate) other: Option<&'static str>,
+    /// The chat template; `None`: ChatML.
+    pub(crate) template: Option<&'static str>,
     pub(crate) queue_max: usize,
     pub(crate) script: fn(Script) -> Script,
     pub(crate) options: fn(&mut ServerOptions),
@@ -51,7 +55,14 @@ pub(crate) struct Plan {
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { answer: "Hi there!", other: None, queue_max: 8, script: |script| script, options: |_| {} }
+        Self {
+            answer: "Hi there!",
+            other: None,
+            template: None,
+            queue_max: 8,
+            script: |script| script,
+            options: |_| {},
+        }
     }
 }
 
@@ -63,7 +74,10 @@ pub(crate) const ALIAS: &str = "default";
 impl Plan {
     /// A model that follows a script, and the hands on it.
     pub(crate) fn model(&self, id: &str, answer: &str, clock: &VirtualClock) -> (ServedModel, ScriptControl) {
-        let format = tiny_prompt_format();
+        let format = match self.template {
+            None => tiny_prompt_format(),
+            Some(source) => PromptFormat::new(tiny_tokenizer(), Some(ChatTemplate::new(source, "", IM_END).unwrap())),
+        };
         let tokenizer = Arc::clone(format.tokenizer());
         let cue = tokens_of(&tokenizer, ASSISTANT_TURN);
         let answer = answer.bytes().map(|byte| TokenId(byte.into())).collect();

@@ -15,22 +15,24 @@ const TALK_AND_TWO: &str = "Well.\n<tool_call>\n{\"name\": \"look\", \"arguments
 /// A server whose model says this, with room for tools in its context. Where a grammar leaves one way to go on, it goes
 /// there in the longest tokens; so that the script does not lag behind, it sees each of their bytes as a token.
 pub(crate) async fn house(answer: &'static str) -> House {
-    let script = |mut script: Script| {
-        script.shape.context_len = 4096;
-        script.shape.n_blocks = 1024;
-        let tokenizer = tiny_tokenizer();
-        let n_cue = tokens_of(&tokenizer, ASSISTANT_TURN).len();
-        let next = Arc::clone(&script.next);
-        script.next = Arc::new(move |tokens| {
-            let cue = tokens.iter().rposition(|&token| tokenizer.is_special(token)).map_or(0, |at| at + n_cue);
-            let (prompt, said) = tokens.split_at(cue.min(tokens.len()));
-            let bytes = said.iter().flat_map(|&token| tokenizer.token_bytes(token, ShowSpecial::Yes));
-            let seen: Vec<TokenId> = prompt.iter().copied().chain(bytes.map(|&byte| TokenId(byte.into()))).collect();
-            next(&seen)
-        });
-        script
-    };
-    House::open(Plan { answer, script, ..Plan::default() }).await
+    House::open(Plan { answer, script: byte_by_byte, ..Plan::default() }).await
+}
+
+/// See [`house`].
+pub(crate) fn byte_by_byte(mut script: Script) -> Script {
+    script.shape.context_len = 4096;
+    script.shape.n_blocks = 1024;
+    let tokenizer = tiny_tokenizer();
+    let n_cue = tokens_of(&tokenizer, ASSISTANT_TURN).len();
+    let next = Arc::clone(&script.next);
+    script.next = Arc::new(move |tokens| {
+        let cue = tokens.iter().rposition(|&token| tokenizer.is_special(token)).map_or(0, |at| at + n_cue);
+        let (prompt, said) = tokens.split_at(cue.min(tokens.len()));
+        let bytes = said.iter().flat_map(|&token| tokenizer.token_bytes(token, ShowSpecial::Yes));
+        let seen: Vec<TokenId> = prompt.iter().copied().chain(bytes.map(|&byte| TokenId(byte.into()))).collect();
+        next(&seen)
+    });
+    script
 }
 
 fn look() -> Value {

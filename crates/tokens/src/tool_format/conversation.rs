@@ -76,7 +76,8 @@ impl ToolFormat {
             let calls: Vec<_> = calls.collect();
             let written = if calls.is_empty() { String::new() } else { self.write(&calls) };
             let between = if written.is_empty() || message.content.is_empty() { "" } else { "\n" };
-            turns.push(ChatMessage::text(message.role, format!("{}{between}{written}", message.content)));
+            let text = format!("{}{between}{written}", message.content);
+            turns.push(ChatMessage { reasoning: message.reasoning, ..ChatMessage::text(message.role, text) });
         }
         for turn in &mut turns {
             turn.tool_call_id = None;

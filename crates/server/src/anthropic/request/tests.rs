@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::broken::bodies_are_refused_without_a_panic;
+use ballast_backend::TokenId;
+use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,8 +78,7 @@ fn what_is_wrong_is_named() {
             "messages",
             "invalid_value",
         ),
-        (json!({"thinking": {"type": "enabled", "budget_tokens": 9}}), "thinking", "unsupported_parameter"),
-        (json!({"output_config": {"effort": "low"}}), "output_config.effort", "unsupported_parameter"),
+        (json!({"thinking": {"type": "enabled", "budget_tokens": 9}}), "thinking.budget_tokens", "invalid_value"),
         (
             json!({"output_config": {"format": {"type": "json_schema", "schema": {}}},
                 "messages": [message("user", "x"), message("assistant", "{")]}),

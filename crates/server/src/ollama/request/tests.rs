@@ -96,7 +96,7 @@ fn what_is_wrong_is_named() {
         (chat, json!({"tools": [{}]}), "tools[0].type", "missing_parameter"),
         (generate, json!({"tools": []}), "tools", "unknown_parameter"),
         (chat, json!({"format": "xml"}), "format", "invalid_value"),
-        (chat, json!({"think": true}), "think", "unsupported_parameter"),
+        (chat, json!({"think": "huge"}), "think", "invalid_value"),
         (chat, json!({"keep_alive": "soon"}), "keep_alive", "invalid_value"),
         (chat, json!({"options": {"temperature": 101}}), "temperature", "invalid_value"),
         (chat, json!({"options": {"num_predict": 0}}), "options.num_predict", "invalid_value"),

@@ -31,7 +31,9 @@ impl Conversation {
         let mut messages = messages::parse(fields.take("messages"))?;
         let continues = fields.bool("continue_final_message")?;
         let adds_cue = fields.bool("add_generation_prompt")?;
-        let is_begun = |last: &ChatMessage| last.role == "assistant" && last.tool_calls.is_empty();
+        // Behind its thoughts an answer is over: nothing says where they would go on.
+        let is_begun =
+            |last: &ChatMessage| last.role == "assistant" && last.tool_calls.is_empty() && last.reasoning.is_empty();
         let is_last_begun = messages.last().is_some_and(is_begun);
         match (continues, adds_cue) {
             (Some(true), Some(true)) => {
@@ -57,11 +59,21 @@ impl Conversation {
     /// If the model has no chat template or the template refuses the conversation.
     pub(crate) fn prompt(&self, model: &GeneratorUse, options: &RenderOptions) -> Result<Vec<TokenId>, ApiError> {
         let mut prompt = model.format().chat(&self.messages, options)?;
+        self.begin(model, &mut prompt);
+        Ok(prompt)
+    }
+
+    /// What is rendered.
+    pub(crate) fn messages(&self) -> &[ChatMessage] {
+        &self.messages
+    }
+
+    /// Adds to a rendered prompt how the answer begins.
+    pub(crate) fn begin(&self, model: &GeneratorUse, prompt: &mut Vec<TokenId>) {
         if let Some(prefill) = &self.prefill {
             let as_text = EncodeOptions { add_special: false, parse_special: false };
             prompt.extend(model.format().tokenizer().encode(prefill, as_text));
         }
-        Ok(prompt)
     }
 
     /// Its text, rendered with these options.

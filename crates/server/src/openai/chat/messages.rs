@@ -34,7 +34,10 @@ fn parse_message(before: &[ChatMessage], value: Value) -> Result<ChatMessage, Pa
     let mut fields = Fields::new(format!("messages[{}]", before.len()), value)?;
     let mut message = ChatMessage { role: parse_role(&mut fields)?, ..ChatMessage::default() };
     match message.role.as_str() {
-        "assistant" => message.tool_calls = tools::calls(fields.name("tool_calls"), fields.take("tool_calls"))?,
+        "assistant" => {
+            message.tool_calls = tools::calls(fields.name("tool_calls"), fields.take("tool_calls"))?;
+            message.reasoning = fields.string("reasoning_content")?.unwrap_or_default();
+        }
         "tool" => {
             let param = fields.name("tool_call_id");
             let id = fields.needed_string("tool_call_id", "the identifier of the call that is answered")?;
@@ -43,8 +46,8 @@ fn parse_message(before: &[ChatMessage], value: Value) -> Result<ChatMessage, Pa
         }
         _ => {}
     }
-    // Beside calls there need be no text.
-    if message.tool_calls.is_empty() || fields.peek("content").is_some() {
+    // Beside calls and thoughts there need be no text.
+    if (message.tool_calls.is_empty() && message.reasoning.is_empty()) || fields.peek("content").is_some() {
         message.content = parse_content(&mut fields)?;
     }
     // litellm sends what it does not know of an answer back here, with that nothing was refused.
@@ -167,6 +170,7 @@ mod tests {
                 json!({"role": "assistant", "content": "x", "provider_specific_fields": {"a": 1}}),
                 "messages[0].provider_specific_fields",
             ),
+            (json!({"role": "user", "content": "x", "reasoning_content": "y"}), "messages[0].reasoning_content"),
             (json!({"role": "user", "content": [{"type": "image_url"}]}), "messages[0].content[0].type"),
             (json!({"role": "user", "content": [{"type": "text"}]}), "messages[0].content[0].text"),
             (json!("x"), "messages[0]"),

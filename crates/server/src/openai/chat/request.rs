@@ -9,6 +9,7 @@ use crate::constraint;
 use crate::fields::{Fields, ParamError};
 use crate::openai::params::{self, Mode};
 use crate::params::{GenerationParams, Place, Telling, deadline, model_name, strings};
+use crate::thinking::{self, Thinking};
 use crate::tools::Tools;
 use ballast_runtime::PrefixCache;
 
@@ -25,6 +26,7 @@ pub(super) struct ChatRequest {
     pub(super) tools: Tools,
     /// The prompt and the settings come with the answer: llama.cpp's `verbose`.
     pub(super) is_verbose: bool,
+    pub(super) thinking: Thinking,
 }
 
 impl ChatRequest {
@@ -41,6 +43,7 @@ impl ChatRequest {
             place: Place::take(&mut fields)?,
             tools: tools::take(&mut fields)?,
             is_verbose: fields.bool("verbose")?.unwrap_or(options.tells_prompts),
+            thinking: thinking::of_chat(&mut fields)?,
         };
         params::labels(&mut fields)?;
         fields.refuse(UNSUPPORTED)?;
@@ -59,6 +62,7 @@ fn generation(fields: &mut Fields, options: &ServerOptions) -> Result<Generation
         ignore_eos: fields.bool("ignore_eos")?.unwrap_or(false),
         constraint,
         constrained_by,
+        thinking: None,
         show_special: false,
         telling: Telling::take(fields)?,
         prefix_cache: PrefixCache::default(),

@@ -8,9 +8,8 @@ use crate::openai::error::error_body;
 use crate::openai::event::{DONE, PING, event};
 use crate::progress::Reporter;
 use crate::stream::{EVENT_STREAM, Frames};
-use crate::tools::Said;
+use crate::tools::{Said, SaidEvent};
 use ballast_runtime::{Progress, Summary, TokenEvent};
-use ballast_tokens::ToolEvent;
 use serde_json::{Value, json};
 
 /// The chunks of all choices.
@@ -44,19 +43,20 @@ impl Chunks {
         event(&chunk)
     }
 
-    fn chunks(&mut self, idx: usize, said: Vec<ToolEvent>) -> String {
-        let chunk = |event: ToolEvent| {
+    fn chunks(&mut self, idx: usize, said: Vec<SaidEvent>) -> String {
+        let chunk = |event: SaidEvent| {
             let delta = match event {
-                ToolEvent::Text(text) => json!({ "content": text }),
-                ToolEvent::CallStarted { index, name } => {
+                SaidEvent::Thought(text) => json!({ "reasoning_content": text }),
+                SaidEvent::Text(text) => json!({ "content": text }),
+                SaidEvent::CallStarted { index, name } => {
                     let function = json!({ "name": name, "arguments": "" });
                     let id = self.wire.call_id();
                     json!({ "tool_calls": [{ "index": index, "id": id, "type": "function", "function": function }] })
                 }
-                ToolEvent::Arguments { index, text } => {
+                SaidEvent::Arguments { index, text } => {
                     json!({ "tool_calls": [{ "index": index, "function": { "arguments": text } }] })
                 }
-                ToolEvent::CallEnded { .. } => return String::new(),
+                SaidEvent::CallEnded { .. } => return String::new(),
             };
             self.chunk(idx, delta, None)
         };

@@ -7,7 +7,7 @@ const NEWER: &str = "use `tools` and `tool_choice`";
 const NO_TOOLS: &str = "the only tools are the caller's own, in `tools`";
 const TEXT: &str = "answers are plain text";
 const NOT_KEPT: &str = "nothing is stored";
-const NO_REASONING: &str = "there is no control over reasoning or length but max_tokens and stop";
+const NO_LENGTH: &str = "there is no control over length but max_tokens and stop";
 const ONE_MODEL: &str = "the model is served as it is";
 
 pub(super) const UNSUPPORTED: &[Refused] = &[
@@ -18,10 +18,9 @@ pub(super) const UNSUPPORTED: &[Refused] = &[
     ("modalities", |value| *value == json!(["text"]), TEXT),
     ("prediction", never, ONE_MODEL),
     ("prompt_cache_key", never, ONE_MODEL),
-    ("reasoning_effort", |value| value == "none", NO_REASONING),
     ("safety_identifier", never, "use `user`"),
     ("service_tier", |value| value == "auto" || value == "default", ONE_MODEL),
     ("store", |value| *value == json!(false), NOT_KEPT),
-    ("verbosity", never, NO_REASONING),
+    ("verbosity", never, NO_LENGTH),
     ("web_search_options", never, NO_TOOLS),
 ];

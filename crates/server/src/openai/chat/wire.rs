@@ -12,10 +12,8 @@ use crate::state::Server;
 use crate::tools::{Said, SaidCall, SaidWhole, call_id};
 use ballast_backend::TokenId;
 use ballast_runtime::{Summary, TokenEvent};
-use ballast_tokens::ToolParser;
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::sync::Arc;
 
 /// What all objects of one answer share.
 pub(super) struct Wire {
@@ -32,13 +30,13 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    pub(super) fn new(server: &Server, model: &GeneratorUse, request: &ChatRequest, calls: Option<ToolParser>) -> Self {
+    pub(super) fn new(server: &Server, model: &GeneratorUse, request: &ChatRequest, said: Said) -> Self {
         Self {
             answer: Answer::new(server, model, "chatcmpl", (server.options.unix_time)()),
             words: TokenWords::new(model, &request.generation),
             n_choices: request.n_choices,
             wants_logprobs: request.generation.sampling.n_logprobs.is_some(),
-            said: Said::new(calls, Arc::clone(model.runtime().tokenizer())),
+            said,
             random: RandomSource::clone(&server.options.random),
             telling: request.generation.telling,
             verbose: request.is_verbose.then(|| {
@@ -72,9 +70,12 @@ impl Wire {
 
     /// An answer as a message; without text there is none beside calls.
     fn message(&self, said: SaidWhole) -> Value {
-        let SaidWhole { text, calls } = said;
+        let SaidWhole { thought, text, calls } = said;
         let content = if text.is_empty() && !calls.is_empty() { Value::Null } else { text.into() };
         let mut message = json!({ "role": "assistant", "content": content, "refusal": null });
+        if !thought.is_empty() {
+            message["reasoning_content"] = thought.into();
+        }
         if !calls.is_empty() {
             let call = |SaidCall { name, arguments }: SaidCall| {
                 let function = json!({ "name": name, "arguments": arguments });

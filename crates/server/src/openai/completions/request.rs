@@ -108,6 +108,7 @@ fn generation(fields: &mut Fields, options: &ServerOptions) -> Result<Generation
         ignore_eos: fields.bool("ignore_eos")?.unwrap_or(false),
         constraint,
         constrained_by,
+        thinking: None,
         show_special: false,
         telling: Telling::take(fields)?,
         prefix_cache: PrefixCache::default(),

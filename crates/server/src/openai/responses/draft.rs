@@ -1,4 +1,4 @@
-//! The item that is being written: a message or a call, and what is told of it.
+//! The item that is being written: a message, thoughts or a call, and what is told of it.
 
 use super::item::{Content, Item, Role};
 use serde_json::{Value, json};
@@ -18,12 +18,17 @@ pub(super) struct Draft {
 #[derive(Debug)]
 enum Kind {
     Message { logprobs: Vec<Value> },
+    Reasoning,
     Call { call_id: String, name: String },
 }
 
 impl Draft {
     pub(super) fn message(id: String) -> Self {
         Self { id, text: String::new(), kind: Kind::Message { logprobs: Vec::new() } }
+    }
+
+    pub(super) fn reasoning(id: String) -> Self {
+        Self { id, text: String::new(), kind: Kind::Reasoning }
     }
 
     pub(super) fn call(id: String, call_id: String, name: String) -> Self {
@@ -33,7 +38,14 @@ impl Draft {
     pub(super) fn is_message(&self) -> bool {
         match self.kind {
             Kind::Message { .. } => true,
-            Kind::Call { .. } => false,
+            Kind::Reasoning | Kind::Call { .. } => false,
+        }
+    }
+
+    pub(super) fn is_reasoning(&self) -> bool {
+        match self.kind {
+            Kind::Reasoning => true,
+            Kind::Message { .. } | Kind::Call { .. } => false,
         }
     }
 
@@ -41,7 +53,7 @@ impl Draft {
     pub(super) fn opening(&self, idx: usize) -> Vec<Told> {
         let mut item = self.json("in_progress");
         match self.kind {
-            Kind::Message { .. } => {
+            Kind::Message { .. } | Kind::Reasoning => {
                 item["content"] = json!([]);
                 let part = self.of_part(idx, json!({ "part": self.part() }));
                 vec![added(idx, &item), ("response.content_part.added", part)]
@@ -59,6 +71,7 @@ impl Draft {
                 logprobs.extend(more);
                 ("response.output_text.delta", self.of_part(idx, told))
             }
+            Kind::Reasoning => ("response.reasoning_text.delta", self.of_part(idx, json!({ "delta": text }))),
             Kind::Call { .. } => {
                 ("response.function_call_arguments.delta", self.of_item(idx, json!({ "delta": text })))
             }
@@ -74,6 +87,11 @@ impl Draft {
                 let part = self.of_part(idx, json!({ "part": self.part() }));
                 vec![("response.output_text.done", text), ("response.content_part.done", part), done]
             }
+            Kind::Reasoning => {
+                let text = self.of_part(idx, json!({ "text": self.text }));
+                let part = self.of_part(idx, json!({ "part": self.part() }));
+                vec![("response.reasoning_text.done", text), ("response.content_part.done", part), done]
+            }
             Kind::Call { name, .. } => {
                 let arguments = self.of_item(idx, json!({ "name": name, "arguments": self.text }));
                 vec![("response.function_call_arguments.done", arguments), done]
@@ -87,6 +105,9 @@ impl Draft {
             Kind::Message { .. } => json!({
                 "type": "message", "id": self.id, "status": status, "role": "assistant", "content": [self.part()],
             }),
+            Kind::Reasoning => json!({
+                "type": "reasoning", "id": self.id, "status": status, "summary": [], "content": [self.part()],
+            }),
             Kind::Call { call_id, name } => json!({
                 "type": "function_call", "id": self.id, "status": status,
                 "call_id": call_id, "name": name, "arguments": self.text,
@@ -98,6 +119,7 @@ impl Draft {
     pub(super) fn into_item(self) -> Item {
         let content = match self.kind {
             Kind::Message { .. } => Content::Message { role: Role::Assistant, texts: vec![self.text] },
+            Kind::Reasoning => Content::Reasoning { text: self.text },
             Kind::Call { call_id, name } => Content::Call { call_id, name, arguments: self.text },
         };
         Item { id: self.id, content }
@@ -106,6 +128,7 @@ impl Draft {
     fn part(&self) -> Value {
         let logprobs = match &self.kind {
             Kind::Message { logprobs } => logprobs.as_slice(),
+            Kind::Reasoning => return json!({ "type": "reasoning_text", "text": self.text }),
             Kind::Call { .. } => &[],
         };
         json!({ "type": "output_text", "text": self.text, "annotations": [], "logprobs": logprobs })

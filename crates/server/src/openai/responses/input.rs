@@ -9,7 +9,7 @@ use serde_json::Value;
 
 const ROLES: &str = "one of system, developer, user, assistant";
 const ITEMS: &str = "a string or an array of items";
-const KINDS: &str = "items are of type message, function_call and function_call_output";
+const KINDS: &str = "items are of type message, reasoning, function_call and function_call_output";
 const STATES: &str = "one of in_progress, completed, incomplete";
 
 /// Parses `input`. Items without an identifier are named by `name`, which is given how names of their kind begin.
@@ -37,6 +37,7 @@ fn parse_item(idx: usize, value: Value, name: &dyn Fn(&str) -> String) -> Result
     state(&mut fields)?;
     let (prefix, content) = match kind.as_str() {
         "message" => ("msg", message(&mut fields)?),
+        "reasoning" => ("rs", reasoning(&mut fields)?),
         "function_call" => ("fc", call(&mut fields)?),
         "function_call_output" => ("fco", call_output(&mut fields)?),
         _ => return Err(ParamError::Unsupported { param, supported: KINDS }),
@@ -48,6 +49,29 @@ fn parse_item(idx: usize, value: Value, name: &dyn Fn(&str) -> String) -> Result
 fn message(fields: &mut Fields) -> Result<Content, ParamError> {
     let role = role(fields)?;
     Ok(Content::Message { role, texts: texts(fields, "content", role)? })
+}
+
+/// Thoughts. Of those that are encrypted or only summed up nothing can be read.
+fn reasoning(fields: &mut Fields) -> Result<Content, ParamError> {
+    fields.string("encrypted_content")?;
+    let _summary = fields.take("summary");
+    let param = fields.name("content");
+    let parts = match fields.take("content") {
+        None => Vec::new(),
+        Some(Value::Array(parts)) if parts.len() <= PARTS_MAX => parts,
+        Some(other) => return Err(ParamError::wrong(param, format!("an array of at most {PARTS_MAX} parts"), &other)),
+    };
+    let text = |(idx, part): (usize, Value)| {
+        let mut part = Fields::new(format!("{param}[{idx}]"), part)?;
+        if part.needed_string("type", "reasoning_text")? != "reasoning_text" {
+            let supported = "parts of thoughts are of type reasoning_text";
+            return Err(ParamError::Unsupported { param: part.name("type"), supported });
+        }
+        let text = part.needed_string("text", "a string")?;
+        part.finish()?;
+        Ok(text)
+    };
+    Ok(Content::Reasoning { text: parts.into_iter().enumerate().map(text).collect::<Result<String, _>>()? })
 }
 
 /// A call, whose arguments are a JSON object as text.
@@ -75,12 +99,12 @@ fn call_id(fields: &mut Fields) -> Result<String, ParamError> {
 pub(super) fn check_answers<'a>(before: impl Iterator<Item = &'a Item>, input: &[Item]) -> Result<(), ParamError> {
     let made = |item: &'a Item| match &item.content {
         Content::Call { call_id, .. } => Some(call_id.as_str()),
-        Content::Message { .. } | Content::CallOutput { .. } => None,
+        Content::Message { .. } | Content::Reasoning { .. } | Content::CallOutput { .. } => None,
     };
     let mut calls: Vec<&str> = before.filter_map(made).collect();
     for (idx, item) in input.iter().enumerate() {
         match &item.content {
-            Content::Message { .. } => {}
+            Content::Message { .. } | Content::Reasoning { .. } => {}
             Content::Call { call_id, .. } => calls.push(call_id),
             Content::CallOutput { call_id, .. } if calls.contains(&call_id.as_str()) => {}
             Content::CallOutput { call_id, .. } => {

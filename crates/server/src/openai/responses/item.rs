@@ -24,6 +24,10 @@ pub(super) enum Content {
         name: String,
         arguments: String,
     },
+    /// What the assistant thought.
+    Reasoning {
+        text: String,
+    },
     /// What a tool answered.
     CallOutput {
         call_id: String,
@@ -80,6 +84,10 @@ impl Item {
                 "type": "function_call", "id": self.id, "status": "completed",
                 "call_id": call_id, "name": name, "arguments": arguments,
             }),
+            Content::Reasoning { text } => json!({
+                "type": "reasoning", "id": self.id, "status": "completed",
+                "summary": [], "content": [{ "type": "reasoning_text", "text": text }],
+            }),
             Content::CallOutput { call_id, texts } => json!({
                 "type": "function_call_output", "id": self.id, "status": "completed",
                 "call_id": call_id, "output": texts.concat(),
@@ -93,6 +101,7 @@ impl Item {
         let content = match &self.content {
             Content::Message { texts, .. } => of(texts),
             Content::Call { call_id, name, arguments } => call_id.len() + name.len() + arguments.len(),
+            Content::Reasoning { text } => text.len(),
             Content::CallOutput { call_id, texts } => call_id.len() + of(texts),
         };
         size_of::<Self>() + self.id.len() + content
@@ -100,7 +109,8 @@ impl Item {
 }
 
 /// The conversation as the model sees it. `instructions` come first, and a system message that follows them is one with
-/// them: many templates take only one. Calls belong to the message of the assistant that they follow.
+/// them: many templates take only one. Calls belong to the message of the
+/// assistant that they follow, thoughts to the one that follows them.
 pub(super) fn messages<'a>(instructions: Option<&str>, items: impl IntoIterator<Item = &'a Item>) -> Vec<ChatMessage> {
     let (system, assistant) = (Role::System.in_templates(), Role::Assistant.in_templates());
     let mut messages: Vec<ChatMessage> = Vec::new();
@@ -110,6 +120,12 @@ pub(super) fn messages<'a>(instructions: Option<&str>, items: impl IntoIterator<
         match (&item.content, messages.last_mut()) {
             (Content::Message { role, texts }, Some(last)) if is_first && role.in_templates() == system => {
                 last.content = format!("{}\n\n{}", last.content, texts.concat());
+            }
+            (Content::Message { role: Role::Assistant, texts }, Some(last)) if is_only_thought(last) => {
+                last.content = texts.concat();
+            }
+            (Content::Reasoning { text }, _) => {
+                messages.push(ChatMessage { reasoning: text.clone(), ..ChatMessage::text(assistant, "") });
             }
             (Content::Message { role, texts }, _) => {
                 messages.push(ChatMessage::text(role.in_templates(), texts.concat()));
@@ -128,6 +144,11 @@ pub(super) fn messages<'a>(instructions: Option<&str>, items: impl IntoIterator<
         }
     }
     messages
+}
+
+/// Whether nothing has been said after a thought.
+fn is_only_thought(message: &ChatMessage) -> bool {
+    !message.reasoning.is_empty() && message.content.is_empty() && message.tool_calls.is_empty()
 }
 
 /// Arguments; of those that were cut off, what came.
@@ -184,5 +205,23 @@ mod tests {
         assert_eq!(messages[1].tool_calls[1].arguments, *json!({"at": 2}).as_object().unwrap());
         assert_eq!(messages[2].tool_call_id.as_deref(), Some("a"));
         assert_eq!(messages[3].content, "Well.");
+    }
+
+    #[test]
+    fn thoughts_belong_to_what_the_assistant_says_next() {
+        let thought = |text: &str| item(Content::Reasoning { text: text.to_owned() });
+        let call = item(Content::Call { call_id: "a".to_owned(), name: "look".to_owned(), arguments: "{}".to_owned() });
+        let items = [
+            said(Role::User, "?"),
+            thought("Hm."),
+            said(Role::Assistant, "Yes."),
+            said(Role::User, "Sure?"),
+            thought("Let me see."),
+            call,
+        ];
+        let messages = messages(None, &items);
+        let read: Vec<_> =
+            messages.iter().map(|m| (m.content.as_str(), m.reasoning.as_str(), m.tool_calls.len())).collect();
+        assert_eq!(read, [("?", "", 0), ("Yes.", "Hm.", 0), ("Sure?", "", 0), ("", "Let me see.", 1)]);
     }
 }

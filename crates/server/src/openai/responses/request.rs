@@ -11,6 +11,7 @@ use crate::fields::{Fields, ParamError};
 use crate::openai::objects::named;
 use crate::openai::params;
 use crate::params::{GenerationParams, Telling, deadline, model_name, strings};
+use crate::thinking::{self, Thinking};
 use crate::tools::Tools;
 use ballast_runtime::PrefixCache;
 use serde_json::{Value, json};
@@ -50,6 +51,7 @@ pub(super) struct ResponseRequest {
     pub(super) is_stored: bool,
     pub(super) generation: GenerationParams,
     pub(super) tools: Tools,
+    pub(super) thinking: Thinking,
     /// What every response tells of its request, by field.
     pub(super) echo: Value,
 }
@@ -69,8 +71,10 @@ impl ResponseRequest {
         let mut echo = echo(&mut fields, &text)?;
         tools::echo(&fields).into_iter().for_each(|(field, value)| echo[field] = value);
         let tools = tools::take(&mut fields)?;
+        let thinking = thinking::of_responses(&mut fields)?;
         let generation = generation(&mut fields, text, options)?;
-        let mut request = Self { model, instructions, input, previous, mode, is_stored, generation, tools, echo };
+        let mut request =
+            Self { model, instructions, input, previous, mode, is_stored, generation, tools, thinking, echo };
         request.tell_what_was_asked();
         fields.refuse(UNSUPPORTED)?;
         fields.finish()?;
@@ -86,7 +90,7 @@ impl ResponseRequest {
             "max_output_tokens": self.generation.max_tokens,
             "max_tool_calls": null,
             "previous_response_id": self.previous,
-            "reasoning": { "effort": null, "summary": null },
+            "reasoning": { "effort": self.thinking.told_effort(), "summary": null },
             "service_tier": "default",
             "store": self.is_stored,
             "temperature": number(sampling.temperature),
@@ -157,6 +161,7 @@ fn generation(fields: &mut Fields, text: Text, options: &ServerOptions) -> Resul
         ignore_eos: fields.bool("ignore_eos")?.unwrap_or(false),
         constrained_by: text.constraint.is_some().then_some(format::PARAM),
         constraint: text.constraint,
+        thinking: None,
         show_special: false,
         telling: Telling::take(fields)?,
         prefix_cache: PrefixCache::default(),

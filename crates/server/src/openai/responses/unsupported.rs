@@ -1,7 +1,6 @@
 //! Parameters of this wire that the server knows and cannot obey. A value that asks for nothing is let pass.
 
 use crate::fields::{Refused, is_empty, never};
-use serde_json::Value;
 
 const BY_CLIENT: &str = "continue with `previous_response_id` or send the items";
 const AS_IT_IS: &str = "the model is served as it is";
@@ -16,13 +15,6 @@ pub(super) const UNSUPPORTED: &[Refused] = &[
     ("prompt", never, "prompts are not stored: use `instructions` and `input`"),
     ("prompt_cache_options", never, "prefixes are cached without being asked"),
     ("prompt_cache_retention", |value| value == "in_memory", "prefixes are cached in memory only"),
-    ("reasoning", asks_for_no_reasoning, "there is no control over reasoning"),
     ("service_tier", |value| value == "auto" || value == "default", AS_IT_IS),
     ("truncation", |value| value == "disabled", "a conversation that does not fit is refused, never cut"),
 ];
-
-/// `{}`, and nothing said but that there is to be none.
-fn asks_for_no_reasoning(value: &Value) -> bool {
-    let is_nothing = |(field, value): (&String, &Value)| value.is_null() || (field == "effort" && value == "none");
-    value.as_object().is_some_and(|fields| fields.iter().all(is_nothing))
-}

@@ -17,9 +17,9 @@ use crate::RandomSource;
 use crate::api_error::{ApiError, Told};
 use crate::openai::objects::{TokenWords, finish_reason, named, timings};
 use crate::progress::Reporter;
-use crate::tools::{Said, call_id};
+use crate::tools::{Said, SaidEvent, call_id};
 use ballast_runtime::{Progress, Summary, TokenEvent};
-use ballast_tokens::{Completeness, ToolEvent};
+use ballast_tokens::Completeness;
 use serde_json::{Value, json};
 
 /// Whether somebody is told what happens while it happens.
@@ -130,7 +130,7 @@ impl Writing {
             self.open_message();
         }
         self.close(status);
-        self.response["usage"] = usage(summary);
+        self.response["usage"] = usage(summary, self.pen.said.n_thought_tokens());
         self.response["timings"] = json!(timings(summary));
         self.response["status"] = status.into();
         if is_complete {
@@ -160,16 +160,17 @@ impl Writing {
         self.tell_response(event);
     }
 
-    fn write(&mut self, said: ToolEvent) {
+    fn write(&mut self, said: SaidEvent) {
         match said {
-            ToolEvent::Text(text) => self.text(&text),
-            ToolEvent::CallStarted { name, .. } => {
+            SaidEvent::Thought(text) => self.think(&text),
+            SaidEvent::Text(text) => self.text(&text),
+            SaidEvent::CallStarted { name, .. } => {
                 self.close("completed");
                 let (id, call_id) = (named(&self.pen.random, "fc"), call_id("call", &self.pen.random));
                 self.open(Draft::call(id, call_id, name));
             }
-            ToolEvent::Arguments { text, .. } => self.add(&text),
-            ToolEvent::CallEnded { completeness, .. } => {
+            SaidEvent::Arguments { text, .. } => self.add(&text),
+            SaidEvent::CallEnded { completeness } => {
                 self.logprobs.clear();
                 self.close(match completeness {
                     Completeness::Whole => "completed",
@@ -177,6 +178,14 @@ impl Writing {
                 });
             }
         }
+    }
+
+    fn think(&mut self, text: &str) {
+        if !self.draft.as_ref().is_some_and(Draft::is_reasoning) {
+            self.close("completed");
+            self.open(Draft::reasoning(named(&self.pen.random, "rs")));
+        }
+        self.add(text);
     }
 
     fn text(&mut self, text: &str) {
@@ -249,13 +258,13 @@ impl Writing {
     }
 }
 
-fn usage(summary: &Summary) -> Value {
+fn usage(summary: &Summary, n_thought_tokens: usize) -> Value {
     let usage = summary.usage;
     json!({
         "input_tokens": usage.prompt_tokens,
         "input_tokens_details": { "cached_tokens": usage.cached_tokens },
         "output_tokens": usage.completion_tokens,
-        "output_tokens_details": { "reasoning_tokens": 0 },
+        "output_tokens_details": { "reasoning_tokens": n_thought_tokens },
         "total_tokens": usage.prompt_tokens + usage.completion_tokens,
     })
 }

@@ -83,7 +83,7 @@ fn what_cannot_be_obeyed_is_refused_by_name() {
         (json!({"metadata": {"a": 1}}), "metadata"),
         (json!({"prompt": {"id": "p"}}), "prompt"),
         (json!({"prompt_cache_key": "k".repeat(params::LABEL_CHARS_MAX + 1)}), "prompt_cache_key"),
-        (json!({"reasoning": {"effort": "high"}}), "reasoning"),
+        (json!({"reasoning": {"effort": "huge"}}), "reasoning.effort"),
         (json!({"service_tier": "flex"}), "service_tier"),
         (json!({"stream_options": {"include_obfuscation": false}}), "stream_options"),
         (
