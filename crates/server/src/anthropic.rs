@@ -16,7 +16,7 @@ use crate::constraint;
 use crate::fields::Fields;
 use crate::generation::{Taken, begin};
 use crate::incoming::Incoming;
-use crate::models::with_models;
+use crate::models::{Effort, with_models};
 use crate::state::Server;
 use crate::stream::response;
 use crate::tools::Said;
@@ -64,7 +64,8 @@ fn take(server: &Arc<Server>, incoming: &Incoming) -> Result<Taken<(Words, bool)
 pub(crate) async fn count_tokens(State(server): State<Arc<Server>>, request: Request) -> Result<Response, ApiError> {
     let body = body::read(request, &server.options).await?;
     let patience = || Ok(server.options.request_deadline);
-    let n_tokens = with_models(&server, patience, move |server, _| count(server, &body)).await?;
+    let effort = Effort::of(&body);
+    let n_tokens = with_models((&server, effort), patience, move |server, _| count(server, &body)).await?;
     Ok(Json(json!({ "input_tokens": n_tokens })).into_response())
 }
 

@@ -18,7 +18,7 @@ const FORMATS: &str = "one of text, json_object, json_schema";
 const SCHEMA: &str = "a JSON schema: an object, true or false";
 
 /// Takes what the OpenAI wire and its servers call it: `response_format`, `structured_outputs`, `guided_json` and its
-/// kin.
+/// kin, and llama.cpp's `grammar` and `json_schema`.
 ///
 /// # Errors
 /// If one of them is wrong, or two ask for something.
@@ -30,6 +30,7 @@ pub(crate) fn of_openai(fields: &mut Fields) -> Result<Option<Asked>, ParamError
         inner.finish()?;
     }
     asked.extend(listed(fields, &GUIDED)?);
+    asked.extend(by_llamacpp(fields)?);
     only(asked)
 }
 
@@ -38,13 +39,17 @@ pub(crate) fn of_openai(fields: &mut Fields) -> Result<Option<Asked>, ParamError
 /// # Errors
 /// If one of them is wrong, or both ask for something.
 pub(crate) fn of_llamacpp(fields: &mut Fields) -> Result<Option<Asked>, ParamError> {
+    only(by_llamacpp(fields)?)
+}
+
+fn by_llamacpp(fields: &mut Fields) -> Result<Vec<Asked>, ParamError> {
     let grammar = fields.string("grammar")?.filter(|grammar| !grammar.is_empty());
     let grammar = grammar.map(|grammar| (Constraint::Gbnf(grammar), "grammar"));
     let schema = fields.take("json_schema");
     // Clients of it send an empty schema where they have none.
     let schema = schema.filter(|schema| schema.as_object().is_none_or(|fields| !fields.is_empty()));
     let schema = schema.map(|schema| schema_of(schema, "json_schema")).transpose()?;
-    only(grammar.into_iter().chain(schema).collect())
+    Ok(grammar.into_iter().chain(schema).collect())
 }
 
 /// Takes what Ollama calls it: `format`, either `json` or a schema.
@@ -139,12 +144,31 @@ fn named_schema(format: &mut Fields) -> Result<Asked, ParamError> {
 fn schema_of(value: Value, param: &'static str) -> Result<Asked, ParamError> {
     let wrong = |value: &Value| ParamError::wrong(param.to_owned(), SCHEMA, value);
     match value {
-        Value::Object(_) | Value::Bool(_) => Ok((Constraint::JsonSchema(value), param)),
+        Value::Object(_) | Value::Bool(_) => Ok((Constraint::JsonSchema(dated(value)), param)),
         Value::String(ref text) => match json::parse(text.as_bytes()) {
-            Ok(schema @ (Value::Object(_) | Value::Bool(_))) => Ok((Constraint::JsonSchema(schema), param)),
+            Ok(schema @ (Value::Object(_) | Value::Bool(_))) => Ok((Constraint::JsonSchema(dated(schema)), param)),
             Ok(_) | Err(_) => Err(wrong(&value)),
         },
         Value::Null | Value::Number(_) | Value::Array(_) => Err(wrong(&value)),
+    }
+}
+
+/// A schema that says which draft it is of. One that does not, and has a list where newer drafts want `prefixItems`, is of
+/// the last draft that had it so, as older generators of schemas write them.
+fn dated(mut schema: Value) -> Value {
+    if schema.get("$schema").is_none() && has_listed_items(&schema) && schema.is_object() {
+        schema["$schema"] = "https://json-schema.org/draft/2019-09/schema".into();
+    }
+    schema
+}
+
+fn has_listed_items(schema: &Value) -> bool {
+    match schema {
+        Value::Object(fields) => {
+            fields.get("items").is_some_and(Value::is_array) || fields.values().any(has_listed_items)
+        }
+        Value::Array(items) => items.iter().any(has_listed_items),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     }
 }
 

@@ -18,7 +18,7 @@ pub(crate) use card::{Card, Stage};
 pub use known::{KnownModel, LoadMeter, LoadModel};
 pub use served::{HouseOptions, ServedModels};
 pub use shelf::MODELS_MAX;
-pub(crate) use waiting::with_models;
+pub(crate) use waiting::{Effort, with_models};
 
 use crate::api_error::ApiError;
 use ballast_runtime::Runtime;

@@ -2,7 +2,7 @@
 
 use crate::api_error::ApiError;
 use crate::bulkheads::Bulkheads;
-use crate::limits::Limits;
+use crate::limits::{Limits, Logins};
 use crate::llamacpp::Slots;
 use crate::models::{EncoderUse, GeneratorUse, ModelUse};
 use crate::openai::{Background, ResponseStore};
@@ -30,6 +30,7 @@ pub(crate) struct Server {
     pub(crate) models: ServedModels,
     pub(crate) options: ServerOptions,
     pub(crate) limits: Arc<Limits>,
+    pub(crate) logins: Logins,
     pub(crate) bulkheads: Bulkheads,
     /// Answers that are kept.
     pub(crate) responses: ResponseStore,
@@ -37,6 +38,8 @@ pub(crate) struct Server {
     pub(crate) background: Background,
     pub(crate) security: SecurityCounts,
     pub(crate) slots: Slots,
+    /// Seconds since 1970.
+    pub(crate) started_at: i64,
     phase: watch::Sender<Phase>,
 }
 
@@ -49,8 +52,21 @@ impl Server {
         let (limits, bulkheads) = (Arc::new(Limits::new()), Bulkheads::new(options.bulkheads));
         let (responses, background) = (ResponseStore::new(options.responses), Background::default());
         let (security, phase) = (SecurityCounts::new(), watch::Sender::new(Phase::Serving));
-        let slots = Slots::default();
-        Ok(Self { models, options, limits, bulkheads, responses, background, security, slots, phase })
+        let (slots, started_at) = (Slots::default(), (options.unix_time)());
+        let logins = Logins::new(options.failed_logins_per_minute);
+        Ok(Self {
+            models,
+            options,
+            limits,
+            logins,
+            bulkheads,
+            responses,
+            background,
+            security,
+            slots,
+            started_at,
+            phase,
+        })
     }
 
     /// The model of this name.
@@ -97,10 +113,13 @@ impl Server {
         self.encoder(name.filter(|_| !self.models.is_single()))
     }
 
-    /// How conversations are rendered now, with the cue for the model's turn or without.
-    pub(crate) fn rendering(&self, add_generation_prompt: bool) -> RenderOptions {
+    /// How conversations are rendered now, with the cue for the model's turn or without, and what it is told of tools.
+    pub(crate) fn rendering(&self, add_generation_prompt: bool, tools: Option<Value>) -> RenderOptions {
         let now = (self.options.unix_time)();
-        let mut options = RenderOptions { add_generation_prompt, now: Some(now), ..RenderOptions::default() };
+        // FireFunction's template takes tools as text, by this name.
+        let functions = tools.as_ref().map_or_else(String::new, Value::to_string);
+        let mut options = RenderOptions { add_generation_prompt, tools, now: Some(now), ..RenderOptions::default() };
+        options.extra.insert("functions".to_owned(), functions.into());
         // Templates of the Llama 3 family print a date of their makers' where they are given none.
         for (name, format) in [("date_string", "%d %b %Y"), ("datetime", "%b %d %Y")] {
             options.extra.extend(format_date(now, format).map(|date| (name.to_owned(), date.into())));
@@ -122,7 +141,7 @@ impl Server {
         messages: &[ChatMessage],
         tools: Option<Value>,
     ) -> Result<Vec<TokenId>, ApiError> {
-        Ok(model.format().chat(messages, &RenderOptions { tools, ..self.rendering(true) })?)
+        Ok(model.format().chat(messages, &self.rendering(true, tools))?)
     }
 
     /// Says that the server is about to go.

@@ -7,7 +7,7 @@ use crate::constraint;
 use crate::fields::{Fields, ParamError, Refused, is_empty, never};
 use crate::models::GeneratorUse;
 use crate::openai::MESSAGES_MAX;
-use crate::params::{GenerationParams, deadline, model_name};
+use crate::params::{GenerationParams, Telling, deadline, model_name};
 use crate::state::Server;
 use crate::tools::Tools;
 use ballast_backend::TokenId;
@@ -100,6 +100,7 @@ fn generation(fields: &mut Fields, options: &ServerOptions) -> Result<Generation
         constraint,
         constrained_by,
         show_special: false,
+        telling: Telling::default(),
         prefix_cache: PrefixCache::default(),
         deadline: deadline(fields, options)?,
         priority: None,

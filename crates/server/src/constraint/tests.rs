@@ -22,7 +22,7 @@ fn schema() -> Value {
 fn every_way_to_ask_is_understood() {
     let of_schema = || Constraint::JsonSchema(schema());
     let regex = |text: &str| Constraint::Regex(text.to_owned());
-    let cases: [(Take, Value, Option<Asked>); 23] = [
+    let cases: [(Take, Value, Option<Asked>); 25] = [
         (of_openai, json!({}), None),
         (of_openai, json!({"response_format": {"type": "text"}}), None),
         (
@@ -42,6 +42,12 @@ fn every_way_to_ask_is_understood() {
             Some((of_schema(), "response_format.json_schema.schema")),
         ),
         (of_openai, json!({"guided_json": schema()}), Some((of_schema(), "guided_json"))),
+        (of_openai, json!({"json_schema": schema()}), Some((of_schema(), "json_schema"))),
+        (
+            of_openai,
+            json!({"grammar": "root ::= \"a\""}),
+            Some((Constraint::Gbnf("root ::= \"a\"".to_owned()), "grammar")),
+        ),
         (of_openai, json!({"guided_json": "{\"const\": null}"}), Some((of_schema(), "guided_json"))),
         (of_openai, json!({"guided_regex": "a+"}), Some((regex("a+"), "guided_regex"))),
         (of_openai, json!({"guided_choice": ["a.b", "c"]}), Some((regex(r"a\.b|c"), "guided_choice"))),
@@ -169,4 +175,19 @@ fn what_is_wrong_is_named() {
         let error = parse(take, body.clone()).unwrap_err();
         assert_eq!((error.param(), error.code()), (param, code), "{body}");
     }
+}
+
+#[test]
+fn a_list_of_items_is_of_an_older_draft_where_none_is_named() {
+    let draft = |schema: Value| {
+        let (constraint, _) = parse(of_openai, json!({ "guided_json": schema })).unwrap().unwrap();
+        let Constraint::JsonSchema(schema) = constraint else { panic!("a schema stays one") };
+        schema.get("$schema").cloned()
+    };
+    let older = json!("https://json-schema.org/draft/2019-09/schema");
+    assert_eq!(draft(json!({"items": [{"type": "integer"}]})), Some(older.clone()));
+    assert_eq!(draft(json!({"properties": {"a": {"items": [{}]}}})), Some(older));
+    assert_eq!(draft(json!({"items": {"type": "integer"}})), None);
+    let named = json!("http://json-schema.org/draft-07/schema");
+    assert_eq!(draft(json!({"$schema": named, "items": [{}]})), Some(named));
 }

@@ -1,5 +1,6 @@
 //! `POST /v1/chat/completions`: parse, submit, then answer in one piece or as a stream.
 
+mod conversation;
 mod messages;
 mod request;
 mod stream;
@@ -7,7 +8,7 @@ mod tools;
 mod unsupported;
 mod wire;
 
-pub(crate) use messages::parse as messages;
+pub(crate) use conversation::Conversation;
 pub use messages::{MESSAGES_MAX, PARTS_MAX};
 pub(crate) use tools::MESSAGE_CALLS_MAX;
 
@@ -43,8 +44,9 @@ fn take(server: &Arc<Server>, incoming: &Incoming) -> Result<Taken<(Wire, Mode)>
     let model = server.generator(Some(&request.model))?;
     request.generation.prefix_cache = server.slots.resolve(&model, request.place)?.0;
     let calls = request.tools.constrain(&model, &mut request.generation)?;
-    let prompt = server.chat_prompt(&model, &request.messages, request.tools.told())?;
-    let wire = Wire::new(server, &model, &request, calls);
+    let cue = request.conversation.adds_cue;
+    let prompt = request.conversation.prompt(&model, &server.rendering(cue, request.tools.told()))?;
+    let wire = Wire::new(server, &model, &request, calls).tells(&prompt);
     let streams = request.generation.submit(&model, (server, &incoming.asker), &[prompt], request.n_choices)?;
     let (model, deadline) = (model.into_model(), request.generation.deadline);
     Ok(Taken { streams, model, deadline, wire: (wire, request.mode) })

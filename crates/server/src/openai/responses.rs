@@ -31,6 +31,7 @@ use crate::incoming::{Asker, Incoming};
 use crate::models::GeneratorUse;
 use crate::openai::chat::MESSAGES_MAX;
 use crate::openai::objects::{TokenWords, named};
+use crate::progress::Reporter;
 use crate::state::Server;
 use crate::stream::response;
 use crate::tools::Said;
@@ -80,6 +81,7 @@ async fn whole(mut tokens: Tokens, mut writing: Writing, mut place: Place) -> Re
     while let Some((_, event)) = tokens.next().await? {
         match event {
             Event::Token(event) => writing.token(&event),
+            Event::Progress(_) => {}
             Event::Done(summary) => writing.end(&complete(summary)?, place.now()),
         }
     }
@@ -154,5 +156,6 @@ fn written(server: &Server, model: &GeneratorUse, request: &ResponseRequest, cal
     };
     let said = Said::new(calls, Arc::clone(model.runtime().tokenizer()));
     let words = TokenWords::new(model, &request.generation);
-    Writing::new(object, Pen { said, words, random: RandomSource::clone(&server.options.random), audience })
+    let reporter = Reporter::new(request.generation.telling, 1);
+    Writing::new(object, Pen { said, words, random: RandomSource::clone(&server.options.random), audience, reporter })
 }

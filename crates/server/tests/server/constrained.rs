@@ -82,7 +82,7 @@ async fn what_cannot_be_enforced_is_refused_by_its_name() {
         (
             json!({"response_format": formats}),
             "response_format.json_schema.schema.properties.a.uniqueItems",
-            "unsupported_parameter",
+            "invalid_value",
             "`uniqueItems`",
         ),
         (json!({"guided_regex": "a(?=b)"}), "guided_regex", "invalid_value", "regular expression"),

@@ -81,7 +81,9 @@ fn parse_content(fields: &mut Fields) -> Result<String, ParamError> {
         None => Err(ParamError::Missing { param, expected: "a string or an array of text parts" }),
         Some(Value::String(text)) => Ok(text),
         Some(Value::Array(parts)) if (1..=PARTS_MAX).contains(&parts.len()) => {
-            parts.into_iter().enumerate().map(|(idx, part)| parse_part(format!("{param}[{idx}]"), part)).collect()
+            let part = |(idx, part): (usize, Value)| parse_part(format!("{param}[{idx}]"), part);
+            // As llama.cpp and vLLM join them.
+            Ok(parts.into_iter().enumerate().map(part).collect::<Result<Vec<_>, _>>()?.join("\n"))
         }
         Some(other) => {
             let expected = format!("a string or an array of 1 to {PARTS_MAX} text parts");
@@ -119,7 +121,7 @@ mod tests {
         ]);
         let messages = parse(Some(value)).unwrap();
         let read: Vec<_> = messages.iter().map(|m| (m.role.as_str(), m.content.as_str())).collect();
-        assert_eq!(read, [("system", "be brief"), ("user", "ab"), ("assistant", "c"), ("assistant", "d")]);
+        assert_eq!(read, [("system", "be brief"), ("user", "a\nb"), ("assistant", "c"), ("assistant", "d")]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::api_error::ApiError;
 use crate::fields::{Fields, ParamError};
 use crate::openai::objects::named;
 use crate::openai::params;
-use crate::params::{GenerationParams, deadline, model_name, strings};
+use crate::params::{GenerationParams, Telling, deadline, model_name, strings};
 use crate::tools::Tools;
 use ballast_runtime::PrefixCache;
 use serde_json::{Value, json};
@@ -158,6 +158,7 @@ fn generation(fields: &mut Fields, text: Text, options: &ServerOptions) -> Resul
         constrained_by: text.constraint.is_some().then_some(format::PARAM),
         constraint: text.constraint,
         show_special: false,
+        telling: Telling::take(fields)?,
         prefix_cache: PrefixCache::default(),
         deadline: deadline(fields, options)?,
         priority: params::priority(fields)?,
