@@ -12,7 +12,9 @@ const SECOND: &str = "sk-wombat-0123456789";
 
 fn list(home: &Home, key: Option<&str>) -> Vec<Value> {
     let mut command = home.command(&["ps", "--json"]);
-    key.into_iter().for_each(|key| drop(command.env("BALLAST_API_KEY", key)));
+    if let Some(key) = key {
+        command.env("BALLAST_API_KEY", key);
+    }
     let ran = crate::support::Ran::from(command.output().unwrap());
     ran.json().as_array().unwrap().clone()
 }
