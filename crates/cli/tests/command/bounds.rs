@@ -54,7 +54,9 @@ fn clients_have_the_time_that_the_options_give() {
         ["--request-timeout-max", "7"],
         ["--request-timeout", "6"],
     ];
-    let server = Server::start(&home, &[&["--no-auth", "--alias", "tiny"], &times.concat()[..]].concat()).ready();
+    let server =
+        Server::start(&home, &[&["--no-auth", "--rate-limit", "0", "--alias", "tiny"][..], &times.concat()].concat())
+            .ready();
     let address = server.address();
     assert_eq!(ends(connect(address, "GET /livez HTTP/1.1\r\nhost:")), "", "half a head");
     assert_eq!(ends(connect(address, "")), "", "nothing at all");
@@ -85,7 +87,8 @@ fn requests_end_in_the_time_that_the_option_gives() {
     let signal = |name: &str| std::process::Command::new("kill").args([name, &worker]).status().unwrap().success();
     assert!(signal("-STOP"));
     let late = post(server.address(), CHAT, None, &question("hello again"));
-    assert!(signal("-CONT"));
+    // It may have been given up meanwhile.
+    signal("-CONT");
     assert_eq!((late.status, &late.json()["error"]["code"]), (504, &json!("cancelled_by_timeout")), "{late:?}");
 }
 

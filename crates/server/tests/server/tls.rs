@@ -174,7 +174,8 @@ async fn who_never_shakes_hands_keeps_nobody_waiting_and_is_dropped() {
     let store = Arc::new(TlsStore::open(files(folder.path(), None)).unwrap());
     let house = House::open_with(Plan::default(), |o| {
         o.tls = Some(store);
-        o.handshake_timeout = Duration::from_millis(50);
+        // Long enough for a handshake on a machine that is busy.
+        o.handshake_timeout = Duration::from_secs(2);
         o.header_timeout = Duration::from_secs(3600);
     })
     .await;

@@ -38,7 +38,8 @@ pub(crate) struct Reload {
 
 /// Every setting by its name, as it is in the sources now.
 pub(crate) fn settings_now(sources: &SourceArgs) -> Result<BTreeMap<String, String>, Failure> {
-    let (keys, settings): (Keys, Settings) = configuration::settings(sources)?;
+    let keys = Keys::of_serve();
+    let settings = Settings::read(sources, &keys)?;
     let named = |path: &str, value: &dyn fmt::Debug| (path.to_owned(), format!("{value:?}"));
     Ok(keys.iter().filter_map(|key| settings.of(key).map(|set| named(&key.path, &set.value))).collect())
 }
