@@ -1,10 +1,11 @@
 """Answers that grammars let through, drawn at random without a model, against the Python package `jsonschema`.
 
-usage: schema_walk.py [--suite FOLDER] [--texts N] [--seed N] [--refused]
+usage: schema_walk.py [--suite FOLDER] [--texts N] [--seed N] [--random N] [--refused]
 
 Every schema of the JSON Schema Test Suite (the folder of draft 2020-12) and of oracles/schemas is compiled, and so many
 texts are drawn from its grammar with the example `schema_walk` of ballast-tokens (SCHEMA_WALK names its program). Each
-text must be valid by the schema. The suite's own instances are not needed: a grammar makes its own.
+text must be valid by the schema. The suite's own instances are not needed: a grammar makes its own. `--random` adds so
+many schemas of keywords put together at random, of which many are refused or cannot be fulfilled.
 
 A schema that is not enforced must be refused by the name of a keyword. `--refused` lists those by keyword.
 """
@@ -14,10 +15,11 @@ import collections
 import json
 import os
 import pathlib
+import random
 import subprocess
 import sys
 
-from json_schema import is_named, own_cases, suite_cases, table, validity
+from json_schema import SHORT, Case, is_named, own_cases, suite_cases, table, validity
 from programs import ROOT
 from report import Report
 
@@ -49,6 +51,67 @@ def drawn(cases, options):
     return answers
 
 
+class Drawn:
+    """Schemas of keywords put together at random."""
+
+    NAMES = ("a", "b", "ab", "c1")
+    VALUES = (0, 1, 2.5, -3, "a", "ab", "x1", "", None, True, False, [], [1], {"a": 1}, {})
+    PATTERNS = ("^a", "b$", "^[a-z]+$", "1")
+
+    def __init__(self, seed):
+        self.random = random.Random(seed)
+
+    def cases(self, n):
+        return [Case("random", str(idx), self.outermost(), SHORT) for idx in range(n)]
+
+    def outermost(self):
+        schema = self.schema(3)
+        if isinstance(schema, dict):
+            schema["$defs"] = {name: self.schema(2) for name in self.NAMES}
+        return schema
+
+    def schema(self, depth):
+        if self.random.random() < 0.06:
+            return self.random.random() < 0.7
+        schema = {}
+        if self.random.random() < 0.5:
+            kinds = ["null", "boolean", "integer", "number", "string", "array", "object"]
+            schema["type"] = self.random.choice([self.random.choice(kinds), self.random.sample(kinds, 2)])
+        for _ in range(self.random.randrange(1, 4)):
+            keyword, value = self.keyword(depth)
+            schema[keyword] = value
+        return schema
+
+    def keyword(self, depth):
+        below = lambda: self.schema(depth - 1)
+        few = lambda make, least=1: [make() for _ in range(self.random.randrange(least, 4))]
+        named = lambda make: {name: make() for name in self.random.sample(self.NAMES, self.random.randrange(1, 3))}
+        number = lambda: self.random.randrange(-4, 8)
+        names = lambda: self.random.sample(self.NAMES, self.random.randrange(1, 3))
+        plain = {
+            "minimum": number, "maximum": number, "exclusiveMinimum": number, "exclusiveMaximum": number,
+            "multipleOf": lambda: self.random.choice([2, 3, 0.5]), "minLength": lambda: self.random.randrange(3),
+            "maxLength": lambda: self.random.randrange(5), "pattern": lambda: self.random.choice(self.PATTERNS),
+            "const": lambda: self.random.choice(self.VALUES), "required": names,
+            "enum": lambda: self.random.sample(self.VALUES, self.random.randrange(1, 6)),
+            "minItems": lambda: self.random.randrange(3), "maxItems": lambda: self.random.randrange(4),
+            "minProperties": lambda: self.random.randrange(3), "maxProperties": lambda: self.random.randrange(4),
+            "uniqueItems": lambda: True, "dependentRequired": lambda: named(names),
+        }
+        deep = {
+            "allOf": lambda: few(below), "anyOf": lambda: few(below), "oneOf": lambda: few(below), "not": below,
+            "if": below, "then": below, "else": below, "properties": lambda: named(below),
+            "additionalProperties": below, "items": below, "prefixItems": lambda: few(below), "contains": below,
+            "patternProperties": lambda: {self.random.choice(self.PATTERNS): below() for _ in range(2)},
+            "propertyNames": below, "dependentSchemas": lambda: named(below), "unevaluatedProperties": below,
+            "unevaluatedItems": below, "$ref": lambda: f"#/$defs/{self.random.choice(self.NAMES)}",
+            "minContains": lambda: self.random.randrange(3), "maxContains": lambda: self.random.randrange(3),
+        }
+        among = plain if depth <= 0 or self.random.random() < 0.4 else deep
+        keyword = self.random.choice(sorted(among))
+        return keyword, among[keyword]()
+
+
 def judge(case, answer):
     """What became of a case, why where that is wrong, and the place it was refused for."""
     if "refused" in answer:
@@ -67,6 +130,7 @@ def main():
     parser.add_argument("--suite", default=os.environ.get("BALLAST_SCHEMA_SUITE"))
     parser.add_argument("--texts", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--random", type=int, default=0)
     parser.add_argument("--refused", action="store_true")
     options = parser.parse_args()
     report, name = Report(), "answers that grammars let through"
@@ -80,6 +144,7 @@ def main():
             cases += suite_cases(options.suite)
         else:
             report.skipped("JSON Schema Test Suite", "its folder was not given")
+        cases += Drawn(options.seed).cases(options.random)
         compare(report, cases, options)
     report.end()
 

@@ -74,6 +74,13 @@ TEXT
     table serve "$model" --rounds "$rounds" --rate "$rates" --requests 20 --shared 0.5 --peer "llama:$llama/llama-server"
     cat <<'TEXT'
 
+## Answers that keep to a schema
+
+The mask of every token of real answers, made again and timed, and the speed of the same model with the schema and without.
+TEXT
+    table constraint "$model" --rounds "$rounds"
+    cat <<'TEXT'
+
 ## Four times as much as it can take, slow readers, clients that leave
 TEXT
     gates "ballast bench overload MODEL" "$built/ballast" bench overload "$model"

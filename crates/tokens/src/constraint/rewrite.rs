@@ -43,7 +43,9 @@ pub const SCHEMA_CHOICES_MAX: usize = 1024;
 /// Most places that are told apart when a schema is said in other words.
 pub const SCHEMA_PLACES_MAX: usize = 2048;
 /// Most steps that it may take to say a schema in other words.
-pub const SCHEMA_STEPS_MAX: usize = 500_000;
+pub const SCHEMA_STEPS_MAX: usize = 200_000;
+/// Most sets of schemas that are looked at one for the sake of the other.
+const OPEN_MAX: usize = 64;
 /// Most choices inside of each other; each takes stack.
 const CHOICES_DEPTH_MAX: usize = 512;
 
@@ -61,9 +63,11 @@ pub(super) fn rewrite(schema: &Value) -> Result<Value, ConstraintError> {
         places: Vec::new(),
         known: HashMap::new(),
         ways: HashMap::new(),
+        open: Vec::new(),
         n_frames: 0,
         n_steps: 0,
         n_choices: 0,
+        n_below: 0,
         n_narrowed: 0,
         n_contains: count(schema, "contains"),
         unsaid: None,
@@ -88,6 +92,8 @@ struct Ways<'a> {
     facts: Rc<Vec<Facts<'a>>>,
     /// They are all there are, and leave out nothing.
     is_exact: bool,
+    /// They were found. They are not where to find them takes themselves.
+    is_known: bool,
     /// The first keyword for which a way was left out.
     unsaid: Option<(&'a str, &'a Value)>,
 }
@@ -98,10 +104,14 @@ struct Rewriter<'a> {
     places: Vec<Set<'a>>,
     known: HashMap<Vec<Key>, usize>,
     ways: HashMap<Vec<Key>, Ways<'a>>,
+    /// Sets whose ways are being looked for, one for the sake of the other.
+    open: Vec<Vec<Key>>,
     n_frames: usize,
     n_steps: usize,
     /// Choices that the one that is looked at stands in.
     n_choices: usize,
+    /// Properties that what is looked at lies below.
+    n_below: usize,
     /// Times that something valid was left out.
     n_narrowed: usize,
     n_contains: usize,
@@ -134,12 +144,18 @@ impl<'a> Rewriter<'a> {
         if let Some(ways) = self.ways.get(&key) {
             return Ok(ways.clone());
         }
+        if self.open.contains(&key) || self.open.len() == OPEN_MAX {
+            return Ok(Ways { facts: Rc::new(vec![Facts::none()]), is_exact: false, is_known: false, unsaid: None });
+        }
+        self.open.push(key.clone());
         let (before, unsaid) = (self.n_narrowed, self.unsaid.take());
         let todo = set.into_iter().rev().map(|conjunct| Term::Schema(conjunct, Frames::from([]))).collect();
         let mut found = Vec::new();
         self.follow(Facts::none(), todo, Vec::new(), &mut found)?;
+        self.open.pop();
         let is_exact = self.n_narrowed == before;
-        let ways = Ways { facts: Rc::new(found), is_exact, unsaid: std::mem::replace(&mut self.unsaid, unsaid) };
+        let unsaid = std::mem::replace(&mut self.unsaid, unsaid);
+        let ways = Ways { facts: Rc::new(found), is_exact, is_known: true, unsaid };
         self.ways.insert(key, ways.clone());
         Ok(ways)
     }
@@ -184,6 +200,9 @@ impl<'a> Rewriter<'a> {
                     return Ok(());
                 }
             }
+        }
+        if self.contradicts_itself_below(&facts)? {
+            return Ok(());
         }
         if !choices.is_empty() {
             self.n_choices += 1;

@@ -198,6 +198,32 @@ fn references_by_identifier_anchor_and_dynamic_anchor_lead_where_they_should() {
     ]);
 }
 
+/// Each condition is a choice of two, and all but a few of their combinations contradict themselves.
+#[test]
+fn many_conditions_on_one_property_are_no_more_ways_than_it_has_values() {
+    let kind = |n: usize| format!("k{n}");
+    let condition =
+        |n: usize| json!({"if": {"properties": {"kind": {"const": kind(n)}}}, "then": {"required": [format!("x{n}")]}});
+    let schema = json!({"type": "object", "required": ["kind"],
+        "properties": {"kind": {"enum": (0..20).map(kind).collect::<Vec<_>>()}}, "allOf": (0..20).map(condition).collect::<Vec<_>>()});
+    check(vec![Case {
+        schema,
+        valid: &["{\"kind\":\"k7\",\"x7\":1}", "{\"kind\":\"k19\",\"x19\":1}"],
+        invalid: &["{\"kind\":\"k7\"}", "{\"kind\":\"k7\",\"x8\":1}"],
+    }]);
+}
+
+/// To tell the options apart would take to tell them apart.
+#[test]
+fn a_choice_that_refers_to_itself_in_its_own_place_ends() {
+    let loops = json!({"$ref": "#/$defs/a", "$defs": {"a": {"type": "integer", "oneOf": [{"minimum": 3}, {"$ref": "#/$defs/a"}]}}});
+    drop(compiler().compile(&Constraint::JsonSchema(loops)));
+    let chain = |n: usize| (n.to_string(), json!({"oneOf": [{"minimum": n}, {"$ref": format!("#/$defs/{}", n + 1)}]}));
+    let mut defs: serde_json::Map<String, Value> = (0..300).map(chain).collect();
+    defs.insert("300".to_owned(), json!({"type": "null"}));
+    drop(compiler().compile(&Constraint::JsonSchema(json!({"$ref": "#/$defs/0", "$defs": defs}))));
+}
+
 /// A name can be written with character numbers: it would pass for one that nothing is said of.
 #[test]
 fn a_name_that_is_spoken_of_cannot_be_written_so_that_it_passes_for_another() {

@@ -4,6 +4,7 @@
 use super::read::size;
 use super::shape::{Record, Shape};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
 
 /// The schema of the first place. None if no value is valid by it.
 pub(super) fn emit(places: &[Vec<Shape>]) -> Option<Value> {
@@ -61,20 +62,18 @@ struct Emitter<'a> {
 
 impl Emitter<'_> {
     /// Places that are referred to, from the first one on.
-    fn used(&self) -> Vec<usize> {
-        let mut used = Vec::new();
+    fn used(&self) -> BTreeSet<usize> {
+        let mut used = BTreeSet::new();
         let mut todo = vec![0];
         while let Some(idx) = todo.pop() {
             for shape in &self.places[idx] {
                 for place in below(shape) {
-                    if self.is_referred_to(place) && !used.contains(&place) {
-                        used.push(place);
+                    if self.is_referred_to(place) && used.insert(place) {
                         todo.push(place);
                     }
                 }
             }
         }
-        used.sort_unstable();
         used
     }
 

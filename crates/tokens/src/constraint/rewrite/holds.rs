@@ -28,7 +28,7 @@ impl<'a> Rewriter<'a> {
     pub(super) fn accepts(&mut self, set: &Set<'a>, value: &Value) -> Result<bool, ConstraintError> {
         let ways = self.ways(set)?;
         self.n_narrowed += usize::from(!ways.is_exact);
-        for facts in ways.facts.iter() {
+        for facts in ways.facts.iter().filter(|_| ways.is_known) {
             if self.allows(facts, value)? {
                 return Ok(true);
             }
@@ -137,6 +137,27 @@ impl<'a> Rewriter<'a> {
             }
         }
         set
+    }
+
+    /// Whether nothing is valid for a property that must be there. Found early, it ends choices before they multiply.
+    pub(super) fn contradicts_itself_below(&mut self, facts: &Facts<'a>) -> Result<bool, ConstraintError> {
+        if facts.kinds != kind::OBJECT || facts.records.len() < 2 || self.n_below == LOOK_MAX {
+            return Ok(false);
+        }
+        self.n_below += 1;
+        let mut contradicts = false;
+        for name in &facts.required {
+            let set = self.of_property(&facts.records, name);
+            let ways = if set.len() < 2 { None } else { Some(self.ways(&set)?) };
+            if let Some(ways) = ways.filter(|ways| ways.facts.is_empty()) {
+                self.n_narrowed += usize::from(!ways.is_exact);
+                self.unsaid = self.unsaid.or(ways.unsaid);
+                contradicts = true;
+                break;
+            }
+        }
+        self.n_below -= 1;
+        Ok(contradicts)
     }
 
     /// Whether no value is valid by both sets, as far as that is plain.
