@@ -1,6 +1,7 @@
 //! What a caller is told when there is no answer: status, code, headers and text. The wire formats give it its shape.
 
 use crate::fields::ParamError;
+use crate::models::StockError;
 use crate::routes::RouteClass;
 use crate::scope::Scope;
 use crate::security::SecurityEvent;
@@ -127,6 +128,9 @@ pub(crate) enum ApiError {
     /// What the answer must look like cannot be enforced.
     #[error("{param}: {error}")]
     Constraint { param: &'static str, error: ConstraintError },
+    /// A model does not come or go.
+    #[error(transparent)]
+    Stock(#[from] StockError),
     /// No response of this name is kept for the caller.
     #[error("there is no such response, or it is kept no longer")]
     ResponseUnknown,
@@ -223,6 +227,7 @@ impl ApiError {
             Self::ModelCold { .. } | Self::ModelLoading { .. } | Self::NoSlot => ErrorKind::Unavailable,
             Self::Lifecycle(error) => error.kind(),
             Self::Prompt(error) => error.kind(),
+            Self::Stock(error) => error.kind,
             Self::Runtime(error) => error.kind(),
             Self::Encode(error) => error.kind(),
             Self::Constraint { error, .. } | Self::ToolSchema { error, .. } => error.kind(),
@@ -260,6 +265,7 @@ impl ApiError {
             | Self::ModelLoading { .. }
             | Self::Lifecycle(_)
             | Self::Prompt(_)
+            | Self::Stock(_)
             | Self::Runtime(_)
             | Self::Encode(_)
             | Self::Constraint { .. }
@@ -288,6 +294,7 @@ impl ApiError {
             | Self::NoSlot
             | Self::SlotFile { .. }
             | Self::Prompt(_)
+            | Self::Stock(_)
             | Self::Constraint { .. }
             | Self::ToolSchema { .. }
             | Self::Panicked => None,
@@ -313,6 +320,7 @@ impl ApiError {
             | Self::ModelCold { .. }
             | Self::ModelLoading { .. }
             | Self::Prompt(_)
+            | Self::Stock(_)
             | Self::Constraint { .. }
             | Self::ToolSchema { .. }
             | Self::Ended { .. }
@@ -344,6 +352,7 @@ impl ApiError {
             Self::ModelCold { .. } | Self::ModelLoading { .. } => "model_loading",
             Self::ModelCannot { .. } => "model_not_suitable",
             Self::NotServed { .. } => "not_supported",
+            Self::Stock(_) => "model_not_managed",
             Self::NoSlot => "no_slot",
             Self::SlotFile { .. } => "slot_file",
             Self::Prompt(PromptError::TemplateMissing) => "chat_template_missing",
@@ -368,6 +377,7 @@ impl ApiError {
             | Self::ModelCannot { .. }
             | Self::ModelCold { .. }
             | Self::ModelLoading { .. }
+            | Self::Stock(_)
             | Self::Lifecycle(_) => Some("model".to_owned()),
             Self::Prompt(_) => Some("messages".to_owned()),
             Self::Runtime(error) => runtime_param(error).map(str::to_owned),

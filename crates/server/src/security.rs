@@ -64,6 +64,7 @@ impl SecurityEvent {
             | ApiError::Runtime(_)
             | ApiError::Encode(_)
             | ApiError::NotServed { .. }
+            | ApiError::Stock(_)
             | ApiError::NoSlot
             | ApiError::SlotFile { .. }
             | ApiError::Ended { .. }

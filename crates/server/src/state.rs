@@ -5,12 +5,13 @@ use crate::bulkheads::Bulkheads;
 use crate::limits::Limits;
 use crate::llamacpp::Slots;
 use crate::models::{EncoderUse, GeneratorUse, ModelUse};
+use crate::ollama::PULLS_MAX;
 use crate::openai::{Background, ResponseStore};
 use crate::security::SecurityCounts;
 use crate::{ServedModels, ServerError, ServerOptions, ServerPhase};
 use ballast_tokens::{RenderOptions, format_date};
 use std::sync::Arc;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 /// How the server ends. `Serving => Leaving => Cut`; what a server does meanwhile is told in `connection.rs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub(crate) struct Server {
     pub(crate) background: Background,
     pub(crate) security: SecurityCounts,
     pub(crate) slots: Slots,
+    /// Places for models that are fetched.
+    pub(crate) pulls: Arc<Semaphore>,
     phase: watch::Sender<Phase>,
 }
 
@@ -47,8 +50,8 @@ impl Server {
         let (limits, bulkheads) = (Arc::new(Limits::new()), Bulkheads::new(options.bulkheads));
         let (responses, background) = (ResponseStore::new(options.responses), Background::default());
         let (security, phase) = (SecurityCounts::new(), watch::Sender::new(Phase::Serving));
-        let slots = Slots::default();
-        Ok(Self { models, options, limits, bulkheads, responses, background, security, slots, phase })
+        let (slots, pulls) = (Slots::default(), Arc::new(Semaphore::new(PULLS_MAX)));
+        Ok(Self { models, options, limits, bulkheads, responses, background, security, slots, pulls, phase })
     }
 
     /// The model of this name.

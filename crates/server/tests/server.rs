@@ -34,6 +34,8 @@ mod limits;
 mod llamacpp;
 #[path = "server/logs.rs"]
 mod logs;
+#[path = "server/manage.rs"]
+mod manage;
 #[path = "server/metrics.rs"]
 mod metrics;
 #[path = "server/models.rs"]

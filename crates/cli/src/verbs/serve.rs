@@ -12,6 +12,7 @@ mod rate;
 mod slots;
 #[cfg(unix)]
 mod socket;
+mod stock;
 mod stored;
 mod tls;
 
@@ -36,6 +37,7 @@ use slots::SlotArgs;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
+use stock::StockArgs;
 use stored::StoredArgs;
 use tls::TlsArgs;
 use tokio::net::TcpListener;
@@ -78,6 +80,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     house: HouseArgs,
     #[command(flatten)]
+    stock: StockArgs,
+    #[command(flatten)]
     stored: StoredArgs,
     #[command(flatten)]
     load: LoadArgs,
@@ -119,6 +123,7 @@ impl Args {
             self.house.set(&mut options);
             self.drain.set(&mut options);
             self.stored.set(&mut options);
+            self.stock.set(&named, &self.load, (&failure, &mut options))?;
             options.request_deadline = Duration::from_secs(self.request_timeout);
             let notify = Arc::new(Notify::from_environment());
             notify.keep_alive();

@@ -79,11 +79,6 @@ impl Said {
         self.thinking.is_none() && !self.may_call
     }
 
-    /// Whether there may be calls.
-    pub(crate) fn may_call(&self) -> bool {
-        self.may_call
-    }
-
     /// Calls that have begun.
     pub(crate) fn n_calls(&self) -> usize {
         self.n_calls
