@@ -1,6 +1,7 @@
 //! What a caller is told when there is no answer: status, code, headers and text. The wire formats give it its shape.
 
 use crate::fields::ParamError;
+use crate::models::StockError;
 use crate::routes::RouteClass;
 use crate::scope::Scope;
 use crate::security::SecurityEvent;
@@ -134,6 +135,9 @@ pub(crate) enum ApiError {
     /// What the answer must look like cannot be enforced.
     #[error("{param}: {error}")]
     Constraint { param: &'static str, error: ConstraintError },
+    /// A model does not come or go.
+    #[error(transparent)]
+    Stock(#[from] StockError),
     /// No response of this name is kept for the caller.
     #[error("there is no such response, or it is kept no longer")]
     ResponseUnknown,
@@ -233,6 +237,7 @@ impl ApiError {
             Self::ModelCold { .. } | Self::ModelLoading { .. } | Self::NoSlot => ErrorKind::Unavailable,
             Self::Lifecycle(error) => error.kind(),
             Self::Prompt(error) => error.kind(),
+            Self::Stock(error) => error.kind,
             Self::Runtime(error) => error.kind(),
             Self::Encode(error) => error.kind(),
             Self::Constraint { error, .. } | Self::ToolSchema { error, .. } => error.kind(),
@@ -272,6 +277,7 @@ impl ApiError {
             | Self::ModelLoading { .. }
             | Self::Lifecycle(_)
             | Self::Prompt(_)
+            | Self::Stock(_)
             | Self::Runtime(_)
             | Self::Encode(_)
             | Self::Constraint { .. }
@@ -302,6 +308,7 @@ impl ApiError {
             | Self::NoSlot
             | Self::SlotFile { .. }
             | Self::Prompt(_)
+            | Self::Stock(_)
             | Self::Constraint { .. }
             | Self::ToolSchema { .. }
             | Self::Panicked => None,
@@ -327,6 +334,7 @@ impl ApiError {
             | Self::ModelCold { .. }
             | Self::ModelLoading { .. }
             | Self::Prompt(_)
+            | Self::Stock(_)
             | Self::Constraint { .. }
             | Self::ToolSchema { .. }
             | Self::Ended { .. }
@@ -359,6 +367,7 @@ impl ApiError {
             Self::ModelCold { .. } | Self::ModelLoading { .. } => "model_loading",
             Self::ModelCannot { .. } => "model_not_suitable",
             Self::NotServed { .. } => "not_supported",
+            Self::Stock(_) => "model_not_managed",
             Self::NoSlot => "no_slot",
             Self::SlotFile { .. } => "slot_file",
             Self::Prompt(PromptError::TemplateMissing) => "chat_template_missing",
@@ -383,6 +392,7 @@ impl ApiError {
             | Self::ModelCannot { .. }
             | Self::ModelCold { .. }
             | Self::ModelLoading { .. }
+            | Self::Stock(_)
             | Self::Lifecycle(_) => Some("model".to_owned()),
             Self::Prompt(_) => Some("messages".to_owned()),
             Self::Runtime(error) => runtime_param(error).map(str::to_owned),

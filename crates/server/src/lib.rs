@@ -115,9 +115,10 @@ pub use keys::{ApiKeys, KEY_BYTES_MAX, KEY_BYTES_MIN, KEYS_MAX};
 pub use limits::{CALLERS_MAX, CallerLimits, LiveLimits, RateLimit};
 pub use llamacpp::{INFILL_FILES_MAX, SLOT_FILE_NAME_BYTES_MAX};
 pub use models::{
-    Generator, HouseOptions, KnownModel, LoadMeter, LoadModel, MODELS_MAX, ModelFacts, ModelKind, ServedModel,
-    ServedModels,
+    ALIASES_MAX, Generator, HouseOptions, KnownModel, LoadMeter, LoadModel, MODELS_MAX, ModelFacts, ModelKind,
+    ModelStock, PULL_STEPS_MAX, PullStep, PullWatch, ServedModel, ServedModels, StockError,
 };
+pub use ollama::PULLS_MAX;
 pub use openai::{
     BACKGROUND_MAX, COMPLETION_TOKENS_DEFAULT, LABEL_CHARS_MAX, MESSAGES_MAX, METADATA_ENTRIES_MAX,
     METADATA_KEY_CHARS_MAX, METADATA_VALUE_CHARS_MAX, PARTS_MAX, PROMPTS_MAX, RESPONSE_EVENTS_BYTES_MAX,

@@ -3,6 +3,7 @@
 //! ```text
 //! known.rs      a model that can be loaded, and how far its load is
 //! shelf.rs      the known models by name
+//! stock.rs      who fetches and deletes them
 //! served.rs     the house: loaded on demand, kept, evicted, unloaded
 //! waiting.rs    requests that wait for their model
 //! card.rs       what is told of a model, loaded or not
@@ -12,12 +13,14 @@ mod card;
 mod known;
 mod served;
 mod shelf;
+mod stock;
 mod waiting;
 
 pub(crate) use card::{Card, Stage};
 pub use known::{KnownModel, LoadMeter, LoadModel};
 pub use served::{HouseOptions, ServedModels};
-pub use shelf::MODELS_MAX;
+pub use shelf::{ALIASES_MAX, MODELS_MAX};
+pub use stock::{ModelStock, PULL_STEPS_MAX, PullStep, PullWatch, StockError};
 pub(crate) use waiting::{Effort, with_models};
 
 use crate::api_error::ApiError;

@@ -3,6 +3,7 @@
 mod card;
 mod embed;
 mod keep_alive;
+mod manage;
 mod options;
 mod request;
 mod tools;
@@ -10,6 +11,8 @@ mod words;
 
 pub(crate) use card::{list, running, show, version};
 pub(crate) use embed::{embed, embeddings};
+pub use manage::PULLS_MAX;
+pub(crate) use manage::{copy, delete, pull};
 
 use crate::api_error::{ApiError, Told};
 use crate::generation::{Submitted, Take, Taken, begin};

@@ -2,7 +2,7 @@
 
 use crate::cors::{CORS_ORIGINS_MAX, CorsOrigin};
 use crate::{
-    ApiKeys, AuditLog, BulkheadOptions, CallerLimits, JwtVerifier, KeyStore, LiveLimits, RateLimit,
+    ApiKeys, AuditLog, BulkheadOptions, CallerLimits, JwtVerifier, KeyStore, LiveLimits, ModelStock, RateLimit,
     ResponseStoreOptions, ServerError, TlsStore,
 };
 use ballast_tokens::SamplingParams;
@@ -108,6 +108,8 @@ pub struct ServerOptions {
     pub shows_slots: bool,
     /// Where the contents of places may be saved; `None`: they cannot be.
     pub slot_dir: Option<PathBuf>,
+    /// Who fetches and deletes models; `None`: callers can do neither, nor give models other names.
+    pub stock: Option<Arc<dyn ModelStock>>,
     /// Longest silence in a streamed answer before a comment is sent.
     pub keep_alive: Duration,
     /// Time from the word to end until no connection is taken any more. Readiness says no at once, so that load balancers
@@ -164,6 +166,7 @@ impl ServerOptions {
             tells_prompts: false,
             shows_slots: true,
             slot_dir: None,
+            stock: None,
             keep_alive: Duration::from_secs(10),
             drain_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(30),

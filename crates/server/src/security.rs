@@ -67,6 +67,7 @@ impl SecurityEvent {
             | ApiError::Runtime(_)
             | ApiError::Encode(_)
             | ApiError::NotServed { .. }
+            | ApiError::Stock(_)
             | ApiError::NoSlot
             | ApiError::SlotFile { .. }
             | ApiError::Ended { .. }

@@ -5,13 +5,14 @@ use crate::bulkheads::Bulkheads;
 use crate::limits::{Limits, Logins};
 use crate::llamacpp::Slots;
 use crate::models::{EncoderUse, GeneratorUse, ModelUse};
+use crate::ollama::PULLS_MAX;
 use crate::openai::{Background, ResponseStore};
 use crate::security::SecurityCounts;
 use crate::{ServedModels, ServerError, ServerOptions, ServerPhase};
 use ballast_tokens::{RenderOptions, format_date};
 use serde_json::Value;
 use std::sync::Arc;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 /// How the server ends. `Serving => Leaving => Cut`; what a server does meanwhile is told in `connection.rs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub(crate) struct Server {
     pub(crate) slots: Slots,
     /// Seconds since 1970.
     pub(crate) started_at: i64,
+    /// Places for models that are fetched.
+    pub(crate) pulls: Arc<Semaphore>,
     phase: watch::Sender<Phase>,
 }
 
@@ -51,8 +54,8 @@ impl Server {
         let (limits, bulkheads) = (Arc::new(Limits::new()), Bulkheads::new(options.bulkheads));
         let (responses, background) = (ResponseStore::new(options.responses), Background::default());
         let (security, phase) = (SecurityCounts::new(), watch::Sender::new(Phase::Serving));
-        let (slots, started_at) = (Slots::default(), (options.unix_time)());
-        let logins = Logins::new(options.failed_logins_per_minute);
+        let (slots, pulls) = (Slots::default(), Arc::new(Semaphore::new(PULLS_MAX)));
+        let (logins, started_at) = (Logins::new(options.failed_logins_per_minute), (options.unix_time)());
         Ok(Self {
             models,
             options,
@@ -63,6 +66,7 @@ impl Server {
             background,
             security,
             slots,
+            pulls,
             started_at,
             phase,
         })

@@ -38,6 +38,8 @@ mod llamacpp;
 mod logins;
 #[path = "server/logs.rs"]
 mod logs;
+#[path = "server/manage.rs"]
+mod manage;
 #[path = "server/metrics.rs"]
 mod metrics;
 #[path = "server/models.rs"]

@@ -17,6 +17,7 @@ mod reload;
 mod slots;
 #[cfg(unix)]
 mod socket;
+mod stock;
 mod stored;
 mod tls;
 
@@ -46,6 +47,7 @@ use slots::SlotArgs;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use stock::StockArgs;
 use stored::StoredArgs;
 use tls::TlsArgs;
 use tokio::net::TcpListener;
@@ -90,6 +92,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     house: HouseArgs,
     #[command(flatten)]
+    stock: StockArgs,
+    #[command(flatten)]
     stored: StoredArgs,
     #[command(flatten)]
     load: LoadArgs,
@@ -118,7 +122,8 @@ impl Args {
         runtime.block_on(async {
             let listening = door.open(&self).await?;
             let notify = Arc::new(Notify::from_environment());
-            let options = self.options(&guards, &notify)?;
+            let mut options = self.options(&guards, &notify)?;
+            self.stock.set(&named, &self.load, (&failure, &mut options))?;
             notify.keep_alive();
             let _running = running::announce(&listening.place)
                 .inspect_err(|error| tracing::warn!(%error, "the server is not listed: it cannot say that it runs"));

@@ -199,6 +199,25 @@ impl ServedModels {
         Ok(self.0.house.unload_async(&known.id).await?)
     }
 
+    /// Gives the model of the name `source` another name.
+    ///
+    /// # Errors
+    /// If there is none, or the other name cannot be given.
+    pub(crate) fn copy(&self, source: &str, destination: &str) -> Result<(), ApiError> {
+        self.0.shelf.add_alias(source, destination)
+    }
+
+    /// Forgets a name; with its last one a model goes, once its answers in progress have ended, and its first name is returned.
+    ///
+    /// # Errors
+    /// If there is none of this name, or no other model.
+    pub(crate) async fn delete(&self, name: &str) -> Result<Option<String>, ApiError> {
+        let Some(known) = self.0.shelf.forget(name)? else { return Ok(None) };
+        self.0.house.unload_async(&known.id).await?;
+        self.0.house.remove(&known.id)?;
+        Ok(Some(known.id.to_string()))
+    }
+
     /// Says how long the model of this name stays loaded without use from now on; `None`: until the room is needed.
     ///
     /// # Errors

@@ -19,6 +19,7 @@ pub(super) fn operations(served: &Served) -> Vec<Operation> {
         ("done", boolean()),
         ("message", given(vec![("role", only("assistant")), ("content", string())])),
     ]);
+    let deleted = sent(vec![("model", served.model())], vec![]);
     let generated =
         given(vec![("model", string()), ("created_at", string()), ("done", boolean()), ("response", string())]);
     let shown = given(vec![
@@ -30,6 +31,15 @@ pub(super) fn operations(served: &Served) -> Vec<Operation> {
     vec![
         Operation::post("/api/chat", "Answer a conversation.", (chat_body(served), chat)).works().also(LINES),
         Operation::post("/api/generate", "Answer a prompt.", (generate_body(served), generated)).works().also(LINES),
+        Operation::post("/api/pull", "Bring a model here.", (pull_body(), done()))
+            .works()
+            .also(LINES)
+            .fails(501, "The server was not started with --manage-models."),
+        Operation::post("/api/copy", "Give a model another name.", (copy_body(served), done()))
+            .fails(501, "The server was not started with --manage-models."),
+        Operation::post("/api/delete", "Forget a model.", (deleted, done()))
+            .deletes()
+            .fails(501, "The server was not started with --manage-models."),
         Operation::get("/api/tags", "Models that can be asked.", models()),
         Operation::get("/api/ps", "Models that are loaded.", models()),
         Operation::post("/api/show", "Everything about one model.", (show_body(served), shown)),
@@ -84,6 +94,18 @@ fn generate_body(served: &Served) -> Value {
     let mut others = shared(served);
     others.extend([("prompt", string()), ("system", string()), ("raw", boolean())]);
     sent(vec![("model", served.model())], others)
+}
+
+fn done() -> Value {
+    given(vec![("status", string())])
+}
+
+fn pull_body() -> Value {
+    sent(vec![("model", string())], vec![("stream", boolean())])
+}
+
+fn copy_body(served: &Served) -> Value {
+    sent(vec![("source", served.model()), ("destination", string())], vec![])
 }
 
 fn show_body(served: &Served) -> Value {

@@ -36,6 +36,12 @@ impl Operation {
             .fails(415, "The body is not JSON.")
     }
 
+    /// The same by `DELETE`.
+    pub(super) fn deletes(mut self) -> Self {
+        self.method = RouteMethod::Delete;
+        self
+    }
+
     /// A route that is told all by its path.
     pub(super) fn bare(method: RouteMethod, path: &'static str, summary: &'static str, answer: Value) -> Self {
         Self::of(method, path, summary, Some(answer))

@@ -72,9 +72,8 @@ impl HouseArgs {
         load: &LoadArgs,
         failure: &Arc<FirstFailure>,
     ) -> Result<ServedModels, Failure> {
-        let mut options = load.options()?;
-        let machine_bytes = || Machine::read().memory_bytes().unwrap_or(u64::MAX);
-        let memory_bytes = *options.memory.bytes.get_or_insert_with(machine_bytes);
+        let options = load_options(load)?;
+        let memory_bytes = options.memory.bytes.unwrap_or(u64::MAX);
         let keep_alive = match self.keep_alive {
             KeepAlive::UntilNeeded => None,
             KeepAlive::For(time) => Some(time),
@@ -89,8 +88,16 @@ impl HouseArgs {
     }
 }
 
+/// How models are loaded, with a budget: that of the machine where none was given.
+pub(super) fn load_options(load: &LoadArgs) -> Result<LoadOptions, Failure> {
+    let mut options = load.options()?;
+    let machine_bytes = || Machine::read().memory_bytes().unwrap_or(u64::MAX);
+    options.memory.bytes.get_or_insert_with(machine_bytes);
+    Ok(options)
+}
+
 /// What is known of a model before it is loaded, and how it will be.
-fn known(
+pub(super) fn known(
     named: &NamedModel,
     options: &LoadOptions,
     (load_args, failure): (&LoadArgs, &Arc<FirstFailure>),
