@@ -18,27 +18,18 @@ pub(super) fn operations(served: &Served) -> Vec<Operation> {
         vec![("content", string())],
         with(vec![("add_special", boolean()), ("parse_special", boolean()), ("with_pieces", boolean())]),
     );
-    let rendered = sent(
-        vec![("messages", messages())],
-        with(vec![
+    let rendered = || {
+        let said = vec![
             ("add_generation_prompt", boolean()),
             ("continue_final_message", boolean()),
             ("chat_template_kwargs", any_object()),
             ("tools", list(any_object())),
-        ]),
-    );
+        ];
+        sent(vec![("messages", messages())], with(said))
+    };
     let count_tokens = |path| {
-        let body = sent(
-            vec![("messages", messages())],
-            with(vec![
-                ("continue_final_message", boolean()),
-                ("add_generation_prompt", boolean()),
-                ("chat_template_kwargs", any_object()),
-                ("tools", list(any_object())),
-            ]),
-        );
         let answer = given(vec![("object", only("response.input_tokens")), ("input_tokens", integer())]);
-        Operation::post(path, "How many tokens a conversation has.", (body, answer))
+        Operation::post(path, "How many tokens a conversation has.", (rendered(), answer))
     };
     let completion = |path| {
         Operation::post(path, "Go on from a prompt.", (completion_body(served, named()), completion_answer()))
@@ -74,7 +65,7 @@ pub(super) fn operations(served: &Served) -> Vec<Operation> {
         Operation::post(
             "/apply-template",
             "A conversation to a prompt.",
-            (rendered, given(vec![("prompt", string())])),
+            (rendered(), given(vec![("prompt", string())])),
         ),
         Operation::get("/models", "The models, and which are loaded.", models()),
         changing("/models/load", "Begin to load a model."),
