@@ -328,7 +328,7 @@ async fn under_four_times_the_load_those_who_are_taken_are_answered_and_others_t
         let house = House::open(Plan { answer, queue_max: QUEUED, script, ..Plan::default() }).await;
         let (address, mut asked) = (house.address, tokio::task::JoinSet::new());
         let ask = |n: usize, asked: &mut tokio::task::JoinSet<_>| {
-            let text = chat_request(json!({"stream": n % 2 == 0}));
+            let text = chat_request(json!({"stream": n.is_multiple_of(2)}));
             asked.spawn(async move {
                 let mut socket = TcpStream::connect(address).await.unwrap();
                 socket.write_all(text.as_bytes()).await.unwrap();
