@@ -22,7 +22,7 @@ fn schema() -> Value {
 fn every_way_to_ask_is_understood() {
     let of_schema = || Constraint::JsonSchema(schema());
     let regex = |text: &str| Constraint::Regex(text.to_owned());
-    let cases: [(Take, Value, Option<Asked>); 25] = [
+    let cases: [(Take, Value, Option<Asked>); 21] = [
         (of_openai, json!({}), None),
         (of_openai, json!({"response_format": {"type": "text"}}), None),
         (
@@ -77,18 +77,6 @@ fn every_way_to_ask_is_understood() {
         (of_ollama, json!({"format": ""}), None),
         (of_ollama, json!({"format": "json"}), Some((Constraint::JsonObject, "format"))),
         (of_ollama, json!({"format": schema()}), Some((of_schema(), "format"))),
-        (of_anthropic, json!({}), None),
-        (of_anthropic, json!({"output_config": {"effort": "high"}}), None),
-        (
-            of_anthropic,
-            json!({"output_config": {"format": {"type": "json_schema", "schema": schema()}}}),
-            Some((of_schema(), "output_config.format.schema")),
-        ),
-        (
-            of_anthropic,
-            json!({"output_format": {"type": "json_schema", "schema": schema()}}),
-            Some((of_schema(), "output_format.schema")),
-        ),
     ];
     for (take, body, expected) in cases {
         assert_eq!(parse(take, body.clone()), Ok(expected), "{body}");
@@ -98,7 +86,7 @@ fn every_way_to_ask_is_understood() {
 #[test]
 fn what_is_wrong_is_named() {
     let many = vec!["a"; CHOICES_OF_TEXT_MAX + 1];
-    let cases: [(Take, Value, &str, &str); 25] = [
+    let cases: [(Take, Value, &str, &str); 19] = [
         (of_openai, json!({"response_format": "json"}), "response_format", "invalid_value"),
         (of_openai, json!({"response_format": {}}), "response_format.type", "missing_parameter"),
         (of_openai, json!({"response_format": {"type": "xml"}}), "response_format.type", "invalid_value"),
@@ -148,28 +136,6 @@ fn what_is_wrong_is_named() {
         (of_llamacpp, json!({"grammar": 1}), "grammar", "invalid_value"),
         (of_ollama, json!({"format": "xml"}), "format", "invalid_value"),
         (of_ollama, json!({"format": ["json"]}), "format", "invalid_value"),
-        (of_anthropic, json!({"output_config": {"effort": "max"}}), "output_config.effort", "unsupported_parameter"),
-        (of_anthropic, json!({"output_config": {"mood": 1}}), "output_config.mood", "unknown_parameter"),
-        (of_anthropic, json!({"output_format": {"type": "text"}}), "output_format.type", "invalid_value"),
-        (
-            of_anthropic,
-            json!({"output_config": {"format": {"type": "json_schema"}}}),
-            "output_config.format.schema",
-            "missing_parameter",
-        ),
-        (
-            of_anthropic,
-            json!({"output_format": {"type": "json_schema", "schema": {}, "name": "n"}}),
-            "output_format.name",
-            "unknown_parameter",
-        ),
-        (
-            of_anthropic,
-            json!({"output_config": {"format": {"type": "json_schema", "schema": {}}},
-                "output_format": {"type": "json_schema", "schema": {}}}),
-            "output_format.schema",
-            "unsupported_parameter",
-        ),
     ];
     for (take, body, param, code) in cases {
         let error = parse(take, body.clone()).unwrap_err();
@@ -190,4 +156,52 @@ fn a_list_of_items_is_of_an_older_draft_where_none_is_named() {
     assert_eq!(draft(json!({"items": {"type": "integer"}})), None);
     let named = json!("http://json-schema.org/draft-07/schema");
     assert_eq!(draft(json!({"$schema": named, "items": [{}]})), Some(named));
+}
+
+#[test]
+fn anthropics_words_are_understood() {
+    let cases: [(Value, Option<Asked>); 4] = [
+        (json!({}), None),
+        (json!({"output_config": {"effort": "high"}}), None),
+        (
+            json!({"output_config": {"format": {"type": "json_schema", "schema": schema()}}}),
+            Some((Constraint::JsonSchema(schema()), "output_config.format.schema")),
+        ),
+        (
+            json!({"output_format": {"type": "json_schema", "schema": schema()}}),
+            Some((Constraint::JsonSchema(schema()), "output_format.schema")),
+        ),
+    ];
+    for (body, expected) in cases {
+        assert_eq!(parse(of_anthropic, body.clone()), Ok(expected), "{body}");
+    }
+}
+
+#[test]
+fn what_is_wrong_in_anthropics_words_is_named() {
+    let cases: [(Value, &str, &str); 6] = [
+        (json!({"output_config": {"effort": "max"}}), "output_config.effort", "unsupported_parameter"),
+        (json!({"output_config": {"mood": 1}}), "output_config.mood", "unknown_parameter"),
+        (json!({"output_format": {"type": "text"}}), "output_format.type", "invalid_value"),
+        (
+            json!({"output_config": {"format": {"type": "json_schema"}}}),
+            "output_config.format.schema",
+            "missing_parameter",
+        ),
+        (
+            json!({"output_format": {"type": "json_schema", "schema": {}, "name": "n"}}),
+            "output_format.name",
+            "unknown_parameter",
+        ),
+        (
+            json!({"output_config": {"format": {"type": "json_schema", "schema": {}}},
+                "output_format": {"type": "json_schema", "schema": {}}}),
+            "output_format.schema",
+            "unsupported_parameter",
+        ),
+    ];
+    for (body, param, code) in cases {
+        let error = parse(of_anthropic, body.clone()).unwrap_err();
+        assert_eq!((error.param(), error.code()), (param, code), "{body}");
+    }
 }
