@@ -28,17 +28,8 @@ pub(super) fn operations(served: &Served) -> Vec<Operation> {
         ]),
     );
     let count_tokens = |path| {
-        let body = sent(
-            vec![("messages", messages())],
-            with(vec![
-                ("continue_final_message", boolean()),
-                ("add_generation_prompt", boolean()),
-                ("chat_template_kwargs", any_object()),
-                ("tools", list(any_object())),
-            ]),
-        );
         let answer = given(vec![("object", only("response.input_tokens")), ("input_tokens", integer())]);
-        Operation::post(path, "How many tokens a conversation has.", (body, answer))
+        Operation::post(path, "How many tokens a conversation has.", (rendered.clone(), answer))
     };
     let completion = |path| {
         Operation::post(path, "Go on from a prompt.", (completion_body(served, named()), completion_answer()))
