@@ -3,11 +3,11 @@
 //! ```text
 //! Constraint --check--> what can be enforced --compile--> Grammar --matcher--> one GrammarMatcher for each sequence
 //!              |                                             |                   mask: tokens that may come next
-//!              +-- refused by the name of what cannot be     +-- kept by content advance: one token further
+//!              +-- said in other words, or refused           +-- kept by content advance: one token further
 //! ```
 //!
 //! [`GrammarCompiler`] does it for one vocabulary. The engine behind it is the crate `llguidance`; what that would ignore
-//! is refused here, so that an answer that is complete obeys all that was asked. Nothing of it is seen outside.
+//! is said in other words or refused by its name, so that an answer that is complete obeys all that was asked. Nothing of it is seen outside.
 
 mod compiler;
 mod error;

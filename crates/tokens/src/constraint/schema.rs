@@ -1,5 +1,6 @@
-//! What of a JSON schema is enforced. A schema that asks for more is refused by the name of what it asks for: the engine
-//! of grammars would ignore some keywords, and take others for what they were in another draft.
+//! What of a JSON schema the engine of grammars enforces by itself. A schema that asks for more is said in other words, or
+//! refused by the name of what it asks for: the engine would ignore some keywords, and take others for what they were in
+//! another draft.
 //!
 //! The keywords are those of draft 2020-12, and of older drafts where `$schema` says so. References lead to places in
 //! the schema itself, and what they lead to is checked as well.
