@@ -105,7 +105,7 @@ impl ChatPrompt {
                 tokens.extend(tokenizer.encode(&format.closing(), as_written));
                 (format, ThinkingStart::Unopened)
             }
-            start => (format, start),
+            start @ (ThinkingStart::Opened | ThinkingStart::Unopened) => (format, start),
         });
         Ok(Self { tokens, thoughts, is_on })
     }
