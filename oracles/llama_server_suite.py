@@ -1,7 +1,8 @@
 """llama.cpp's own tests of its server, run against it and against ours on the same model files.
 
-usage: llama_server_suite.py --write [FILE..]   both servers; stores the table and prints docs/LLAMA_SERVER_SUITE.md
-       llama_server_suite.py [FILE..]           ours only; every test that the table says ours passes must still pass
+usage: llama_server_suite.py --write [FILE..]    both servers; stores the table and prints docs/LLAMA_SERVER_SUITE.md
+       llama_server_suite.py --rewrite [FILE..]  the same with what is stored of llama-server: ours only is run
+       llama_server_suite.py [FILE..]            ours only; every test that the table says ours passes must still pass
 
 FILE is a test file of the suite, such as test_tokenize.py; all without one. Needs BALLAST, BALLAST_LLAMA_CPP, for
 --write also BALLAST_LLAMA_BIN, and the packages of oracles/suite/requirements.txt.
@@ -57,8 +58,15 @@ def table(theirs, ours):
     for test, result in theirs.items():
         kind, why = classes.classify(test, result)
         mine = ours.get(test, {"outcome": "not run", "message": ""})
-        rows[test] = {"theirs": result["outcome"], "ours": mine["outcome"], "class": kind, "why": why or mine["message"]}
+        rows[test] = {"theirs": result["outcome"], "message": result["message"], "ours": mine["outcome"], "class": kind,
+                      "why": why or mine["message"]}
     return rows
+
+
+def of_llama_server(stored, files):
+    """What is stored of llama-server's results."""
+    chosen = {test: row for test, row in stored.items() if test.split("::")[0] in files}
+    return {test: {"outcome": row["theirs"], "message": row["message"]} for test, row in chosen.items()}
 
 
 def document(rows):
@@ -94,7 +102,14 @@ def chosen(tests, files):
 
 
 def write(report, tests, files, models):
-    theirs = run_suite(tests, peer("llama-server"), files, models)
+    store(report, tests, files, models, run_suite(tests, peer("llama-server"), files, models))
+
+
+def rewrite(report, tests, files, models):
+    store(report, tests, files, models, of_llama_server(json.loads(STORED.read_text()), files))
+
+
+def store(report, tests, files, models, theirs):
     rows = table(theirs, run_suite(tests, SHIM, files, models))
     stored = json.loads(STORED.read_text()) if STORED.exists() else {}
     kept = {test: row for test, row in stored.items() if test.split("::")[0] not in files}
@@ -117,7 +132,9 @@ def check(report, tests, files, models):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--write", action="store_true")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--write", dest="work", action="store_const", const=write)
+    how.add_argument("--rewrite", dest="work", action="store_const", const=rewrite)
     parser.add_argument("files", nargs="*")
     options = parser.parse_args()
     report, name = Report(), "llama.cpp's server tests"
@@ -127,14 +144,14 @@ def main():
         report.skipped(name, f"packages are missing: {', '.join(missing)}")
     elif not source:
         report.skipped(name, "there is no source of llama.cpp; set BALLAST_LLAMA_CPP")
-    elif ballast() is None or (options.write and peer("llama-server") is None):
+    elif ballast() is None or (options.work is write and peer("llama-server") is None):
         report.skipped(name, "a program is missing; set BALLAST and BALLAST_LLAMA_BIN")
     else:
         from suite.models import write_all
         tests = str(pathlib.Path(source) / "tools/server/tests")
         with tempfile.TemporaryDirectory() as folder:
             models = write_all(pathlib.Path(folder))
-            (write if options.write else check)(report, tests, chosen(tests, options.files), models)
+            (options.work or check)(report, tests, chosen(tests, options.files), models)
     report.end()
 
 

@@ -25,7 +25,8 @@ NEEDED = {
 
 
 def scraped(url, key):
-    request = urllib.request.Request(f"{url}/metrics", headers={"authorization": f"Bearer {key}"})
+    request = urllib.request.Request(f"{url}/metrics", headers={
+        "authorization": f"Bearer {key}", "accept": "application/openmetrics-text"})
     with urllib.request.urlopen(request, timeout=30) as answer:
         return {family.name: family for family in parser.text_string_to_metric_families(answer.read().decode())}
 

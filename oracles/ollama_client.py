@@ -1,10 +1,11 @@
 """The official Ollama client against `ballast serve`: chat and generate, whole and streamed, tags, show, errors.
 
-usage: ollama_client.py --model FILE           starts the server itself
-       ollama_client.py --url URL --key KEY    uses one that runs
+usage: ollama_client.py --model FILE [--encoder FOLDER]   starts the server itself
+       ollama_client.py --url URL --key KEY               uses one that runs
 """
 
-from clients import TOOL_ANSWER, TOOL_DESCRIPTION, TOOL_NAME, TOOL_QUESTION, TOOL_SCHEMA, main, run, tool_fault
+from clients import (
+    TOOL_ANSWER, TOOL_DESCRIPTION, TOOL_NAME, TOOL_QUESTION, TOOL_SCHEMA, main, models, run, tool_fault)
 
 try:
     import ollama
@@ -61,10 +62,10 @@ def generate(client, model):
 
 
 def told(client, model):
-    """The model is listed, shown and running."""
+    """The model is listed first, shown and running."""
     listed = [entry.model for entry in client.list().models]
     running = [entry.model for entry in client.ps().models]
-    if listed != [model] or running != [model]:
+    if listed[0] != model or running != [model]:
         return f"listed {listed}, running {running}"
     details = client.show(model).details
     return None if details.format == "gguf" and details.parameter_size else f"details {details}"
@@ -84,9 +85,16 @@ def refused(client, model):
     return None
 
 
+def embeds(client, encoder):
+    """Texts have vectors, and one of them by itself the same."""
+    texts = ["A lighthouse.", "A ship at sea."]
+    both, one = (client.embed(model=encoder, input=asked).embeddings for asked in (texts, texts[0]))
+    return None if len(both) == 2 and both[0] == one[0] else f"{len(both)} vectors, the first alone is another"
+
+
 def compare(report, url, key):
     client = ollama.Client(host=url, headers={"authorization": f"Bearer {key}"}, timeout=120)
-    model = client.list().models[0].model
+    model, encoder = models(url, key)
     checks = {
         "chat": lambda: chat(client, model),
         "tools": lambda: tools(client, model),
@@ -94,6 +102,8 @@ def compare(report, url, key):
         "tags, ps and show": lambda: told(client, model),
         "errors": lambda: refused(client, model),
     }
+    if encoder:
+        checks["embed"] = lambda: embeds(client, encoder)
     run(report, checks, ollama.ResponseError)
 
 

@@ -1,13 +1,18 @@
 """The official OpenAI client against `ballast serve`: streaming, usage, and that leaving stops the work.
 
-usage: openai_client.py --model FILE           starts the server itself
-       openai_client.py --url URL --key KEY    uses one that runs
+usage: openai_client.py --model FILE [--encoder FOLDER]   starts the server itself
+       openai_client.py --url URL --key KEY               uses one that runs
 """
 
+import asyncio
+import base64
 import json
+import struct
 import time
 
-from clients import TOOL_ANSWER, TOOL_DESCRIPTION, TOOL_NAME, TOOL_QUESTION, TOOL_SCHEMA, main, run, tool_fault
+from clients import (
+    LIGHT_QUESTION, LIGHT_SCHEMA, TOOL_ANSWER, TOOL_DESCRIPTION, TOOL_NAME, TOOL_QUESTION, TOOL_SCHEMA, farthest,
+    light_fault, main, models, run, tool_fault)
 from programs import call
 
 try:
@@ -20,11 +25,6 @@ N_TOKENS = 24
 # Far more than is read before leaving, so that only the lost connection can end the work in time.
 N_TOKENS_LONG = 1500
 STOP_SECONDS = 2.0
-
-
-def model_of(client):
-    models = list(client.models.list())
-    return models[0].id if models else "default"
 
 
 def whole(client, model):
@@ -79,10 +79,24 @@ def active_sequences(url, key):
     return call(f"{url}/health", key=key)["active_sequences"]
 
 
+def still_at_work(url, key):
+    """What is wrong if the server goes on with work that nobody waits for."""
+    deadline = time.monotonic() + STOP_SECONDS
+    while time.monotonic() < deadline:
+        if active_sequences(url, key) == 0:
+            return None
+        time.sleep(0.02)
+    return f"still at work {STOP_SECONDS} s after nobody waited any more"
+
+
+def endless(model):
+    story = [{"role": "user", "content": "Count upwards from one, in words, and do not stop."}]
+    return {"model": model, "messages": story, "max_tokens": N_TOKENS_LONG, "extra_body": {"ignore_eos": True}}
+
+
 def stops_when_left(client, url, key, model):
     """After the connection is dropped, the server's work on it ends."""
-    story = [{"role": "user", "content": "Count upwards from one, in words, and do not stop."}]
-    stream = client.chat.completions.create(model=model, messages=story, max_tokens=N_TOKENS_LONG, stream=True)
+    stream = client.chat.completions.create(**endless(model), stream=True)
     n_chunks = 0
     for _ in stream:
         n_chunks += 1
@@ -91,12 +105,55 @@ def stops_when_left(client, url, key, model):
     if active_sequences(url, key) == 0:
         return "nothing was at work before the connection was dropped"
     stream.close()
-    deadline = time.monotonic() + STOP_SECONDS
-    while time.monotonic() < deadline:
-        if active_sequences(url, key) == 0:
-            return None
-        time.sleep(0.02)
-    return f"still at work {STOP_SECONDS} s after the connection was dropped"
+    return still_at_work(url, key)
+
+
+def stops_when_cancelled(url, key, model):
+    """An answer in one piece that is cancelled while it is waited for is not worked on any more."""
+    async def ask_and_leave():
+        async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0) as client:
+            asked = asyncio.create_task(client.chat.completions.create(**endless(model)))
+            while not asked.done() and await asyncio.to_thread(active_sequences, url, key) == 0:
+                await asyncio.sleep(0.02)
+            is_done = asked.done()
+            asked.cancel()
+            await asyncio.gather(asked, return_exceptions=True)
+            return "it was over before it was cancelled" if is_done else None
+    return asyncio.run(ask_and_leave()) or still_at_work(url, key)
+
+
+def times_out(client, url, key, model):
+    """The client's own timeout ends the work; the time that a request may ask for is a 504."""
+    try:
+        client.with_options(timeout=0.3).chat.completions.create(**endless(model))
+        return "the client waited longer than it was told to"
+    except openai.APITimeoutError:
+        if fault := still_at_work(url, key):
+            return fault
+    ask = endless(model)
+    ask["extra_body"] |= {"timeout": 0.3}
+    try:
+        client.chat.completions.create(**ask)
+        return "the server worked longer than it was told to"
+    except openai.InternalServerError as error:
+        return None if error.status_code == 504 else f"{error.status_code}: {error}"
+
+
+def retried(url, key):
+    """The client's own retries after 429 and 503 end with an answer; without them the errors say when to come back."""
+    ask = {"model": "other", "messages": MESSAGES, "max_tokens": 1}
+    client = openai.OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=8)
+    client.models.list()
+    # It is told to come back for its rate, and then for its model, which is being loaded.
+    n_retries = client.chat.completions.with_raw_response.create(**ask).retries_taken
+    if n_retries < 2:
+        return f"{n_retries} retries"
+    try:
+        for _ in range(2):
+            client.with_options(max_retries=0).models.list()
+    except openai.RateLimitError as error:
+        return None if float(error.response.headers["retry-after"]) > 0 else f"headers {error.response.headers}"
+    return "two requests at once were let in"
 
 
 def several(client, model):
@@ -265,9 +322,39 @@ def tools_if_wanted(client, model):
     return None
 
 
+def structured(client, model):
+    """An answer keeps to a schema, and to a class."""
+    import pydantic
+
+    class Light(pydantic.BaseModel):
+        colour: str
+        seconds: int
+
+    ask = {"model": model, "messages": [{"role": "user", "content": LIGHT_QUESTION}], "max_tokens": 80, "temperature": 0}
+    form = {"type": "json_schema", "json_schema": {"name": "light", "schema": LIGHT_SCHEMA, "strict": True}}
+    plain = client.chat.completions.create(**ask, response_format=form)
+    if fault := light_fault(json.loads(plain.choices[0].message.content)):
+        return fault
+    parsed = client.chat.completions.parse(**ask | {"max_tokens": 300}, response_format=Light).choices[0].message.parsed
+    return None if isinstance(parsed, Light) else f"parsed as {parsed!r}"
+
+
+def embeddings(client, model):
+    """Texts have the same vectors as the client asks by itself, as numbers and in base64; shortened ones are short."""
+    ask = {"model": model, "input": ["A lighthouse.", "A ship at sea."]}
+    given, floats, packed = ([item.embedding for item in client.embeddings.create(**ask, **more).data]
+                             for more in ({}, {"encoding_format": "float"}, {"encoding_format": "base64"}))
+    packed = [struct.unpack(f"<{len(given[0])}f", base64.b64decode(text)) for text in packed]
+    off = max(farthest(given, packed), farthest(given, floats))
+    if off > 1e-7:
+        return f"floats and base64 differ by {off}"
+    short = client.embeddings.create(**ask, dimensions=64).data
+    return None if [len(item.embedding) for item in short] == [64, 64] else "dimensions are not kept to"
+
+
 def compare(report, url, key):
     client = openai.OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0, timeout=120)
-    model = model_of(client)
+    model, encoder = models(url, key)
     checks = {
         "answer in one piece": lambda: whole(client, model),
         "streamed answer": lambda: streamed(client, model),
@@ -280,11 +367,20 @@ def compare(report, url, key):
         "response of a class": lambda: parsed_response(client, model),
         "conversation that is kept": lambda: conversation(client, model),
         "response in the background": lambda: background(client, model),
+        "JSON schema": lambda: structured(client, model),
         "a wrong key is refused": lambda: refused_without_key(url, model),
+        "timeouts": lambda: times_out(client, url, key, model),
         "leaving stops the work": lambda: stops_when_left(client, url, key, model),
+        "cancelling stops the work": lambda: stops_when_cancelled(url, key, model),
     }
+    if encoder:
+        checks["embeddings"] = lambda: embeddings(client, encoder)
     run(report, checks, openai.OpenAIError)
 
 
+def compare_when_busy(report, url, key):
+    run(report, {"retries": lambda: retried(url, key)}, openai.OpenAIError)
+
+
 if __name__ == "__main__":
-    main("openai", openai, compare)
+    main("openai", openai, compare, compare_when_busy)

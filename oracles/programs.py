@@ -96,10 +96,10 @@ def wait_until_healthy(server, url, log):
 
 
 @contextlib.contextmanager
-def serving_ballast(model):
-    """Our server on `model`: its URL and a key for it."""
+def serving_ballast(*words):
+    """Our server on models, with options if they are given: its URL and a key for it."""
     key, port = secrets.token_hex(16), free_port()
-    command = [ballast(), "serve", model, "--host", "127.0.0.1", "--port", port]
+    command = [ballast(), "serve", *words, "--host", "127.0.0.1", "--port", port]
     with serving(command, port, {"BALLAST_API_KEY": key}) as url:
         yield url, key
 

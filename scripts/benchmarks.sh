@@ -9,12 +9,11 @@
 # shown with, and gives its tokenizer to models of random weights.
 #
 # ROUNDS             rounds of a table; default 5
-# ONLY               pieces to write, of: limits models sweeps sets growth serving profiles; default all
+# ONLY               pieces to write, of: limits models sweeps sets growth profiles; default all
 # OUT                folder of the document; default docs
 # WORK               folder for models of random weights and for candle; default $HOME/.cache/ballast-bench
 # SHAPES             shapes of random weights; default "135m 0.5b 1b 3b"
 # PROMPTS BATCHES    lengths and sequences of the sweeps
-# CLIENTS RATES      clients of servers under load, and requests a second that wait for nobody
 # CONTEXTS           contexts of growth
 # GROWTH_PEERS       "none" shows growth of ours alone: llama.cpp takes three times as long
 # LLAMA_BIN_AVX512   programs of `scripts/peer.sh .. avx512`; without it that set is shown alone
@@ -27,11 +26,10 @@ llama=${1:?usage: scripts/benchmarks.sh LLAMA_BIN MODEL.gguf..}
 first=${2:?usage: scripts/benchmarks.sh LLAMA_BIN MODEL.gguf..}
 last=${*: -1}
 shift
-rounds=${ROUNDS:-5} only=${ONLY:-limits models sweeps sets growth serving profiles} out=${OUT:-docs}
+rounds=${ROUNDS:-5} only=${ONLY:-limits models sweeps sets growth profiles} out=${OUT:-docs}
 work=${WORK:-$HOME/.cache/ballast-bench}
 shapes=${SHAPES-135m 0.5b 1b 3b}
 prompts=${PROMPTS:-64,128,512,4096} batches=${BATCHES:-1,4,8,16,32}
-clients=${CLIENTS:-1,4,8,16,32} rates=${RATES:-0.5,1,2}
 contexts=${CONTEXTS:-512,1024,2048,4096,8192,16384,32768}
 mkdir -p "$work" "$out"
 
@@ -142,12 +140,6 @@ growth() {
     shown growth "${models[@]}" --rounds "$rounds" --contexts "$contexts" --plot "$out/benchmarks-growth.svg" "${beside[@]}"
 }
 
-serving() {
-    printf '## Serving\n\nThe first model behind HTTP, beside llama-server, streamed to clients of this machine: at first clients that ask\nagain once they are answered, then arrivals that wait for nobody, where half of each prompt is one that all share.\n\n'
-    shown serve "$first" --rounds "$rounds" --clients "$clients" "${peers[@]}"
-    shown serve "$first" --rounds "$rounds" --rate "$rates" --requests 30 --shared 0.5 "${peers[@]}"
-}
-
 # profile TITLE ARGUMENTS..: where the time of a bench of ours goes, by function.
 profile() {
     local title=$1 record
@@ -187,7 +179,7 @@ others: the spread shows how much.
 TEXT
     echo "Commit $(git rev-parse --short HEAD), $(rustc --version | cut -d ' ' -f 1,2), $(uname -sr), $(date -u +%Y-%m-%d)."
     echo
-    for piece in limits models sweeps sets growth serving profiles; do
+    for piece in limits models sweeps sets growth profiles; do
         if wants "$piece"; then "$piece" "$@"; fi
     done
 } > "$out/BENCHMARKS.md.new"

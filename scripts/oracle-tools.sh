@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Fetches what the tests and oracles compare against into a cache folder: a Python environment, a model file, the
-# JSON Schema Test Suite and the source of llama.cpp. Writes CACHE/env.sh, which exports where they are. Each part may
+# Fetches what the tests and oracles compare against into a cache folder: two Python environments, packages for Node, a
+# model file, the JSON Schema Test Suite and the source of llama.cpp. Writes CACHE/env.sh, which exports where they are. Each part may
 # fail: then one line says `skipped: what: why`, and what needs it is skipped in its turn.
 #
 # usage: scripts/oracle-tools.sh CACHE
@@ -23,12 +23,33 @@ install_python() {
     apt-get update -qq && apt-get install -y -qq --no-install-recommends python3 python3-venv
 }
 
-make_venv() {
+# venv NAME REQUIREMENTS: a Python environment.
+venv() {
     local stamp
-    stamp="$cache/venv/$(sha256sum < "$here/oracles/requirements.txt" | cut -c 1-16).done"
+    stamp="$cache/$1/$(sha256sum < "$here/oracles/$2" | cut -c 1-16).done"
     [ -e "$stamp" ] && return
-    rm -rf "$cache/venv"
-    python3 -m venv "$cache/venv" && "$cache/venv/bin/pip" install -q -r "$here/oracles/requirements.txt" && touch "$stamp"
+    rm -rf "${cache:?}/$1"
+    python3 -m venv "$cache/$1" && "$cache/$1/bin/pip" install -q -r "$here/oracles/$2" && touch "$stamp"
+}
+
+make_venv() { venv venv requirements.txt; }
+
+# One of its own: what these packages need does not agree with the newest clients.
+make_frameworks_venv() { venv frameworks-venv frameworks.txt; }
+
+install_node() {
+    command -v node > /dev/null && command -v npm > /dev/null && return
+    command -v apt-get > /dev/null && [ "$(id -u)" = 0 ] || { echo "there is no Node"; return 1; }
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq && apt-get install -y -qq --no-install-recommends nodejs npm
+}
+
+install_node_packages() {
+    local folder="$cache/node" stamp
+    stamp="$folder/$(cat "$here"/oracles/node/package*.json | sha256sum | cut -c 1-16).done"
+    [ -e "$stamp" ] && return
+    rm -rf "$folder" && mkdir -p "$folder" && cp "$here"/oracles/node/{package.json,package-lock.json,.npmrc} "$folder" || return
+    (cd "$folder" && npm ci --ignore-scripts --no-audit --no-fund) && touch "$stamp"
 }
 
 fetch_model() {
@@ -90,8 +111,14 @@ try() {
 : > "$cache/env.sh"
 export_to_env() { printf 'export %s=%q\n' "$1" "$2" >> "$cache/env.sh"; }
 
+if try "Node" install_node && try "packages for Node" install_node_packages; then
+    export_to_env NODE_PACKAGES "$cache/node"
+fi
 if try "python" install_python && try "python packages of the oracles" make_venv; then
     export_to_env BALLAST_PYTHON "$cache/venv/bin/python"
+    if try "python packages of the frameworks" make_frameworks_venv; then
+        export_to_env FRAMEWORKS_PYTHON "$cache/frameworks-venv/bin/python"
+    fi
     if [ -n "${BALLAST_TEST_MODEL:-}" ]; then
         echo "model: $BALLAST_TEST_MODEL (given)"
     elif try "model file" fetch_model; then

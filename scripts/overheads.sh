@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 model=$1
 minutes=${2:-2}
 cargo build --release --quiet --package ballast-cli
-cargo build --release --quiet --package ballast-runtime --package ballast-worker --package ballast-server --examples
+cargo build --release --quiet --package ballast-runtime --package ballast-worker --examples
 built=${CARGO_TARGET_DIR:-target}/release
 out=docs/OVERHEADS.md
 
@@ -30,9 +30,6 @@ TEXT
     section "Decisions, hand-overs, buffers" "cargo run --release -p ballast-runtime --example overheads" "$built/examples/overheads"
     section "Events" "cargo run --release -p ballast-runtime --example events" "$built/examples/events"
     section "A step of a worker process" "cargo run --release -p ballast-worker --example round_trip" "$built/examples/round_trip"
-    section "The server beside HTTP itself" "cargo run --release -p ballast-server --example overhead" "$built/examples/overhead"
-    section "The server under overload, slow readers and clients that leave" "ballast bench overload MODEL" \
-        "$built/ballast" bench overload "$model"
     flags="--minutes $minutes --faults 0.2 --ctx-size 2048 --kv-size 4096 --parallel 8"
     section "Soak in this process" "ballast soak MODEL --rps 2 $flags" "$built/ballast" soak "$model" --rps 2 $flags
     section "Soak with a worker that is killed and stopped" "ballast soak MODEL --rps 2 --isolation process $flags" \

@@ -10,6 +10,7 @@ import os
 import sys
 
 import pytest
+from requests.structures import CaseInsensitiveDict
 
 # Tests whose regular expressions are words that the original weights happen to say.
 WORDS_OF_WEIGHTS = (
@@ -45,7 +46,17 @@ def pytest_configure(config):
     def match_words(regex, text):
         return match(regex, text) or (current["name"] in WORDS_OF_WEIGHTS and len(text) > 0)
 
+    make_request = utils.ServerProcess.make_request
+
+    @functools.wraps(make_request)
+    def make_request_with_named_headers(server, *args, **kwargs):
+        response = make_request(server, *args, **kwargs)
+        # Names of headers have no case, and ours are sent as HTTP/2 wants them (RFC 9110, section 5.1).
+        response.headers = CaseInsensitiveDict(response.headers)
+        return response
+
     utils.ServerProcess.start = start_on_local_file
+    utils.ServerProcess.make_request = make_request_with_named_headers
     utils.match_regex = match_words
 
 

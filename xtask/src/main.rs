@@ -13,7 +13,7 @@ const USAGE: &str = "\
 usage: cargo xtask tidy | mutants [--check | --only PART | --after NAME]
 
   tidy      check the rules of docs/STYLE.md that no compiler knows
-  mutants   take guards out of the runtime, one at a time, and see whether a test notices
+  mutants   take guards out of the runtime and the server, one at a time, and see whether a test notices
 ";
 
 fn main() -> ExitCode {

@@ -1,11 +1,13 @@
-//! Takes guards out of the runtime, one at a time, and sees whether a test notices: `cargo xtask mutants`.
+//! Takes guards out of the runtime and the server, one at a time, and sees whether a test notices: `cargo xtask mutants`.
 //!
 //! The table names for every guard the text that is it and what stands there instead. It works on a copy of the
 //! repository in the system's folder for temporary files, so that nothing here changes; the simulation lives a few
 //! seeds of each mutant, then come the unit tests of the runtime and those over real threads. Engines for tensor
-//! models, which live by their threads, are judged by their own tests.
+//! models, which live by their threads, are judged by their own tests; the server by its unit tests and those over real
+//! sockets.
 
 mod houses;
+mod server;
 mod supervised;
 mod table;
 
@@ -19,7 +21,7 @@ use std::time::Duration;
 /// A guard and what is there without it.
 struct Mutant {
     name: &'static str,
-    /// Path from `crates/runtime/src`.
+    /// Path from `crates/runtime/src`, or from the root where it begins with `crates`.
     file: &'static str,
     old: &'static str,
     new: &'static str,
@@ -28,7 +30,9 @@ struct Mutant {
 impl Mutant {
     fn judge(&self) -> &'static Judge {
         let is_in = |places: [&str; 2]| places.iter().any(|place| self.file.starts_with(place));
-        if is_in(["supervised.rs", "supervised/"]) {
+        if self.file.starts_with(SERVER) {
+            &OF_THE_SERVER
+        } else if is_in(["supervised.rs", "supervised/"]) {
             &OF_SUPERVISED
         } else if is_in(["lifecycle", "instance_pool"]) {
             &OF_HOUSES
@@ -36,15 +40,21 @@ impl Mutant {
             &OF_THE_RUNTIME
         }
     }
+
+    fn path(&self) -> PathBuf {
+        if self.file.starts_with(SERVER) { PathBuf::from(self.file) } else { Path::new(SOURCES).join(self.file) }
+    }
 }
 
 /// Every guard.
 fn table() -> impl Iterator<Item = &'static Mutant> {
-    [table::TABLE, houses::TABLE, supervised::TABLE].into_iter().flatten()
+    [table::TABLE, houses::TABLE, supervised::TABLE, server::TABLE].into_iter().flatten()
 }
 
-/// Where the guards are.
+/// Where the guards of the runtime are.
 const SOURCES: &str = "crates/runtime/src";
+/// What the paths of the server's begin with.
+const SERVER: &str = "crates/server/";
 /// Simulated requests by which a mutant is judged.
 const REQUESTS: &str = "16000";
 /// Mutants are built for one run: that they are built soon counts for more than that they run fast.
@@ -54,7 +64,10 @@ const LOOKS_MAX: u32 = 1200;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// The tests by which a mutant is judged, in the order in which they are run: one that fails spares the rest.
-struct Judge(&'static [Trial]);
+struct Judge {
+    package: &'static str,
+    trials: &'static [Trial],
+}
 
 /// Tests that are built into one program.
 struct Trial {
@@ -67,26 +80,56 @@ struct Trial {
 }
 
 /// The simulation sees most, the unit tests what is rare in it, and the tests over real threads the rest.
-static OF_THE_RUNTIME: Judge = Judge(&[
-    Trial {
-        target: &["--lib"],
-        built: "Executable unittests src/lib.rs (",
-        parts: &[&["simulation"], &["--skip", "simulation"]],
-    },
-    Trial { target: &["--test", "life"], built: "Executable tests/life.rs (", parts: &[&[]] },
-]);
+static OF_THE_RUNTIME: Judge = Judge {
+    package: "ballast-runtime",
+    trials: &[
+        Trial {
+            target: &["--lib"],
+            built: "Executable unittests src/lib.rs (",
+            parts: &[&["simulation"], &["--skip", "simulation"]],
+        },
+        Trial { target: &["--test", "life"], built: "Executable tests/life.rs (", parts: &[&[]] },
+    ],
+};
 /// The simulated house and the tests of its parts.
-static OF_HOUSES: Judge = Judge(&[
-    Trial {
-        target: &["--lib"],
-        built: "Executable unittests src/lib.rs (",
-        parts: &[&["lifecycle::", "instance_pool::", "simulation::house"]],
-    },
-    Trial { target: &["--test", "pools"], built: "Executable tests/pools.rs (", parts: &[&[]] },
-    Trial { target: &["--test", "lifecycle"], built: "Executable tests/lifecycle.rs (", parts: &[&[]] },
-]);
-static OF_SUPERVISED: Judge =
-    Judge(&[Trial { target: &["--test", "supervised"], built: "Executable tests/supervised.rs (", parts: &[&[]] }]);
+static OF_HOUSES: Judge = Judge {
+    package: "ballast-runtime",
+    trials: &[
+        Trial {
+            target: &["--lib"],
+            built: "Executable unittests src/lib.rs (",
+            parts: &[&["lifecycle::", "instance_pool::", "simulation::house"]],
+        },
+        Trial { target: &["--test", "pools"], built: "Executable tests/pools.rs (", parts: &[&[]] },
+        Trial { target: &["--test", "lifecycle"], built: "Executable tests/lifecycle.rs (", parts: &[&[]] },
+    ],
+};
+static OF_SUPERVISED: Judge = Judge {
+    package: "ballast-runtime",
+    trials: &[Trial { target: &["--test", "supervised"], built: "Executable tests/supervised.rs (", parts: &[&[]] }],
+};
+/// Unit tests, and those over real sockets that are about guards.
+static OF_THE_SERVER: Judge = Judge {
+    package: "ballast-server",
+    trials: &[
+        Trial { target: &["--lib"], built: "Executable unittests src/lib.rs (", parts: &[&[]] },
+        Trial {
+            target: &["--test", "server"],
+            built: "Executable tests/server.rs (",
+            parts: &[&[
+                "connections::",
+                "departures::",
+                "guards::",
+                "keys::",
+                "limits::",
+                "logins::",
+                "on_demand::",
+                "routes::",
+                "tls::",
+            ]],
+        },
+    ],
+};
 /// Killers that are named.
 const KILLERS_SHOWN: usize = 3;
 
@@ -97,7 +140,7 @@ const KILLERS_SHOWN: usize = 3;
 pub(crate) fn check(root: &Path) -> io::Result<Vec<String>> {
     let mut findings = Vec::new();
     for mutant in table() {
-        let text = fs::read_to_string(root.join(SOURCES).join(mutant.file))?;
+        let text = fs::read_to_string(root.join(mutant.path()))?;
         let n_found = text.matches(mutant.old).count();
         if n_found != 1 {
             findings.push(format!("{}: found {n_found} times in {}, expected once", mutant.name, mutant.file));
@@ -141,7 +184,7 @@ impl Which<'_> {
 pub(crate) fn run(root: &Path, which: Which<'_>, mut say: impl FnMut(&str)) -> io::Result<bool> {
     let copy = Copy::of(root)?;
     let mutants = which.of();
-    for judge in [&OF_THE_RUNTIME, &OF_HOUSES, &OF_SUPERVISED] {
+    for judge in [&OF_THE_RUNTIME, &OF_HOUSES, &OF_SUPERVISED, &OF_THE_SERVER] {
         let is_asked = mutants.iter().any(|mutant| std::ptr::eq(mutant.judge(), judge));
         let whole = if is_asked { copy.test(judge)? } else { Verdict::Survived };
         if whole != Verdict::Survived {
@@ -206,7 +249,7 @@ impl Copy {
     }
 
     fn with(&self, mutant: &Mutant) -> io::Result<Verdict> {
-        let path = self.0.join(SOURCES).join(mutant.file);
+        let path = self.0.join(mutant.path());
         let text = fs::read_to_string(&path)?;
         if text.matches(mutant.old).count() != 1 {
             return Ok(Verdict::NotFound);
@@ -218,8 +261,8 @@ impl Copy {
     }
 
     fn test(&self, judge: &Judge) -> io::Result<Verdict> {
-        for trial in judge.0 {
-            let verdict = self.stand(trial)?;
+        for trial in judge.trials {
+            let verdict = self.stand(judge.package, trial)?;
             if verdict != Verdict::Survived {
                 return Ok(verdict);
             }
@@ -227,9 +270,9 @@ impl Copy {
         Ok(Verdict::Survived)
     }
 
-    fn stand(&self, trial: &Trial) -> io::Result<Verdict> {
+    fn stand(&self, package: &str, trial: &Trial) -> io::Result<Verdict> {
         let log = self.0.join("mutants.log");
-        let build = ["test", "--package", "ballast-runtime", "--no-run", "--config", QUICK];
+        let build = ["test", "--package", package, "--no-run", "--config", QUICK];
         let built = self.run(Command::new("cargo").args(build).args(trial.target), &log, u32::MAX)?;
         if !built.is_some_and(|status| status.success()) {
             return Ok(Verdict::NotCompiled);

@@ -67,6 +67,7 @@ impl Answer {
                     show(&event.text);
                     tokens.push(GeneratedToken { id: event.token, logprob: event.logprob });
                 }
+                Some(Event::Progress(_)) => {}
                 Some(Event::Done(summary)) => {
                     show(&summary.tail);
                     return Self::new(text, tokens, summary);

@@ -159,6 +159,7 @@ impl Iterator for Reply<'_> {
                         return Some(event.text.into());
                     }
                 }
+                Event::Progress(_) => {}
                 Event::Done(summary) => return self.end(summary),
             }
         }

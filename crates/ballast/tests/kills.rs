@@ -78,6 +78,7 @@ impl Ends {
                         tokens.push(event.token);
                         self.n_tokens.fetch_add(1, Ordering::AcqRel);
                     }
+                    ballast::Event::Progress(_) => {}
                     ballast::Event::Done(summary) => break summary,
                 }
             };

@@ -4,6 +4,7 @@
 
 use ballast_store::{Clock, Places, Secret, Store};
 use std::env::{var, var_os, vars_os};
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -65,6 +66,32 @@ pub(crate) fn config_files() -> Vec<PathBuf> {
     let of_user = path("XDG_CONFIG_HOME").or_else(|| home().map(|home| home.join(".config")));
     let dirs = [Some(PathBuf::from("/etc")), of_user];
     dirs.into_iter().flatten().map(|dir| dir.join("ballast/config.toml")).collect()
+}
+
+/// Lets this process have as many files open as it is allowed to: the bound that a shell sets by default is for
+/// programs that keep a set of a fixed size.
+#[cfg(unix)]
+pub(crate) fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
+    {
+        tracing::warn!(%error, "the bound of open files stays as it is");
+    }
+}
+
+#[cfg(not(unix))]
+pub(crate) fn raise_open_files() {}
+
+/// The line that this process was started with.
+pub(crate) fn command_line() -> Vec<OsString> {
+    std::env::args_os().collect()
+}
+
+/// Whether a person's terminal is at standard input.
+pub(crate) fn is_at_terminal() -> bool {
+    std::io::stdin().is_terminal()
 }
 
 /// Files that this process may have open at a time; `None` where the system does not say.

@@ -10,6 +10,7 @@ mod logging;
 mod options;
 mod output;
 mod progress;
+mod running;
 mod signals;
 mod verbs;
 

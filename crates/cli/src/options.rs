@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 use crate::{environment, output, progress};
 use ballast::gguf::Gguf;
-use ballast::tokens::{SamplingParams, TokenizerOptions};
+use ballast::tokens::{SamplingParams, TokenizerOptions, named_template, template_names};
 use ballast::{
     BudgetMode, COMPILE_CACHE_BYTES_MAX, CacheType, CachedWeights, CompileCache, CompileCacheOptions, Deadlines,
     Encoder, EncoderLoadOptions, Engine, Generate, Isolation, LoadOptions, MemoryBudget, ReasonCode, TokenId, wiring,
@@ -96,7 +96,7 @@ pub(crate) struct LoadArgs {
     /// A chat template to use instead of the model's.
     #[arg(long, value_name = "FILE", help_heading = "Loading")]
     chat_template_file: Option<PathBuf>,
-    /// The text of a chat template to use instead of the model's.
+    /// The text of a chat template to use instead of the model's, or the name of a known one, such as chatml.
     #[arg(long, value_name = "TEXT", conflicts_with = "chat_template_file", help_heading = "Loading")]
     chat_template: Option<String>,
 }
@@ -163,6 +163,19 @@ struct LoadLine {
     load: LoadArgs,
 }
 
+/// A chat template: what is one word can only be the name of one.
+fn template(text: &str) -> Result<String, Failure> {
+    match named_template(text) {
+        Some(source) => Ok(source.to_owned()),
+        None if text.contains(|c: char| c.is_whitespace() || c == '{') => Ok(text.to_owned()),
+        None => {
+            let known: Vec<&str> = template_names().collect();
+            let what = format!("--chat-template: there is no template of the name {text:?}");
+            Err(Failure::usage(what).because(format!("known are {}", known.join(", "))))
+        }
+    }
+}
+
 impl LoadArgs {
     /// Reads options that are handed on to another process.
     pub(crate) fn parse(args: &[String]) -> Result<Self, Failure> {
@@ -178,7 +191,7 @@ impl LoadArgs {
     /// The library's options.
     pub(crate) fn options(&self) -> Result<LoadOptions, Failure> {
         let chat_template = match &self.chat_template_file {
-            None => self.chat_template.clone(),
+            None => self.chat_template.as_deref().map(template).transpose()?,
             Some(path) => Some(read_text(path)?),
         };
         let mode = match self.memory_mode {

@@ -18,12 +18,14 @@ mod list;
 mod logits;
 mod parity;
 mod perplexity;
+mod ps;
 mod pull;
 mod rm;
 mod run;
 mod serve;
 mod show;
 mod soak;
+mod stop;
 mod tokenize;
 
 use crate::failure::Failure;
@@ -38,6 +40,10 @@ pub(crate) enum Verb {
     Demo(demo::Args),
     /// Serve a model over HTTP, for OpenAI's clients.
     Serve(Box<serve::Args>),
+    /// List servers on this machine, and the models that they have loaded.
+    Ps(ps::Args),
+    /// Ask a server on this machine to finish its answers and end.
+    Stop(stop::Args),
     /// Make, list and revoke keys that open a server.
     Key(key::Args),
     /// Talk with a model.
@@ -90,6 +96,8 @@ impl Verb {
             Self::Run(args) => args.run(),
             Self::Demo(args) => args.run(),
             Self::Serve(args) => args.run(),
+            Self::Ps(args) => args.run(),
+            Self::Stop(args) => args.run(),
             Self::Key(args) => args.run(),
             Self::Chat(args) => args.run(),
             Self::Pull(args) => args.run(),

@@ -4,6 +4,8 @@
 
 #[path = "command/bench.rs"]
 mod bench;
+#[path = "command/bounds.rs"]
+mod bounds;
 #[path = "command/chat.rs"]
 mod chat;
 #[path = "command/compile.rs"]
@@ -18,6 +20,8 @@ mod http;
 mod inspect;
 #[path = "command/key.rs"]
 mod key;
+#[path = "command/lifecycle.rs"]
+mod lifecycle;
 #[path = "command/load.rs"]
 mod load;
 #[path = "command/parity.rs"]

@@ -62,14 +62,23 @@ pub(crate) enum Setback {
     Retried,
 }
 
+/// Where a sequence is when a step begins that runs some of its tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StepBegun {
+    /// Tokens of its prompt that were found computed.
+    pub(crate) n_cached: usize,
+    /// Tokens before those that the step runs.
+    pub(crate) start: usize,
+}
+
 /// A request in flight.
 pub(crate) trait Job: Work {
     /// Ends it if its reader has gone, asked for the end or is too far behind, or if a deadline has passed.
     fn check(&mut self, now: Duration);
     /// When a deadline will pass.
     fn next_deadline(&self) -> Option<Duration>;
-    /// A step begins that runs some of its tokens; `n_cached` of its prompt were found computed.
-    fn note_step(&mut self, n_cached: usize, now: Duration);
+    /// A step begins that runs some of its tokens.
+    fn note_step(&mut self, begun: StepBegun, now: Duration);
     /// Something did not go as it should, and is made good.
     fn note_setback(&mut self, setback: Setback);
     /// Chooses the next token from `logits`. What the next step need not wait for is left to [`Job::catch_up`].
@@ -380,7 +389,7 @@ impl<J: Job> Conductor<J> {
         for share in &shares {
             let slot = self.scheduler.running_mut(share.slot_idx);
             let n_cached = slot.n_cached.unwrap_or(0);
-            slot.work.note_step(n_cached, now);
+            slot.work.note_step(StepBegun { n_cached, start: share.start }, now);
         }
         self.counts.n_steps += 1;
         self.watchdog.begin(self.counts.n_steps, beats, now);

@@ -74,6 +74,12 @@ impl Guide {
         }
     }
 
+    /// Whether what the next token needs is there already.
+    #[cfg(test)]
+    pub(crate) fn is_prepared(&self) -> bool {
+        self.grammar.as_ref().is_some_and(GrammarMatcher::is_prepared)
+    }
+
     /// The next token, among those that may come.
     pub(crate) fn choose(&mut self, sampler: &mut Sampler, logits: &mut [f32]) -> Result<Sampled, NoToken> {
         let step = self.thinking.as_ref().map_or(ThinkingStep::Answer, |thinking| thinking.watch.step());

@@ -49,7 +49,8 @@ pub use error::RuntimeError;
 pub use governance::{Approved, InputPolicy, Obligations, Verdict};
 pub use replica::{EngineSource, EngineSpec};
 pub use request::{
-    Deadlines, FinishReason, Phase, PrefixCache, Priority, Request, Summary, Timings, TokenEvent, TokenLogprob, Usage,
+    Deadlines, FinishReason, Phase, PrefixCache, Priority, Progress, Request, Summary, Timings, TokenEvent,
+    TokenLogprob, Usage,
 };
 pub use runtime::{EngineHealth, Health, Runtime, RuntimeOptions, RuntimeParts};
 pub use scheduler::SchedulerOptions;

@@ -28,6 +28,8 @@ pub struct Request {
     pub thinking: Option<ThinkingPlan>,
     /// Give control tokens of the answer as text.
     pub show_special: bool,
+    /// Tell, between the tokens, how far it has come: [`crate::Event::Progress`].
+    pub tells_progress: bool,
     /// How long each phase may take; past it the request is ended with `CANCELLED_BY_TIMEOUT`.
     pub deadlines: Deadlines,
     /// Who asks: queue time is shared fairly between tenants, and they do not see each other's cached prefixes.
@@ -144,6 +146,7 @@ impl Request {
             constraint: None,
             thinking: None,
             show_special: false,
+            tells_progress: false,
             deadlines: Deadlines::default(),
             tenant: TenantId::default(),
             priority: Priority::NORMAL,
@@ -172,6 +175,17 @@ pub struct TokenLogprob {
     pub chosen: f32,
     /// Of the most likely tokens, best first.
     pub top: Vec<(TokenId, f32)>,
+}
+
+/// How far an answer has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Tokens of the prompt that have been read, those found computed included.
+    pub read_tokens: usize,
+    /// Tokens counted until now.
+    pub usage: Usage,
+    /// Time counted until now.
+    pub timings: Timings,
 }
 
 /// Why an answer ended.

@@ -63,7 +63,8 @@ impl Default for SchedulerOptions {
 /// A sequence and what it holds.
 #[derive(Debug)]
 pub(crate) struct Slot<W> {
-    pub(crate) work: W,
+    /// Apart, so that the rest is small to move.
+    pub(crate) work: Box<W>,
     terms: Terms,
     table: KvTable,
     /// Tokens whose keys and values are in the blocks.
@@ -152,7 +153,7 @@ impl<W: Work> Scheduler<W> {
         self.n_arrived += 1;
         self.tenants.enter(&terms.tenant);
         self.waiting.push(Slot {
-            work,
+            work: Box::new(work),
             terms,
             table: KvTable::default(),
             n_computed: 0,

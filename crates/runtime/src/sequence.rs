@@ -2,7 +2,7 @@
 
 use crate::admission::QueuePermit;
 use crate::breaker::{Outcome, PassGuard};
-use crate::conductor::{End, Job, Setback};
+use crate::conductor::{End, Job, Setback, StepBegun};
 use crate::events;
 use crate::governance::Approved;
 use crate::guide::Guide;
@@ -10,8 +10,8 @@ use crate::request::{Deadlines, Phase};
 use crate::scheduler::Work;
 use crate::telemetry::{Event as TelemetryEvent, Ids, Telemetry};
 use crate::{
-    Canceller, CorrelationId, Event, FinishReason, RuntimeError, Summary, TenantId, Timings, TokenEvent, TokenLogprob,
-    Usage,
+    Canceller, CorrelationId, Event, FinishReason, Progress, RuntimeError, Summary, TenantId, Timings, TokenEvent,
+    TokenLogprob, Usage,
 };
 use ballast_backend::{ErrorKind, GeneratorShape, ReasonCode, TokenId};
 use ballast_tokens::{Detokenizer, MatchError, Sampled, Sampler, SamplingError};
@@ -59,6 +59,7 @@ pub(crate) struct Sequence {
     max_tokens: usize,
     ignore_eos: bool,
     wants_logprobs: bool,
+    tells_progress: bool,
     around: Surroundings,
     sampler: Sampler,
     /// Which tokens may come next.
@@ -78,8 +79,12 @@ pub(crate) struct Sequence {
     /// When the last token came, or its reader last let it go on.
     moved_at: Duration,
     paused_since: Option<Duration>,
+    /// Tokens of the prompt that the reader knows to be read.
+    n_read_told: Option<usize>,
     /// The last token, until its reader is told of it. The channel has room for it.
     untold: Option<TokenEvent>,
+    /// How far it had come with that token.
+    untold_progress: Option<Progress>,
 }
 
 impl Sequence {
@@ -104,6 +109,7 @@ impl Sequence {
             max_tokens,
             ignore_eos: request.ignore_eos,
             wants_logprobs: request.sampling.n_logprobs.is_some(),
+            tells_progress: request.tells_progress,
             guide: Guide::new(request.constraint, request.thinking, &around.tokenizer, around.shape.vocab_size),
             detokenizer: Detokenizer::new(Arc::clone(&around.tokenizer), show_special),
             around,
@@ -118,7 +124,9 @@ impl Sequence {
             first_step_at: None,
             first_token_at: None,
             paused_since: None,
+            n_read_told: None,
             untold: None,
+            untold_progress: None,
             tokens: request.prompt,
         })
     }
@@ -142,6 +150,7 @@ impl Sequence {
         let Sampled { token, logprob, top } = sampled;
         self.note_token(now);
         self.tokens.push(token);
+        self.untold_progress = self.tells_progress.then(|| self.progress(self.n_prompt, now));
         let Some(stop) = &mut self.stop else { return };
         let outcome = stop.push(self.detokenizer.push(token));
         let (text, matched) = (CompactString::from(outcome.text), outcome.matched);
@@ -207,6 +216,28 @@ impl Sequence {
         self.around.telemetry.emit_for(Ids::new(&self.correlation, &self.tenant), event);
     }
 
+    fn note_first_step(&mut self, n_cached: usize, now: Duration) {
+        self.first_step_at = Some(now);
+        self.n_cached = n_cached;
+        if let Some(permit) = self.permit.take() {
+            permit.serve(now);
+        }
+        let queue_time = now.saturating_sub(self.reader.submitted_at);
+        self.emit(&events::RequestStarted { queue_time });
+        self.emit(&events::KvLookup { hit_tokens: n_cached, miss_tokens: self.n_prompt - n_cached });
+    }
+
+    fn progress(&self, read_tokens: usize, now: Duration) -> Progress {
+        Progress { read_tokens, usage: self.usage(), timings: self.timings(now) }
+    }
+
+    /// Tells how far it has come, where that takes no room from tokens and summary.
+    fn send_progress(&self, progress: Progress) {
+        if self.reader.sender.capacity() > EVENTS_PER_STEP {
+            self.send(Event::Progress(progress));
+        }
+    }
+
     /// There is room for what a step sends (`is_paused`), so the only failure is a reader that has gone; `check`
     /// sees that before the next step.
     fn send(&self, event: Event) {
@@ -261,18 +292,15 @@ impl Job for Sequence {
         [self.phase_end().map(|(at, _)| at), slow_reader].into_iter().flatten().min()
     }
 
-    fn note_step(&mut self, n_cached: usize, now: Duration) {
-        if self.first_step_at.is_some() {
-            return;
+    fn note_step(&mut self, StepBegun { n_cached, start }: StepBegun, now: Duration) {
+        if self.first_step_at.is_none() {
+            self.note_first_step(n_cached, now);
         }
-        self.first_step_at = Some(now);
-        self.n_cached = n_cached;
-        if let Some(permit) = self.permit.take() {
-            permit.serve(now);
+        // A prompt that is read again after a setback is told of where it goes beyond what was read before.
+        if self.tells_progress && start < self.n_prompt && self.n_read_told.is_none_or(|told| told < start) {
+            self.n_read_told = Some(start);
+            self.send_progress(self.progress(start, now));
         }
-        let queue_time = now.saturating_sub(self.reader.submitted_at);
-        self.emit(&events::RequestStarted { queue_time });
-        self.emit(&events::KvLookup { hit_tokens: n_cached, miss_tokens: self.n_prompt - n_cached });
     }
 
     fn note_setback(&mut self, setback: Setback) {
@@ -301,6 +329,9 @@ impl Job for Sequence {
     fn catch_up(&mut self) {
         if self.stop.is_some() {
             self.guide.prepare();
+        }
+        if let Some(progress) = self.untold_progress.take() {
+            self.send_progress(progress);
         }
         if let Some(token) = self.untold.take() {
             self.send(Event::Token(token));
@@ -370,11 +401,19 @@ impl Sequence {
     }
 }
 
+#[cfg(test)]
+mod tests;
+
 /// What the simulation audits.
 #[cfg(test)]
 impl Sequence {
     pub(crate) fn correlation(&self) -> &CorrelationId {
         &self.correlation
+    }
+
+    /// Whether the mask for its next token is there already.
+    pub(crate) fn has_mask(&self) -> bool {
+        self.guide.is_prepared()
     }
 
     /// Whether it holds a place in the queue.

@@ -5,7 +5,7 @@ use crate::governance::Approved;
 use crate::pipeline::{self, Route};
 use crate::runtime::Inner;
 use crate::sequence::{EVENTS_PER_STEP, is_of_constraint};
-use crate::{FinishReason, Summary, Timings, TokenEvent, Usage};
+use crate::{FinishReason, Progress, Summary, Timings, TokenEvent, Usage};
 use ballast_backend::ReasonCode;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,6 +18,9 @@ use tokio::sync::mpsc;
 pub enum Event {
     /// A generated token.
     Token(TokenEvent),
+    /// A part of the prompt was read, or a token comes next; only where the request asks for it, and never in the way of
+    /// a token: a slow reader misses some.
+    Progress(Progress),
     /// The end.
     Done(Summary),
 }
@@ -121,6 +124,7 @@ impl TokenStream {
         let event = event.unwrap_or_else(|| Event::Done(self.lost()));
         match &event {
             Event::Token(_) => self.n_tokens += 1,
+            Event::Progress(_) => {}
             Event::Done(summary) => {
                 let is_engines =
                     summary.finish_reason == FinishReason::Error && !summary.reason.is_some_and(is_of_constraint);

@@ -12,10 +12,11 @@ pub(crate) use error::{error_body, error_status};
 
 use crate::api_error::ApiError;
 use crate::body;
+use crate::constraint;
 use crate::fields::Fields;
 use crate::generation::{Taken, begin};
 use crate::incoming::Incoming;
-use crate::models::with_models;
+use crate::models::{Effort, with_models};
 use crate::state::Server;
 use crate::stream::response;
 use crate::tools::Said;
@@ -64,7 +65,8 @@ fn take(server: &Arc<Server>, incoming: &Incoming) -> Result<Taken<(Words, bool)
 pub(crate) async fn count_tokens(State(server): State<Arc<Server>>, request: Request) -> Result<Response, ApiError> {
     let body = body::read(request, &server.options).await?;
     let patience = || Ok(server.options.request_deadline);
-    let n_tokens = with_models(&server, patience, move |server, _| count(server, &body)).await?;
+    let effort = Effort::of(&body);
+    let n_tokens = with_models((&server, effort), patience, move |server, _| count(server, &body)).await?;
     Ok(Json(json!({ "input_tokens": n_tokens })).into_response())
 }
 
@@ -72,6 +74,7 @@ fn count(server: &Server, body: &[u8]) -> Result<usize, ApiError> {
     let mut fields = Fields::of_body(body)?;
     let model = crate::params::model_name(&mut fields, &server.options)?;
     let conversation = Conversation::take(&mut fields, &server.options)?;
+    constraint::of_anthropic(&mut fields)?;
     fields.refuse(request::UNSUPPORTED)?;
     fields.finish()?;
     let model = server.generator(Some(&model))?;

@@ -52,6 +52,9 @@ pub(crate) enum Refusal {
 pub(crate) enum Limited {
     #[error("too many requests: wait before the next")]
     Requests { retry_after: Duration },
+    /// An address that sent too many keys that open nothing.
+    #[error("too many wrong API keys from this address: wait before the next")]
+    Logins { retry_after: Duration },
     #[error("too many tokens: wait before the next request, or ask for a shorter answer")]
     Tokens { retry_after: Duration },
     #[error("the prompt: expected at most the {limit} tokens that a minute has, got {got}")]
@@ -70,16 +73,20 @@ impl Limited {
     fn reason(self) -> ReasonCode {
         match self {
             Self::Places { .. } | Self::Background { .. } => ReasonCode::BackpressureQueueFull,
-            Self::Requests { .. } | Self::Tokens { .. } | Self::TokensNever { .. } | Self::AtOnce { .. } => {
-                ReasonCode::RateLimited
-            }
+            Self::Requests { .. }
+            | Self::Logins { .. }
+            | Self::Tokens { .. }
+            | Self::TokensNever { .. }
+            | Self::AtOnce { .. } => ReasonCode::RateLimited,
         }
     }
 
     /// `None`: never.
     fn retry_after(self) -> Option<Duration> {
         match self {
-            Self::Requests { retry_after } | Self::Tokens { retry_after } => Some(retry_after),
+            Self::Requests { retry_after } | Self::Logins { retry_after } | Self::Tokens { retry_after } => {
+                Some(retry_after)
+            }
             Self::AtOnce { .. } | Self::Places { .. } | Self::Background { .. } => Some(RETRY_AFTER),
             Self::TokensNever { .. } => None,
         }
@@ -139,6 +146,9 @@ pub(crate) enum ApiError {
     ToolSchema { param: String, error: ConstraintError },
     #[error(transparent)]
     Limited(#[from] Limited),
+    /// A route that has nothing generated did not answer in its time.
+    #[error("the request was not answered within {} s; ask again later", max.as_secs_f64())]
+    RouteTimeout { max: Duration },
     /// The request ended without an answer.
     #[error("{}", ended_text(*.finish_reason, *.reason))]
     Ended { finish_reason: FinishReason, reason: Option<ReasonCode> },
@@ -237,7 +247,9 @@ impl ApiError {
                 ErrorKind::Invalid
             }
             Self::Ended { reason: Some(ReasonCode::Draining), .. } => ErrorKind::Unavailable,
-            Self::Ended { finish_reason: FinishReason::Cancelled, .. } => ErrorKind::Cancelled,
+            Self::Ended { finish_reason: FinishReason::Cancelled, .. } | Self::RouteTimeout { .. } => {
+                ErrorKind::Cancelled
+            }
             Self::Ended { .. } | Self::Panicked => ErrorKind::Internal,
         }
     }
@@ -272,6 +284,7 @@ impl ApiError {
             | Self::ToolSchema { .. }
             | Self::Limited(_)
             | Self::Ended { .. }
+            | Self::RouteTimeout { .. }
             | Self::Panicked => status_of(self.kind()),
         }
     }
@@ -284,6 +297,7 @@ impl ApiError {
             Self::Encode(error) => error.reason(),
             Self::Ended { reason, .. } => *reason,
             Self::Limited(limited) => Some(limited.reason()),
+            Self::RouteTimeout { .. } => Some(ReasonCode::CancelledByTimeout),
             Self::Refusal(_)
             | Self::Json(_)
             | Self::Param(_)
@@ -324,6 +338,7 @@ impl ApiError {
             | Self::Constraint { .. }
             | Self::ToolSchema { .. }
             | Self::Ended { .. }
+            | Self::RouteTimeout { .. }
             | Self::Panicked => Some(RETRY_AFTER),
         }
     }
@@ -363,7 +378,7 @@ impl ApiError {
             Self::Constraint { error, .. } | Self::ToolSchema { error, .. } => constraint_code(error),
             Self::ResponseUnknown => "response_not_found",
             Self::Limited(_) => "rate_limited",
-            Self::Ended { .. } | Self::Panicked => "server_error",
+            Self::Ended { .. } | Self::RouteTimeout { .. } | Self::Panicked => "server_error",
         };
         code.to_owned()
     }
@@ -386,7 +401,7 @@ impl ApiError {
             Self::SlotFile { .. } => Some("filename".to_owned()),
             Self::ResponseUnknown => Some("response_id".to_owned()),
             Self::ToolSchema { param, error } => Some(constraint_param(param, error)),
-            Self::NotServed { .. } | Self::NoSlot => None,
+            Self::NotServed { .. } | Self::NoSlot | Self::RouteTimeout { .. } => None,
             Self::Refusal(_) | Self::Json(_) | Self::Limited(_) | Self::Ended { .. } | Self::Panicked => None,
         }
     }
@@ -480,6 +495,8 @@ mod tests {
             (stopped, 503, "engine_crashed"),
             (failed, 500, "engine_failed"),
             (ApiError::timed_out(), 504, "cancelled_by_timeout"),
+            (ApiError::RouteTimeout { max: RETRY_AFTER }, 504, "cancelled_by_timeout"),
+            (Limited::Logins { retry_after: RETRY_AFTER }.into(), 429, "rate_limited"),
             (ApiError::draining(), 503, "draining"),
             (ApiError::Panicked, 500, "server_error"),
         ];

@@ -5,16 +5,15 @@ use crate::api_error::{ApiError, Refusal};
 use axum::body::Bytes;
 use axum::extract::Request;
 use axum::http::HeaderMap;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_TYPE, ORIGIN};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
-/// Reads the body of a request that says it is JSON.
+/// Reads the body of a request that says it is JSON, or does not say what it is.
 ///
 /// # Errors
 /// If it is not JSON by its content type, too long, too slow or broken off.
 pub(crate) async fn read(request: Request, options: &ServerOptions) -> Result<Bytes, ApiError> {
-    // A page in a browser can send anything else across origins without asking first.
-    if !is_json(request.headers()) {
+    if !may_be_json(request.headers()) {
         return Err(Refusal::ContentType.into());
     }
     let max = options.body_bytes_max;
@@ -27,8 +26,11 @@ pub(crate) async fn read(request: Request, options: &ServerOptions) -> Result<By
     }
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
-    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let media_type = value.split(';').next().unwrap_or_default();
+/// A page in a browser can send anything but JSON across origins without asking first, something without a type, too; but
+/// browsers say the origin of whatever pages post. Programs need not say a type: Ollama's server asks for none, and litellm
+/// sends it none.
+fn may_be_json(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(CONTENT_TYPE) else { return !headers.contains_key(ORIGIN) };
+    let media_type = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default();
     media_type.trim().eq_ignore_ascii_case("application/json")
 }

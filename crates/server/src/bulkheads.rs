@@ -82,17 +82,31 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_full_class_refuses_and_keeps_no_other_waiting() {
-        let one = BulkheadOptions { generation_max: 1, ..BulkheadOptions::default() };
-        let bulkheads = Bulkheads::new(one);
-        let first = bulkheads.enter(RouteClass::Generation).await.unwrap();
-        let refused = bulkheads.enter(RouteClass::Generation).await.unwrap_err();
-        assert_eq!((refused.status().as_u16(), refused.code().as_str()), (429, "backpressure_queue_full"));
-        for class in [RouteClass::Embeddings, RouteClass::Reading, RouteClass::Admin] {
-            assert!(bulkheads.enter(class).await.unwrap().is_some());
+        let classes = [RouteClass::Generation, RouteClass::Embeddings, RouteClass::Reading, RouteClass::Admin];
+        for full in classes {
+            let mut options = BulkheadOptions { wait: Duration::from_secs(7), ..BulkheadOptions::default() };
+            let place = match full {
+                RouteClass::Generation => &mut options.generation_max,
+                RouteClass::Embeddings => &mut options.embeddings_max,
+                RouteClass::Reading => &mut options.reading_max,
+                RouteClass::Admin => &mut options.admin_max,
+                RouteClass::Liveness => unreachable!("it needs no place"),
+            };
+            *place = 2;
+            let bulkheads = Bulkheads::new(options);
+            let first = bulkheads.enter(full).await.unwrap();
+            let _second = bulkheads.enter(full).await.unwrap();
+            let asked = tokio::time::Instant::now();
+            let refused = bulkheads.enter(full).await.unwrap_err();
+            assert_eq!((refused.status().as_u16(), refused.code().as_str()), (429, "backpressure_queue_full"));
+            assert_eq!(asked.elapsed(), options.wait, "{full:?}");
+            for class in classes.into_iter().filter(|class| *class != full) {
+                assert!(bulkheads.enter(class).await.unwrap().is_some(), "{class:?} beside {full:?}");
+            }
+            assert!(bulkheads.enter(RouteClass::Liveness).await.unwrap().is_none());
+            drop(first);
+            assert!(bulkheads.enter(full).await.is_ok());
         }
-        assert!(bulkheads.enter(RouteClass::Liveness).await.unwrap().is_none());
-        drop(first);
-        assert!(bulkheads.enter(RouteClass::Generation).await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]

@@ -83,6 +83,7 @@ impl Work {
                 self.reservation.note(1);
                 self.trail.iter().for_each(|trail| trail.note_token());
             }
+            Event::Progress(_) => {}
             Event::Done(summary) => self.trail.iter().for_each(|trail| trail.note_end(summary)),
         }
     }

@@ -7,7 +7,7 @@
 //! draining  => cut        drain_timeout: answers in progress end with DRAINING, connections left after that are dropped
 //! ```
 //!
-//! HTTP/1.1 and HTTP/2 with prior knowledge are spoken on one port. A connection that does nothing ends in its time
+//! HTTP/1.1 and HTTP/2, by prior knowledge or by ALPN under TLS, are spoken on one port. A connection that does nothing ends in its time
 //! (`activity.rs`), or sooner where another needs its place (`places.rs`).
 
 mod activity;
@@ -19,20 +19,19 @@ pub use listener::Listener;
 
 use crate::keeper::Keeper;
 use crate::reload::Watched as WatchedFiles;
-use crate::routes;
+use crate::routes::Routes;
 use crate::state::Server;
-use crate::tls;
+use crate::tls::{self, PeerCertificate};
 use crate::{ServedModels, ServerError, ServerOptions, ServerPhase};
 use activity::IdleLimits;
 use axum::body::Body;
 use axum::http::{Request, Version};
-use axum::{Extension, Router};
+use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use listener::Socket;
 use places::{Places, Watched, WatchedBody};
 use stall::StallGuard;
@@ -114,7 +113,7 @@ pub(crate) struct PeerAddress(pub(crate) IpAddr);
 
 struct Connections {
     server: Arc<Server>,
-    router: Router,
+    routes: Arc<Routes>,
     protocols: auto::Builder<TokioExecutor>,
     free: Arc<Semaphore>,
     places: Arc<Places>,
@@ -132,7 +131,7 @@ impl Connections {
         };
         Self {
             server: Arc::clone(server),
-            router: routes::router(server),
+            routes: Arc::new(Routes::new(server)),
             protocols: protocols(),
             free: Arc::new(Semaphore::new(options.connections_max.min(Semaphore::MAX_PERMITS))),
             places: Arc::new(Places::new(limits)),
@@ -184,10 +183,16 @@ impl Connections {
         while self.tasks.try_join_next().is_some() {}
         let watched = self.places.open();
         let options = &self.server.options;
-        let socket = tls::Socket::new(socket, options.tls.clone(), options.handshake_timeout);
+        let mut peer = Peer { address, certificate: None };
+        let handshake = options.tls.clone().map(|store| {
+            let certificate = Arc::new(PeerCertificate::default());
+            peer.certificate = store.asks_for_certificates().then(|| Arc::clone(&certificate));
+            tls::Handshake { store, time: options.handshake_timeout, peer: certificate }
+        });
+        let socket = tls::Socket::new(socket, handshake);
         let socket = StallGuard::new(socket, options.stall_timeout).noting(Arc::clone(&watched));
-        let router = TowerToHyperService::new(self.router.clone().layer(Extension(address)));
-        let connection = self.protocols.serve_connection(TokioIo::new(socket), answering(router, &watched));
+        let connection =
+            self.protocols.serve_connection(TokioIo::new(socket), answering(Arc::clone(&self.routes), peer, &watched));
         let connection = self.graceful.watch(connection.into_owned());
         let places = Arc::clone(&self.places);
         self.tasks.spawn(async move {
@@ -240,28 +245,41 @@ fn protocols() -> auto::Builder<TokioExecutor> {
     protocols
 }
 
+/// Who is at the other end of a connection.
+struct Peer {
+    address: PeerAddress,
+    /// What it shows; `None` where it is not asked to.
+    certificate: Option<Arc<PeerCertificate>>,
+}
+
+impl Peer {
+    /// Says in a request whose it is.
+    fn sign(&self, request: &mut Request<Body>) {
+        request.extensions_mut().insert(self.address);
+        if let Some(certificate) = &self.certificate {
+            request.extensions_mut().insert(Arc::clone(certificate));
+        }
+    }
+}
+
 /// Answers requests and notes when they begin and end.
-fn answering<R>(
-    router: R,
+fn answering(
+    routes: Arc<Routes>,
+    peer: Peer,
     watched: &Arc<Watched>,
 ) -> impl Service<
     Request<Incoming>,
-    Response = axum::response::Response,
+    Response = Response,
     Error = Infallible,
-    Future: Future<Output = Result<axum::response::Response, Infallible>> + Send + 'static,
+    Future: Future<Output = Result<Response, Infallible>> + Send + 'static,
 > + Send
-+ 'static
-where
-    R: Service<Request<Incoming>, Response = axum::response::Response, Error = Infallible> + Send + 'static,
-    R::Future: Send + 'static,
-{
++ 'static {
     let watched = Arc::clone(watched);
     service_fn(move |request: Request<Incoming>| {
         let answering = watched.begin(request.version() == Version::HTTP_2);
-        let response = router.call(request);
-        async move {
-            let response = response.await?;
-            Ok(response.map(|body| Body::new(WatchedBody { body, answering })))
-        }
+        let mut request = request.map(Body::new);
+        peer.sign(&mut request);
+        let routes = Arc::clone(&routes);
+        async move { Ok(routes.answer(request).await.map(|body| Body::new(WatchedBody { body, answering }))) }
     })
 }

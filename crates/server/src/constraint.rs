@@ -18,7 +18,7 @@ const FORMATS: &str = "one of text, json_object, json_schema";
 const SCHEMA: &str = "a JSON schema: an object, true or false";
 
 /// Takes what the OpenAI wire and its servers call it: `response_format`, `structured_outputs`, `guided_json` and its
-/// kin.
+/// kin, and llama.cpp's `grammar` and `json_schema`.
 ///
 /// # Errors
 /// If one of them is wrong, or two ask for something.
@@ -30,6 +30,7 @@ pub(crate) fn of_openai(fields: &mut Fields) -> Result<Option<Asked>, ParamError
         inner.finish()?;
     }
     asked.extend(listed(fields, &GUIDED)?);
+    asked.extend(by_llamacpp(fields)?);
     only(asked)
 }
 
@@ -38,13 +39,17 @@ pub(crate) fn of_openai(fields: &mut Fields) -> Result<Option<Asked>, ParamError
 /// # Errors
 /// If one of them is wrong, or both ask for something.
 pub(crate) fn of_llamacpp(fields: &mut Fields) -> Result<Option<Asked>, ParamError> {
+    only(by_llamacpp(fields)?)
+}
+
+fn by_llamacpp(fields: &mut Fields) -> Result<Vec<Asked>, ParamError> {
     let grammar = fields.string("grammar")?.filter(|grammar| !grammar.is_empty());
     let grammar = grammar.map(|grammar| (Constraint::Gbnf(grammar), "grammar"));
     let schema = fields.take("json_schema");
     // Clients of it send an empty schema where they have none.
     let schema = schema.filter(|schema| schema.as_object().is_none_or(|fields| !fields.is_empty()));
     let schema = schema.map(|schema| schema_of(schema, "json_schema")).transpose()?;
-    only(grammar.into_iter().chain(schema).collect())
+    Ok(grammar.into_iter().chain(schema).collect())
 }
 
 /// Takes what Ollama calls it: `format`, either `json` or a schema.
@@ -59,6 +64,36 @@ pub(crate) fn of_ollama(fields: &mut Fields) -> Result<Option<Asked>, ParamError
         Some(schema @ Value::Object(_)) => Ok(Some((Constraint::JsonSchema(schema), "format"))),
         Some(other) => Err(ParamError::wrong("format".to_owned(), "\"json\" or a JSON schema", &other)),
     }
+}
+
+/// Takes what Anthropic calls it: `format` in `output_config`, whose effort was taken before, or the older `output_format`.
+///
+/// # Errors
+/// If one of them is wrong, or both ask for something.
+pub(crate) fn of_anthropic(fields: &mut Fields) -> Result<Option<Asked>, ParamError> {
+    let mut asked = Vec::new();
+    if let Some(value) = fields.take("output_config") {
+        let mut config = Fields::new("output_config".to_owned(), value)?;
+        asked.extend(anthropic_format(&mut config, "format", "output_config.format.schema")?);
+        config.finish()?;
+    }
+    asked.extend(anthropic_format(fields, "output_format", "output_format.schema")?);
+    only(asked)
+}
+
+/// A format in the field `name`, whose schema is `param`.
+fn anthropic_format(fields: &mut Fields, name: &str, param: &'static str) -> Result<Option<Asked>, ParamError> {
+    const KIND: &str = "`json_schema`";
+    let Some(value) = fields.take(name) else { return Ok(None) };
+    let mut format = Fields::new(fields.name(name), value)?;
+    let kind = format.needed_string("type", KIND)?;
+    if kind != "json_schema" {
+        return Err(ParamError::wrong(format.name("type"), KIND, &kind.into()));
+    }
+    let missing = ParamError::Missing { param: param.to_owned(), expected: SCHEMA };
+    let schema = format.take("schema").ok_or(missing)?;
+    format.finish()?;
+    schema_of(schema, param).map(Some)
 }
 
 fn only(asked: Vec<Asked>) -> Result<Option<Asked>, ParamError> {
@@ -108,12 +143,31 @@ fn named_schema(format: &mut Fields) -> Result<Asked, ParamError> {
 fn schema_of(value: Value, param: &'static str) -> Result<Asked, ParamError> {
     let wrong = |value: &Value| ParamError::wrong(param.to_owned(), SCHEMA, value);
     match value {
-        Value::Object(_) | Value::Bool(_) => Ok((Constraint::JsonSchema(value), param)),
+        Value::Object(_) | Value::Bool(_) => Ok((Constraint::JsonSchema(dated(value)), param)),
         Value::String(ref text) => match json::parse(text.as_bytes()) {
-            Ok(schema @ (Value::Object(_) | Value::Bool(_))) => Ok((Constraint::JsonSchema(schema), param)),
+            Ok(schema @ (Value::Object(_) | Value::Bool(_))) => Ok((Constraint::JsonSchema(dated(schema)), param)),
             Ok(_) | Err(_) => Err(wrong(&value)),
         },
         Value::Null | Value::Number(_) | Value::Array(_) => Err(wrong(&value)),
+    }
+}
+
+/// A schema that says which draft it is of. One that does not, and has a list where newer drafts want `prefixItems`, is of
+/// the last draft that had it so, as older generators of schemas write them.
+fn dated(mut schema: Value) -> Value {
+    if schema.get("$schema").is_none() && has_listed_items(&schema) && schema.is_object() {
+        schema["$schema"] = "https://json-schema.org/draft/2019-09/schema".into();
+    }
+    schema
+}
+
+fn has_listed_items(schema: &Value) -> bool {
+    match schema {
+        Value::Object(fields) => {
+            fields.get("items").is_some_and(Value::is_array) || fields.values().any(has_listed_items)
+        }
+        Value::Array(items) => items.iter().any(has_listed_items),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     }
 }
 

@@ -13,8 +13,7 @@ use crate::api_error::ApiError;
 use crate::body;
 use crate::caller::Work;
 use crate::incoming::{Asker, Incoming};
-use crate::models::EncoderUse;
-use crate::models::{ModelUse, with_models};
+use crate::models::{Effort, EncoderUse, ModelUse, with_models};
 use crate::state::Server;
 use axum::extract::Request;
 use ballast_backend::Pooling;
@@ -48,9 +47,9 @@ pub(crate) async fn answer<W: Send + 'static>(
     let asker = Asker::of(&request)?;
     let incoming = Incoming { body: body::read(request, &server.options).await?, asker };
     let patience = || Ok(server.options.request_deadline);
-    // Many texts take milliseconds to tokenize: not on a thread that serves sockets.
+    let effort = Effort::of(&incoming.body);
     let incoming = Arc::new(incoming);
-    let taken = with_models(&server, patience, move |server, waited| {
+    let taken = with_models((&server, effort), patience, move |server, waited| {
         let taken = take(server, &incoming);
         if let (Err(ApiError::ModelCold { model }), Some(visit)) = (&taken, &incoming.asker.visit) {
             visit.caller.check_model(model.as_str())?;

@@ -3,7 +3,7 @@
 use crate::api_error::ApiError;
 use crate::json::{self, shown};
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// What is wrong with a parameter.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -79,7 +79,8 @@ pub(crate) fn is_empty(value: &Value) -> bool {
 pub(crate) struct Fields {
     /// Where the object is, empty for the request itself.
     path: String,
-    fields: Map<String, Value>,
+    /// By name; so few that to look through them is quicker than to hash the names of all that are asked for.
+    fields: Vec<(String, Value)>,
 }
 
 impl Fields {
@@ -93,8 +94,8 @@ impl Fields {
 
     /// The fields of `value`, which is found at `path`.
     pub(crate) fn new(path: String, value: Value) -> Result<Self, ParamError> {
-        if let Value::Object(mut fields) = value {
-            fields.retain(|_, value| !value.is_null());
+        if let Value::Object(fields) = value {
+            let fields = fields.into_iter().filter(|(_, value)| !value.is_null()).collect();
             return Ok(Self { path, fields });
         }
         let param = if path.is_empty() { "body".to_owned() } else { path };
@@ -108,11 +109,19 @@ impl Fields {
 
     /// A field, left where it is.
     pub(crate) fn peek(&self, field: &str) -> Option<&Value> {
-        self.fields.get(field)
+        self.fields.iter().find(|(name, _)| name == field).map(|(_, value)| value)
     }
 
     pub(crate) fn take(&mut self, field: &str) -> Option<Value> {
-        self.fields.shift_remove(field)
+        let idx = self.fields.iter().position(|(name, _)| name == field)?;
+        Some(self.fields.remove(idx).1)
+    }
+
+    /// Puts back what is left of an object that was taken from here, for whoever reads the rest.
+    pub(crate) fn put_back(&mut self, field: &str, rest: Self) {
+        if !rest.fields.is_empty() {
+            self.fields.push((field.to_owned(), Value::Object(rest.fields.into_iter().collect())));
+        }
     }
 
     /// Takes a field that serde can read as `T`.
@@ -173,7 +182,7 @@ impl Fields {
 
     /// Names of fields that are left.
     pub(crate) fn left(&self) -> impl Iterator<Item = &str> {
-        self.fields.keys().map(String::as_str)
+        self.fields.iter().map(|(name, _)| name.as_str())
     }
 
     /// # Errors

@@ -5,7 +5,7 @@ use crate::body;
 use crate::caller::Work;
 use crate::fields::Fields;
 use crate::incoming::{Asker, Incoming};
-use crate::models::{Held, with_models};
+use crate::models::{Effort, Held, with_models};
 use crate::params;
 use crate::state::Server;
 use axum::extract::Request;
@@ -53,8 +53,8 @@ pub(crate) async fn begin<W: Send + 'static>(
     let asker = Asker::of(&request)?;
     let body = body::read(request, &server.options).await?;
     let patience = || Ok(params::deadline(&mut Fields::of_body(&body)?, &server.options)?);
+    let effort = Effort::of(&body);
     let incoming = Incoming { body: body.clone(), asker };
-    // A long prompt takes milliseconds to render and tokenize: not on a thread that serves sockets.
     let call = move |server: &Arc<Server>, waited: Duration| {
         let asker = Asker { waited, ..incoming.asker.clone() };
         let visit = asker.visit.clone();
@@ -65,7 +65,7 @@ pub(crate) async fn begin<W: Send + 'static>(
         }
         Ok((taken?, waited))
     };
-    let (taken, waited) = with_models(&server, patience, call).await?;
+    let (taken, waited) = with_models((&server, effort), patience, call).await?;
     let Taken { streams, model, deadline, wire } = taken;
     let overdue = deadline.saturating_sub(waited).saturating_add(server.options.deadline_grace);
     let Submitted { streams, work } = streams;
@@ -142,6 +142,7 @@ impl Tokens {
                     last[idx] = Some(event.token);
                     each(idx, &event);
                 }
+                Event::Progress(_) => {}
                 Event::Done(summary) => {
                     let summary = complete(summary)?;
                     texts[idx] += &summary.tail;

@@ -4,42 +4,47 @@
 
 use crate::api_error::{ApiError, Limited};
 use crate::caller::Visit;
-use crate::connection::PeerAddress;
 use crate::keys;
 use crate::limits::{Refused, Standings};
-use crate::routes::{Route, RouteClass, route_of};
+use crate::routes::{Route, RouteClass};
 use crate::state::Server;
 use crate::trail::Trail;
 use crate::wire::Wire;
 use axum::body::{Body, Bytes, HttpBody};
-use axum::extract::{MatchedPath, Request, State};
-use axum::middleware::Next;
+use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use hyper::body::{Frame, SizeHint};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
 
-/// Lets a request through, or says why not; what it was given lasts as long as its answer.
-pub(crate) async fn guard(State(server): State<Arc<Server>>, mut request: Request, next: Next) -> Response {
-    let path = request.extensions().get::<MatchedPath>();
-    let route = path.and_then(|path| route_of(request.method(), path.as_str()));
+/// Headers of a usual answer, those of its limits and those that every answer has: room for them is made once.
+const HEADERS_USUAL: usize = 24;
+
+/// Lets a request through to `next`, or says why not; what it was given lasts as long as its answer.
+pub(crate) async fn guard(
+    server: &Server,
+    (wire, route): (Wire, Option<&Route>),
+    mut request: Request,
+    next: impl AsyncFnOnce(Request) -> Response,
+) -> Response {
     if route.is_some_and(|route| route.scope.is_none()) {
-        return next.run(request).await;
+        return next(request).await;
     }
-    let wire = Wire::of(request.uri().path());
     let mut standings = Standings::default();
-    let mut response = match admit(&server, route, &request, &mut standings) {
+    let mut response = match admit(server, route, &request, &mut standings) {
         Err(refused) => refused.into_response(),
         Ok(visit) => {
             let visit = Arc::new(visit);
             request.extensions_mut().insert(Arc::clone(&visit));
-            let response = answer(&server, route, request, next, &visit).await;
+            let response = answer(server, route, &visit, next(request)).await;
             standings = visit.standings();
             response
         }
     };
+    response.headers_mut().reserve(HEADERS_USUAL);
     standings.write(wire, (server.options.unix_time)(), response.headers_mut());
     response
 }
@@ -50,16 +55,18 @@ fn admit(
     request: &Request,
     standings: &mut Standings,
 ) -> Result<Visit, ApiError> {
-    let address = request.extensions().get::<PeerAddress>().map(|address| address.0);
     let trail = request.extensions().get::<Arc<Trail>>().cloned();
-    let caller = keys::admit(server, request.headers(), address)?;
+    let caller = keys::admit(server, request)?;
     if let Some(trail) = &trail {
         trail.note_caller(&caller);
     }
     if let Some(scope) = route.and_then(|route| route.scope) {
         caller.check_scope(scope)?;
     }
-    let (account, limits) = (caller.account(), caller.limits(server.options.caller_limits()));
+    let (account, mut limits) = (caller.account(), caller.limits(server.options.caller_limits()));
+    if route.is_some_and(Route::is_of_kept_work) {
+        limits.concurrency = None;
+    }
     let seat = server.limits.enter(account.clone(), limits).map_err(|refused| {
         *standings = server.limits.standings(&account, limits);
         match refused {
@@ -71,14 +78,31 @@ fn admit(
     Ok(Visit::new(caller, seat, trail))
 }
 
-async fn answer(server: &Server, route: Option<&Route>, request: Request, next: Next, visit: &Arc<Visit>) -> Response {
+async fn answer(
+    server: &Server,
+    route: Option<&Route>,
+    visit: &Arc<Visit>,
+    answer: impl Future<Output = Response>,
+) -> Response {
     let class = route.map_or(RouteClass::Reading, |route| route.class);
     let place = match server.bulkheads.enter(class).await {
         Ok(place) => place,
         Err(refused) => return refused.into_response(),
     };
     let pass = Pass { _visit: Arc::clone(visit), _place: place };
-    next.run(request).await.map(|body| Body::new(Accompanied { body, _pass: pass }))
+    let answered = in_time(server, class, answer).await;
+    answered.map(|body| Body::new(Accompanied { body, _pass: pass }))
+}
+
+/// What a route answers in the time it has. Where something is generated or embedded, requests have times of their own.
+async fn in_time(server: &Server, class: RouteClass, answer: impl Future<Output = Response>) -> Response {
+    match class {
+        RouteClass::Generation | RouteClass::Embeddings | RouteClass::Liveness => answer.await,
+        RouteClass::Reading | RouteClass::Admin => {
+            let max = server.options.route_timeout;
+            timeout(max, answer).await.unwrap_or_else(|_| ApiError::RouteTimeout { max }.into_response())
+        }
+    }
 }
 
 /// What a request was given for as long as it is answered.

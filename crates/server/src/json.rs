@@ -1,6 +1,7 @@
 //! JSON as it must be here: bounded depth, and no field twice, since one of the two would be ignored.
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
 use serde_json::{Map, Value};
 use std::fmt;
 
@@ -101,11 +102,12 @@ impl<'de> Visitor<'de> for Strict {
         let inner = self.deeper()?;
         let mut fields = Map::new();
         while let Some(name) = map.next_key::<String>()? {
-            let value = map.next_value_seed(inner)?;
-            if fields.contains_key(&name) {
-                return Err(A::Error::custom(format_args!("field `{}` is given twice", shown(&name))));
-            }
-            fields.insert(name, value);
+            match fields.entry(name) {
+                Entry::Occupied(twice) => {
+                    return Err(A::Error::custom(format_args!("field `{}` is given twice", shown(twice.key()))));
+                }
+                Entry::Vacant(new) => new.insert(map.next_value_seed(inner)?),
+            };
         }
         Ok(Value::Object(fields))
     }

@@ -4,9 +4,11 @@
 //! key is then compared with the record's in constant time. Secrets are 256 random bits, so that a fast digest is
 //! enough and the file tells nobody how to make a key.
 
+mod certificate;
 mod file;
 mod record;
 
+pub use certificate::{CERTIFICATE_NAME_BYTES_MAX, CertificateName, CertificateNameError};
 pub use file::{KEY_FILE_BYTES_MAX, KeyFile};
 pub use record::{
     KEY_ID_BYTES, KEY_NAME_BYTES_MAX, KEY_RECORDS_MAX, KEY_SECRET_BYTES, KeyRecord, KeyTerms, MODELS_PER_KEY_MAX,
@@ -14,13 +16,13 @@ pub use record::{
 };
 
 use crate::api_error::Refusal;
+use crate::digest::KeyDigest;
 use crate::reload::{Stamp, stamp};
-use record::{Digest, digest_of, id_of};
+use record::id_of;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use subtle::ConstantTimeEq;
 
 /// What is wrong with a file of keys. Never shows a key.
 #[derive(Debug, thiserror::Error)]
@@ -95,12 +97,16 @@ pub struct KeyStore {
     seen: Mutex<Option<Stamp>>,
 }
 
-/// By identifier.
-type Table = BTreeMap<String, Arc<KeyRecord>>;
+/// The records, and how they are found.
+#[derive(Default)]
+struct Table {
+    by_id: BTreeMap<String, Arc<KeyRecord>>,
+    by_certificate: BTreeMap<CertificateName, Arc<KeyRecord>>,
+}
 
 impl fmt::Debug for KeyStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} keys of {:?}", self.table().len(), self.file.path())
+        write!(f, "{} keys of {:?}", self.n_keys(), self.file.path())
     }
 }
 
@@ -125,7 +131,7 @@ impl KeyStore {
     /// Number of records, revoked and expired ones too.
     #[must_use]
     pub fn n_keys(&self) -> usize {
-        self.table().len()
+        self.table().by_id.len()
     }
 
     /// Reads the file again; requests that come later see its keys only.
@@ -158,19 +164,20 @@ impl KeyStore {
     /// If it is no key, or one that has expired or was revoked.
     pub(crate) fn find(&self, presented: &str, now: i64) -> Result<Arc<KeyRecord>, Refusal> {
         // A key that is not known is compared, too: the time it takes tells nothing.
-        const NOBODY: Digest = [0; 32];
         let table = self.table();
-        let record = id_of(presented).and_then(|id| table.get(id));
-        let expected = record.map_or(&NOBODY, |record| &record.sha256);
-        let is_same: bool = expected.ct_eq(&digest_of(presented)).into();
-        let Some(record) = record.filter(|_| is_same) else { return Err(Refusal::Key) };
-        if record.revoked.is_some() {
-            return Err(Refusal::KeyRevoked);
-        }
-        if record.terms.expires.is_some_and(|expires| expires <= now) {
-            return Err(Refusal::KeyExpired);
-        }
-        Ok(Arc::clone(record))
+        let record = id_of(presented).and_then(|id| table.by_id.get(id));
+        let expected = record.map_or(KeyDigest::NOBODYS, |record| record.sha256);
+        let is_same = expected == KeyDigest::of(presented);
+        good(record.filter(|_| is_same), now)
+    }
+
+    /// The record that a client's certificate opens, known by the first of `names` that has one.
+    ///
+    /// # Errors
+    /// As [`Self::find`].
+    pub(crate) fn find_certificate(&self, names: &[CertificateName], now: i64) -> Result<Arc<KeyRecord>, Refusal> {
+        let table = self.table();
+        good(names.iter().find_map(|name| table.by_certificate.get(name)), now)
     }
 
     fn table(&self) -> Arc<Table> {
@@ -179,7 +186,28 @@ impl KeyStore {
 }
 
 fn table_of(records: Vec<KeyRecord>) -> Arc<Table> {
-    Arc::new(records.into_iter().map(|record| (record.id.clone(), Arc::new(record))).collect())
+    let mut table = Table::default();
+    for record in records.into_iter().map(Arc::new) {
+        table.by_id.insert(record.id.clone(), Arc::clone(&record));
+        let Some(name) = record.certificate.clone() else { continue };
+        // Of several records that a certificate had, the one that is not revoked counts.
+        if record.revoked.is_none() || !table.by_certificate.contains_key(&name) {
+            table.by_certificate.insert(name, record);
+        }
+    }
+    Arc::new(table)
+}
+
+/// The record, if it opens anything at `now`.
+fn good(record: Option<&Arc<KeyRecord>>, now: i64) -> Result<Arc<KeyRecord>, Refusal> {
+    let record = record.ok_or(Refusal::Key)?;
+    if record.revoked.is_some() {
+        return Err(Refusal::KeyRevoked);
+    }
+    if record.terms.expires.is_some_and(|expires| expires <= now) {
+        return Err(Refusal::KeyExpired);
+    }
+    Ok(Arc::clone(record))
 }
 
 #[cfg(test)]

@@ -51,12 +51,14 @@ mod caller;
 mod connection;
 mod constraint;
 mod cors;
+mod digest;
 mod encoding;
 mod error;
 mod fields;
 mod generation;
 mod guard;
 mod health;
+mod hex;
 mod incoming;
 mod json;
 mod jwt;
@@ -73,6 +75,7 @@ mod openai;
 mod openapi;
 mod options;
 mod params;
+mod progress;
 mod reload;
 mod request_id;
 mod rerank;
@@ -104,11 +107,12 @@ pub use jwt::{
     TOKEN_BYTES_MAX,
 };
 pub use key_store::{
-    KEY_FILE_BYTES_MAX, KEY_ID_BYTES, KEY_NAME_BYTES_MAX, KEY_RECORDS_MAX, KEY_SECRET_BYTES, KeyFile, KeyFileError,
-    KeyRecord, KeyStore, KeyTerms, MODELS_PER_KEY_MAX, NewKey,
+    CERTIFICATE_NAME_BYTES_MAX, CertificateName, CertificateNameError, KEY_FILE_BYTES_MAX, KEY_ID_BYTES,
+    KEY_NAME_BYTES_MAX, KEY_RECORDS_MAX, KEY_SECRET_BYTES, KeyFile, KeyFileError, KeyRecord, KeyStore, KeyTerms,
+    MODELS_PER_KEY_MAX, NewKey,
 };
 pub use keys::{ApiKeys, KEY_BYTES_MAX, KEY_BYTES_MIN, KEYS_MAX};
-pub use limits::{CALLERS_MAX, CallerLimits, RateLimit};
+pub use limits::{CALLERS_MAX, CallerLimits, LiveLimits, RateLimit};
 pub use llamacpp::{INFILL_FILES_MAX, SLOT_FILE_NAME_BYTES_MAX};
 pub use models::{
     ALIASES_MAX, Generator, HouseOptions, KnownModel, LoadMeter, LoadModel, MODELS_MAX, ModelFacts, ModelKind,

@@ -7,10 +7,14 @@
 mod accounts;
 mod bucket;
 mod headers;
+mod live;
+mod logins;
 
 pub(crate) use accounts::{Account, Refused};
 pub(crate) use bucket::Standing;
 pub(crate) use headers::Standings;
+pub use live::LiveLimits;
+pub(crate) use logins::Logins;
 
 use accounts::Accounts;
 use std::fmt;

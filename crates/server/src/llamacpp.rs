@@ -21,6 +21,7 @@ pub(crate) use error::error_body;
 pub use infill::INFILL_FILES_MAX;
 pub(crate) use infill::infill;
 pub(crate) use router::{load, unload};
+pub(crate) use settings::settings;
 pub(crate) use slot_actions::{act as act_on_slot, slots};
 pub use slot_file::SLOT_FILE_NAME_BYTES_MAX;
 pub(crate) use slots::Slots;

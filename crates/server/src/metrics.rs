@@ -1,18 +1,23 @@
-//! `GET /metrics`: what the runtimes are doing and have counted, in OpenMetrics' text.
+//! `GET /metrics`: what the runtimes are doing and have counted, in OpenMetrics' text for who asks for it by name, and in
+//! the older one, with llama.cpp's names too, for everybody else.
 //!
 //! What vLLM has a name for has vLLM's: gateways, autoscalers and dashboards read those. Everything else begins with
 //! `ballast_`. Labels are names of models and engines, and words of fixed lists; nothing that a caller sends is one.
 
+mod classic;
 mod guarded;
+mod llama;
 
 use crate::ServedModel;
 use crate::state::Server;
 use axum::extract::State;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use ballast_runtime::lifecycle::LifecycleStats;
 use ballast_runtime::telemetry::{HistogramSnapshot, MetricsSnapshot, Timing};
 use ballast_runtime::{EngineState, Health, Runtime};
+use classic::{CLASSIC, classic};
 use guarded::Guarded;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -53,17 +58,29 @@ const TIMES: &[Times] = &[
     (Timing::Load, "ballast_load_seconds", "Opening a model", REQUEST_BOUNDS),
 ];
 
-pub(crate) async fn metrics(State(server): State<Arc<Server>>) -> Response {
+/// When the process started, in seconds since 1970, as llama.cpp's server says it.
+const STARTED: HeaderName = HeaderName::from_static("process-start-time-unix");
+
+pub(crate) async fn metrics(State(server): State<Arc<Server>>, headers: HeaderMap) -> Response {
     let scrape = |model: &ServedModel| Some(Scrape::take(&model.id, &model.generator()?.runtime));
-    let scrapes = server.models.each_loaded(scrape).into_iter().flatten();
+    let scrapes: Vec<Scrape> = server.models.each_loaded(scrape).into_iter().flatten().collect();
+    let by_llama = llama::text(&scrapes);
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Scrapes(scrapes.collect())));
+    registry.register_collector(Box::new(Scrapes(scrapes)));
     registry.register_collector(Box::new(Loads(server.models.stats())));
     registry.register_collector(Box::new(Guarded::take(&server)));
     let mut text = String::new();
     // Writing to a string does not fail, and the collector has no failure of its own.
     encode(&mut text, &registry).expect("a string takes any text");
-    ([(CONTENT_TYPE, OPEN_METRICS)], text).into_response()
+    let accepted = headers.get_all(ACCEPT).iter().filter_map(|accepted| accepted.to_str().ok());
+    let (content_type, text) = if accepted.into_iter().any(|accepted| accepted.contains("application/openmetrics-text"))
+    {
+        (OPEN_METRICS, text)
+    } else {
+        (CLASSIC, classic(&text) + &by_llama)
+    };
+    let headers = [(CONTENT_TYPE, HeaderValue::from_static(content_type)), (STARTED, server.started_at.into())];
+    (headers, text).into_response()
 }
 
 /// Everything that is told of one model at one time.
@@ -80,6 +97,12 @@ struct Counted {
     figures: MetricsSnapshot,
     /// One for each of [`TIMES`].
     times: Vec<HistogramSnapshot>,
+}
+
+impl Counted {
+    fn time(&self, timing: Timing) -> Option<&HistogramSnapshot> {
+        TIMES.iter().zip(&self.times).find(|((known, ..), _)| *known == timing).map(|(_, times)| times)
+    }
 }
 
 /// Labels of one sample.

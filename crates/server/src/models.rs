@@ -21,7 +21,7 @@ pub use known::{KnownModel, LoadMeter, LoadModel};
 pub use served::{HouseOptions, ServedModels};
 pub use shelf::{ALIASES_MAX, MODELS_MAX};
 pub use stock::{ModelStock, PULL_STEPS_MAX, PullStep, PullWatch, StockError};
-pub(crate) use waiting::with_models;
+pub(crate) use waiting::{Effort, with_models};
 
 use crate::api_error::ApiError;
 use ballast_runtime::Runtime;

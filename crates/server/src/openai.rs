@@ -13,7 +13,7 @@ mod params;
 mod responses;
 
 pub(crate) use chat::chat_completions;
-pub(crate) use chat::{MESSAGE_CALLS_MAX, messages};
+pub(crate) use chat::{Conversation, MESSAGE_CALLS_MAX};
 pub use chat::{MESSAGES_MAX, PARTS_MAX};
 pub(crate) use completions::completions;
 pub use completions::{COMPLETION_TOKENS_DEFAULT, PROMPTS_MAX};
@@ -23,7 +23,7 @@ pub(crate) use error::error_body;
 pub(crate) use event::{PING, event};
 pub(crate) use functions::functions;
 pub(crate) use models::{list_models, show_model};
-pub(crate) use objects::{finite, llama_timings};
+pub(crate) use objects::finite;
 pub use params::{LABEL_CHARS_MAX, METADATA_ENTRIES_MAX, METADATA_KEY_CHARS_MAX, METADATA_VALUE_CHARS_MAX};
 pub use responses::{BACKGROUND_MAX, RESPONSE_EVENTS_BYTES_MAX, ResponseStoreOptions};
 pub(crate) use responses::{

@@ -2,7 +2,7 @@
 
 use crate::cors::{CORS_ORIGINS_MAX, CorsOrigin};
 use crate::{
-    ApiKeys, AuditLog, BulkheadOptions, CallerLimits, JwtVerifier, KeyStore, ModelStock, RateLimit,
+    ApiKeys, AuditLog, BulkheadOptions, CallerLimits, JwtVerifier, KeyStore, LiveLimits, ModelStock, RateLimit,
     ResponseStoreOptions, ServerError, TlsStore,
 };
 use ballast_tokens::SamplingParams;
@@ -58,12 +58,17 @@ pub struct ServerOptions {
     pub handshake_timeout: Duration,
     /// Time from one look for changed files to the next: a key that is revoked opens nothing after it.
     pub reload_interval: Duration,
+    /// Keys that open nothing which an address may present in a minute, before none of its keys is looked at for a
+    /// while; `None`: any number. Behind a proxy, all clients are one address.
+    pub failed_logins_per_minute: Option<NonZeroU32>,
     /// How often a key, or an address where no key is asked for, may ask; `None`: as often as it likes.
     pub rate_limit: Option<RateLimit>,
     /// Tokens a minute that a key, or an address, may use; `None`: any number.
     pub tokens_per_minute: Option<NonZeroU64>,
     /// Requests that a key, or an address, may have at work; `None`: any number.
     pub concurrency: Option<NonZeroU32>,
+    /// If it is there, it says what [`Self::rate_limit`], [`Self::tokens_per_minute`] and [`Self::concurrency`] are now.
+    pub live_limits: Option<Arc<LiveLimits>>,
     /// Requests of each class of routes at a time.
     pub bulkheads: BulkheadOptions,
     /// Longest request body.
@@ -85,6 +90,8 @@ pub struct ServerOptions {
     pub request_deadline_max: Duration,
     /// How long past its deadline a request is waited for before the server answers without the runtime.
     pub deadline_grace: Duration,
+    /// Time that routes have on which nothing is generated or embedded; what they stream is not cut by it.
+    pub route_timeout: Duration,
     /// Longest time that a request waits for its model to be loaded, within its own time.
     pub load_wait_max: Duration,
     /// Most tokens of an answer when the request does not say; `None`: until the context is full.
@@ -95,6 +102,8 @@ pub struct ServerOptions {
     pub reasoning: Option<Reasoning>,
     /// Where one model is served, a request may name any model or none, on every wire.
     pub any_model: bool,
+    /// Chat answers tell the prompt that they were made from, in `__verbose`, where a request does not say.
+    pub tells_prompts: bool,
     /// Whether callers may ask what the places for sequences are doing: `GET /slots`.
     pub shows_slots: bool,
     /// Where the contents of places may be saved; `None`: they cannot be.
@@ -133,9 +142,11 @@ impl ServerOptions {
             tls: None,
             handshake_timeout: Duration::from_secs(10),
             reload_interval: Duration::from_secs(5),
+            failed_logins_per_minute: NonZeroU32::new(30),
             rate_limit: None,
             tokens_per_minute: None,
             concurrency: None,
+            live_limits: None,
             bulkheads: BulkheadOptions::default(),
             body_bytes_max: 1 << 20,
             connections_max: 16_384,
@@ -146,11 +157,13 @@ impl ServerOptions {
             request_deadline: Duration::from_secs(300),
             request_deadline_max: Duration::from_secs(3600),
             deadline_grace: Duration::from_secs(10),
+            route_timeout: Duration::from_secs(30),
             load_wait_max: Duration::MAX,
             max_tokens_default: None,
             sampling: SamplingParams::default(),
             reasoning: None,
             any_model: false,
+            tells_prompts: false,
             shows_slots: true,
             slot_dir: None,
             stock: None,
@@ -167,6 +180,9 @@ impl ServerOptions {
 
     /// What a caller may use up that has no limits of its own.
     pub(crate) fn caller_limits(&self) -> CallerLimits {
+        if let Some(live) = &self.live_limits {
+            return live.now();
+        }
         CallerLimits {
             requests: self.rate_limit,
             tokens_per_minute: self.tokens_per_minute,
@@ -200,6 +216,7 @@ impl ServerOptions {
             ("body_timeout", self.body_timeout),
             ("stall_timeout", self.stall_timeout),
             ("request_deadline", self.request_deadline),
+            ("route_timeout", self.route_timeout),
             ("keep_alive", self.keep_alive),
         ];
         if let Some((option, _)) = times.into_iter().find(|(_, time)| time.is_zero()) {

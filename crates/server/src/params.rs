@@ -34,6 +34,8 @@ pub(crate) struct GenerationParams {
     pub(crate) thinking: Option<ThinkingPlan>,
     /// Control tokens come as text.
     pub(crate) show_special: bool,
+    /// What is told of an answer while it is made.
+    pub(crate) telling: Telling,
     pub(crate) deadline: Duration,
     /// `None`: what the request's header says.
     pub(crate) priority: Option<Priority>,
@@ -60,6 +62,7 @@ impl GenerationParams {
             prefix_cache: self.prefix_cache,
             thinking: self.thinking.clone(),
             show_special: self.show_special,
+            tells_progress: self.telling.needs_progress(),
             deadlines: Deadlines::total(self.deadline),
             ..Request::new(Vec::new())
         }
@@ -124,6 +127,30 @@ impl GenerationParams {
 
 fn n_tokens(prompts: &[Vec<TokenId>]) -> u64 {
     prompts.iter().map(|prompt| prompt.len() as u64).sum()
+}
+
+/// What is told of an answer while it is made: `timings_per_token` and `return_progress`, which are llama.cpp's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Telling {
+    /// Every piece of a streamed answer comes with the times until then.
+    pub(crate) times: bool,
+    /// A streamed answer begins with how much of the prompt was read.
+    pub(crate) prompt: bool,
+}
+
+impl Telling {
+    /// # Errors
+    /// If a field is of another type.
+    pub(crate) fn take(fields: &mut Fields) -> Result<Self, ParamError> {
+        Ok(Self {
+            times: fields.bool("timings_per_token")?.unwrap_or(false),
+            prompt: fields.bool("return_progress")?.unwrap_or(false),
+        })
+    }
+
+    fn needs_progress(self) -> bool {
+        self.times || self.prompt
+    }
 }
 
 /// Where a request's keys and values are to be: `id_slot` and `cache_prompt`.

@@ -1,13 +1,13 @@
 //! `x-request-id`: on every answer, the caller's own where it sent a usable one.
 
 use crate::connection::PeerAddress;
-use crate::routes::route_of;
+use crate::hex;
+use crate::routes::Route;
 use crate::state::Server;
 use crate::trace_context::{TRACEPARENT, TraceContext};
 use crate::trail::{Beginning, Trail};
-use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use axum::middleware::Next;
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::response::Response;
 use ballast_runtime::CorrelationId;
 use std::sync::Arc;
@@ -28,28 +28,46 @@ impl RequestId {
     }
 }
 
-/// Names the request in its answer, in the log and in the audit log, and its trace with it.
-pub(crate) async fn name_request(State(server): State<Arc<Server>>, mut request: Request, next: Next) -> Response {
-    let id = given(request.headers()).cloned().unwrap_or_else(|| made(&server));
-    let trace = TraceContext::of(request.headers(), &*server.options.random);
-    let trail = Arc::new(Trail::begin(beginning(&server, &request, &id, trace), server.options.audit.clone()));
-    request.extensions_mut().insert(RequestId(id.clone()));
-    request.extensions_mut().insert(Arc::clone(&trail));
-    let method = request.method().clone();
-    let mut response = next.run(request).await;
-    let (status, request_id) = (response.status().as_u16(), id.to_str().unwrap_or_default());
-    tracing::info!(request_id, trace_id = trace.trace_id(), %method, status, "request answered");
-    response.headers_mut().insert(REQUEST_ID, id);
-    response.headers_mut().insert(TRACEPARENT, trace.header());
-    trail.follow(&server, response)
+/// A request that has its name, and will be told of.
+pub(crate) struct Named {
+    id: HeaderValue,
+    trace: TraceContext,
+    trail: Arc<Trail>,
+    method: Method,
 }
 
-fn beginning(server: &Server, request: &Request, id: &HeaderValue, trace: TraceContext) -> Beginning {
-    let matched = request.extensions().get::<MatchedPath>();
-    let route = matched.and_then(|path| route_of(request.method(), path.as_str()));
+/// Names a request, and its trace with it, for whoever handles it.
+pub(crate) fn name(server: &Server, route: Option<&Route>, request: &mut Request) -> Named {
+    let id = given(request.headers()).cloned().unwrap_or_else(|| made(server));
+    let trace = TraceContext::of(request.headers(), &*server.options.random);
+    let beginning = beginning(server, route, request, (&id, trace));
+    let trail = Arc::new(Trail::begin(beginning, server.options.audit.clone()));
+    request.extensions_mut().insert(RequestId(id.clone()));
+    request.extensions_mut().insert(Arc::clone(&trail));
+    Named { id, trace, trail, method: request.method().clone() }
+}
+
+impl Named {
+    /// Names the request in its answer, in the log and in the audit log, and its trace with it.
+    pub(crate) fn tell(self, server: &Server, mut response: Response) -> Response {
+        let Self { id, trace, trail, method } = self;
+        let (status, request_id) = (response.status().as_u16(), id.to_str().unwrap_or_default());
+        tracing::info!(request_id, trace_id = trace.trace_id(), %method, status, "request answered");
+        response.headers_mut().insert(REQUEST_ID, id);
+        response.headers_mut().insert(TRACEPARENT, trace.header());
+        trail.follow(server, response)
+    }
+}
+
+fn beginning(
+    server: &Server,
+    route: Option<&Route>,
+    request: &Request,
+    (id, trace): (&HeaderValue, TraceContext),
+) -> Beginning {
     Beginning {
         request_id: id.to_str().unwrap_or_default().to_owned(),
-        trace_id: trace.trace_id(),
+        trace,
         method: route.map_or("", |route| route.method.as_str()),
         route: route.map_or("", |route| route.path),
         address: request.extensions().get::<PeerAddress>().map(|address| address.0),
@@ -64,6 +82,7 @@ fn given(headers: &HeaderMap) -> Option<&HeaderValue> {
 }
 
 fn made(server: &Server) -> HeaderValue {
-    let id = format!("req-{:016x}", (server.options.random)());
+    let mut id = String::from("req-");
+    hex::push(&mut id, (server.options.random)().into(), 16);
     HeaderValue::try_from(id).expect("hexadecimal digits are fit for a header")
 }

@@ -22,6 +22,8 @@ macro_rules! security_events {
 security_events! {
     /// No key, or none that is known.
     AuthFailed = "auth_failed",
+    /// An address that sent too many wrong keys: none of its keys is looked at for now.
+    LoginThrottled = "login_throttled",
     /// A key or token that was good once.
     AuthEnded = "auth_ended",
     /// A key without the scope that the route needs.
@@ -43,6 +45,7 @@ impl SecurityEvent {
     pub(crate) fn of(error: &ApiError) -> Option<Self> {
         match error {
             ApiError::Refusal(refusal) => Self::of_refusal(*refusal),
+            ApiError::Limited(Limited::Logins { .. }) => Some(Self::LoginThrottled),
             ApiError::Limited(Limited::Places { .. } | Limited::Background { .. }) => None,
             ApiError::Limited(
                 Limited::Requests { .. }
@@ -68,6 +71,7 @@ impl SecurityEvent {
             | ApiError::NoSlot
             | ApiError::SlotFile { .. }
             | ApiError::Ended { .. }
+            | ApiError::RouteTimeout { .. }
             | ApiError::Panicked => None,
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::api_error::ApiError;
 use crate::bulkheads::Bulkheads;
-use crate::limits::Limits;
+use crate::limits::{Limits, Logins};
 use crate::llamacpp::Slots;
 use crate::models::{EncoderUse, GeneratorUse, ModelUse};
 use crate::ollama::PULLS_MAX;
@@ -10,6 +10,7 @@ use crate::openai::{Background, ResponseStore};
 use crate::security::SecurityCounts;
 use crate::{ServedModels, ServerError, ServerOptions, ServerPhase};
 use ballast_tokens::{RenderOptions, format_date};
+use serde_json::Value;
 use std::sync::Arc;
 use tokio::sync::{Semaphore, watch};
 
@@ -29,6 +30,7 @@ pub(crate) struct Server {
     pub(crate) models: ServedModels,
     pub(crate) options: ServerOptions,
     pub(crate) limits: Arc<Limits>,
+    pub(crate) logins: Logins,
     pub(crate) bulkheads: Bulkheads,
     /// Answers that are kept.
     pub(crate) responses: ResponseStore,
@@ -38,6 +40,8 @@ pub(crate) struct Server {
     pub(crate) slots: Slots,
     /// Places for models that are fetched.
     pub(crate) pulls: Arc<Semaphore>,
+    /// Seconds since 1970.
+    pub(crate) started_at: i64,
     phase: watch::Sender<Phase>,
 }
 
@@ -50,8 +54,23 @@ impl Server {
         let (limits, bulkheads) = (Arc::new(Limits::new()), Bulkheads::new(options.bulkheads));
         let (responses, background) = (ResponseStore::new(options.responses), Background::default());
         let (security, phase) = (SecurityCounts::new(), watch::Sender::new(Phase::Serving));
-        let (slots, pulls) = (Slots::default(), Arc::new(Semaphore::new(PULLS_MAX)));
-        Ok(Self { models, options, limits, bulkheads, responses, background, security, slots, pulls, phase })
+        let pulls = Arc::new(Semaphore::new(PULLS_MAX));
+        let (slots, started_at) = (Slots::default(), (options.unix_time)());
+        let logins = Logins::new(options.failed_logins_per_minute);
+        Ok(Self {
+            models,
+            options,
+            limits,
+            logins,
+            bulkheads,
+            responses,
+            background,
+            security,
+            slots,
+            pulls,
+            started_at,
+            phase,
+        })
     }
 
     /// The model of this name.
@@ -98,10 +117,14 @@ impl Server {
         self.encoder(name.filter(|_| !self.models.is_single()))
     }
 
-    /// How conversations are rendered now, with the cue for the model's turn or without. Of thinking nothing is said.
-    pub(crate) fn rendering(&self, add_generation_prompt: bool) -> RenderOptions {
+    /// How conversations are rendered now, with the cue for the model's turn or without, and what it is told of tools. Of
+    /// thinking nothing is said.
+    pub(crate) fn rendering(&self, add_generation_prompt: bool, tools: Option<Value>) -> RenderOptions {
         let now = (self.options.unix_time)();
-        let mut options = RenderOptions { add_generation_prompt, now: Some(now), ..RenderOptions::default() };
+        // FireFunction's template takes tools as text, by this name.
+        let functions = tools.as_ref().map_or_else(String::new, Value::to_string);
+        let mut options = RenderOptions { add_generation_prompt, tools, now: Some(now), ..RenderOptions::default() };
+        options.extra.insert("functions".to_owned(), functions.into());
         // Templates of the Llama 3 family print a date of their makers' where they are given none.
         for (name, format) in [("date_string", "%d %b %Y"), ("datetime", "%b %d %Y")] {
             options.extra.extend(format_date(now, format).map(|date| (name.to_owned(), date.into())));

@@ -11,7 +11,7 @@ use crate::generation::{Tokens, complete};
 use axum::body::{Body, Bytes};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
-use ballast_runtime::{Event, Summary, TokenEvent};
+use ballast_runtime::{Event, Progress, Summary, TokenEvent};
 use futures_util::Stream;
 use std::convert::Infallible;
 use std::time::Duration;
@@ -33,6 +33,10 @@ pub(crate) trait Frames: Send + 'static {
     fn begin(&mut self) -> String;
     /// A token of answer `idx`.
     fn token(&mut self, idx: usize, event: &TokenEvent) -> String;
+    /// How far answer `idx` has come; only where the request asks for it.
+    fn progress(&mut self, _idx: usize, _progress: &Progress) -> String {
+        String::new()
+    }
     /// Answer `idx` is complete. The summary's tail has not been sent.
     fn end(&mut self, idx: usize, summary: Summary) -> String;
     /// All answers are complete.
@@ -109,6 +113,7 @@ impl<F: Frames> Words<F> {
                 self.frames.finish()
             }
             Ok(Some((idx, Event::Token(event)))) => self.frames.token(idx, &event),
+            Ok(Some((idx, Event::Progress(progress)))) => self.frames.progress(idx, &progress),
             Ok(Some((idx, Event::Done(summary)))) => match complete(summary) {
                 Ok(summary) => self.frames.end(idx, summary),
                 Err(error) => self.fail(&error),

@@ -91,10 +91,9 @@ impl ChatPrompt {
         server: &Server,
         model: &GeneratorUse,
         messages: &[ChatMessage],
-        tools: Option<Value>,
+        mut rendering: RenderOptions,
         thinking: &Thinking,
     ) -> Result<Self, ApiError> {
-        let mut rendering = RenderOptions { tools, ..server.rendering(true) };
         thinking.tell(&server.options, &mut rendering);
         let mut tokens = model.format().chat(messages, &rendering)?;
         let is_on = thinking.is_on(&server.options);

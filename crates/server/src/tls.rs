@@ -1,8 +1,10 @@
 //! TLS: certificates of files, read again when they change, and handshakes that keep nobody waiting.
 
+mod peer;
 mod socket;
 
-pub(crate) use socket::Socket;
+pub(crate) use peer::PeerCertificate;
+pub(crate) use socket::{Handshake, Socket};
 
 use crate::reload::{Stamp, stamp};
 use rustls::crypto::ring;
@@ -29,6 +31,8 @@ pub enum TlsFile {
     Key,
     /// Certificates that clients' certificates must come from.
     ClientCa,
+    /// A client's own.
+    ClientCertificate,
 }
 
 impl fmt::Display for TlsFile {
@@ -37,6 +41,7 @@ impl fmt::Display for TlsFile {
             Self::Certificate => "certificate",
             Self::Key => "private key",
             Self::ClientCa => "clients' authority",
+            Self::ClientCertificate => "client's certificate",
         })
     }
 }
@@ -139,6 +144,11 @@ impl TlsStore {
         self.reload().map(|()| true)
     }
 
+    /// Whether clients show a certificate.
+    pub(crate) fn asks_for_certificates(&self) -> bool {
+        self.files.client_ca.is_some()
+    }
+
     /// Handshakes that came to nothing.
     #[must_use]
     pub fn n_failed(&self) -> u64 {
@@ -183,12 +193,13 @@ impl TlsFiles {
             }
         };
         let mut config = builder.with_single_cert(chain, key).map_err(|error| unfit(&error))?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(config)
     }
 }
 
-fn certificates(file: TlsFile, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+/// The certificates of a file, at least one.
+pub(crate) fn certificates(file: TlsFile, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let pem = read(file, path)?;
     let found = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
     found.ok().filter(|found| !found.is_empty()).ok_or(TlsError::Pem { file })

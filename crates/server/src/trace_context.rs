@@ -1,7 +1,7 @@
 //! Which trace a request belongs to. (W3C Trace Context, level 1)
 
+use crate::hex;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use std::fmt;
 
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
@@ -34,17 +34,19 @@ impl TraceContext {
 
     /// The trace's name.
     pub(crate) fn trace_id(self) -> String {
-        format!("{:032x}", self.trace)
+        let mut text = String::with_capacity(32);
+        hex::push(&mut text, self.trace, 32);
+        text
     }
 
     pub(crate) fn header(self) -> HeaderValue {
-        HeaderValue::try_from(self.to_string()).expect("digits and dashes are fit for a header")
-    }
-}
-
-impl fmt::Display for TraceContext {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "00-{:032x}-{:016x}-{:02x}", self.trace, self.span, self.flags)
+        let mut text = String::with_capacity(FIELDS_BYTES);
+        text.push_str("00");
+        for (number, n_digits) in [(self.trace, 32), (self.span.into(), 16), (self.flags.into(), 2)] {
+            text.push('-');
+            hex::push(&mut text, number, n_digits);
+        }
+        HeaderValue::try_from(text).expect("digits and dashes are fit for a header")
     }
 }
 
@@ -105,10 +107,10 @@ mod tests {
     fn a_trace_goes_on_and_one_is_begun_where_there_is_none() {
         let mut headers = HeaderMap::new();
         let begun = TraceContext::of(&headers, &|| 7);
-        assert_eq!(begun.to_string(), "00-00000000000000070000000000000007-0000000000000007-00");
+        assert_eq!(begun.header(), "00-00000000000000070000000000000007-0000000000000007-00");
         headers.append(TRACEPARENT, HeaderValue::from_static(GOOD));
         let continued = TraceContext::of(&headers, &|| 9);
-        assert_eq!(continued.to_string(), "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000009-01");
+        assert_eq!(continued.header(), "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000009-01");
         headers.append(TRACEPARENT, HeaderValue::from_static(GOOD));
         assert_eq!(TraceContext::of(&headers, &|| 7), begun, "two are as good as none");
     }

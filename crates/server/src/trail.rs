@@ -7,6 +7,7 @@ use crate::audit::AuditLog;
 use crate::caller::Caller;
 use crate::security::SecurityEvent;
 use crate::state::Server;
+use crate::trace_context::TraceContext;
 use crate::wire::Code;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::response::Response;
@@ -24,7 +25,7 @@ use tokio::time::Instant;
 #[derive(Clone, Debug)]
 pub(crate) struct Beginning {
     pub(crate) request_id: String,
-    pub(crate) trace_id: String,
+    pub(crate) trace: TraceContext,
     pub(crate) method: &'static str,
     /// As the router matched it: what a caller made up is not repeated.
     pub(crate) route: &'static str,
@@ -115,13 +116,13 @@ impl Drop for Trail {
     /// The request is over.
     fn drop(&mut self) {
         let Some(audit) = &self.audit else { return };
-        let Beginning { request_id, trace_id, method, route, address, unix_time } = &self.beginning;
+        let Beginning { request_id, trace, method, route, address, unix_time } = &self.beginning;
         let facts = self.facts.get_mut().unwrap_or_else(PoisonError::into_inner);
         audit.write(&json!({
             "event": "request",
             "time": Timestamp::from_second(*unix_time).unwrap_or_default().to_string(),
             "request_id": request_id,
-            "trace_id": trace_id,
+            "trace_id": trace.trace_id(),
             "key": facts.key.as_deref(),
             "tenant": facts.tenant,
             "address": address.map(|address| address.to_string()),

@@ -5,10 +5,8 @@
 
 use crate::api_error::{ApiError, Told};
 use crate::{anthropic, llamacpp, ollama, openai};
-use axum::extract::Request;
 use axum::http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use ballast_backend::ErrorKind;
@@ -63,7 +61,7 @@ const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 impl IntoResponse for ApiError {
-    /// Status and headers, which all wires share; [`shape_errors`] gives it a body.
+    /// Status and headers, which all wires share; [`Wire::shape_errors`] gives it a body.
     fn into_response(self) -> Response {
         let told = Told::from(&self);
         tracing::debug!(code = told.code, status = told.status.as_u16(), "request refused");
@@ -106,26 +104,26 @@ fn headers(error: &ApiError) -> HeaderMap {
     headers
 }
 
-/// Gives errors the shape of the route's wire.
-pub(crate) async fn shape_errors(request: Request, next: Next) -> Response {
-    let wire = Wire::of(request.uri().path());
-    let mut response = next.run(request).await;
-    let Some(told) = response.extensions_mut().remove::<Told>() else { return response };
-    let (status, body) = match wire {
-        Wire::OpenAi => (told.status, openai::error_body(&told)),
-        Wire::LlamaCpp => (told.status, llamacpp::error_body(&told)),
-        Wire::Anthropic => (anthropic::error_status(&told), anthropic::error_body(&told)),
-        Wire::Ollama => (told.status, ollama::error_body(&told)),
-    };
-    let mut headers = std::mem::take(response.headers_mut());
-    headers.remove(CONTENT_TYPE);
-    headers.remove(CONTENT_LENGTH);
-    let mut shaped = (status, headers, Json(body)).into_response();
-    shaped.extensions_mut().insert(Code(told.code));
-    if let Some(event) = told.security {
-        shaped.extensions_mut().insert(event);
+impl Wire {
+    /// Gives errors the shape of this wire.
+    pub(crate) fn shape_errors(self, mut response: Response) -> Response {
+        let Some(told) = response.extensions_mut().remove::<Told>() else { return response };
+        let (status, body) = match self {
+            Self::OpenAi => (told.status, openai::error_body(&told)),
+            Self::LlamaCpp => (told.status, llamacpp::error_body(&told)),
+            Self::Anthropic => (anthropic::error_status(&told), anthropic::error_body(&told)),
+            Self::Ollama => (told.status, ollama::error_body(&told)),
+        };
+        let mut headers = std::mem::take(response.headers_mut());
+        headers.remove(CONTENT_TYPE);
+        headers.remove(CONTENT_LENGTH);
+        let mut shaped = (status, headers, Json(body)).into_response();
+        shaped.extensions_mut().insert(Code(told.code));
+        if let Some(event) = told.security {
+            shaped.extensions_mut().insert(event);
+        }
+        shaped
     }
-    shaped
 }
 
 #[cfg(test)]

@@ -14,6 +14,8 @@ mod completions;
 mod connections;
 #[path = "server/constrained.rs"]
 mod constrained;
+#[path = "server/departures.rs"]
+mod departures;
 #[path = "server/embeddings.rs"]
 mod embeddings;
 #[path = "server/fuzz.rs"]
@@ -32,6 +34,8 @@ mod leaving;
 mod limits;
 #[path = "server/llamacpp.rs"]
 mod llamacpp;
+#[path = "server/logins.rs"]
+mod logins;
 #[path = "server/logs.rs"]
 mod logs;
 #[path = "server/manage.rs"]

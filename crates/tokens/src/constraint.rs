@@ -14,6 +14,7 @@ mod error;
 mod gbnf;
 mod lark;
 mod matcher;
+mod rewrite;
 mod schema;
 mod vocabulary;
 
@@ -22,6 +23,7 @@ pub use error::{ConstraintError, MatchError};
 pub use gbnf::{GBNF_DEPTH_MAX, GBNF_PARTS_MAX, GBNF_TIMES_MAX};
 pub use lark::LARK_BRACKETS_MAX;
 pub use matcher::GrammarMatcher;
+pub use rewrite::{SCHEMA_CHOICES_MAX, SCHEMA_PLACES_MAX, SCHEMA_STEPS_MAX};
 pub use schema::{SCHEMA_DEPTH_MAX, SCHEMA_ITEMS_MAX, SCHEMA_LENGTH_MAX, SCHEMA_LEVELS_MAX, SCHEMA_NODES_MAX};
 
 use serde_json::Value;

@@ -31,6 +31,7 @@ mod chat_message;
 mod constraint;
 mod detokenizer;
 mod diagnostics;
+mod named_template;
 mod pretokenizer;
 mod prompt;
 mod sample;
@@ -44,16 +45,18 @@ mod tool_parser;
 pub use chat_message::{ArgumentsAs, ChatMessage, ToolCall, ToolSpec};
 pub use constraint::{
     CONSTRAINT_BYTES_MAX, Constraint, ConstraintError, GBNF_DEPTH_MAX, GBNF_PARTS_MAX, GBNF_TIMES_MAX,
-    GRAMMARS_KEPT_MAX, Grammar, GrammarCompiler, GrammarMatcher, LARK_BRACKETS_MAX, MatchError, SCHEMA_DEPTH_MAX,
-    SCHEMA_ITEMS_MAX, SCHEMA_LENGTH_MAX, SCHEMA_LEVELS_MAX, SCHEMA_NODES_MAX,
+    GRAMMARS_KEPT_MAX, Grammar, GrammarCompiler, GrammarMatcher, LARK_BRACKETS_MAX, MatchError, SCHEMA_CHOICES_MAX,
+    SCHEMA_DEPTH_MAX, SCHEMA_ITEMS_MAX, SCHEMA_LENGTH_MAX, SCHEMA_LEVELS_MAX, SCHEMA_NODES_MAX, SCHEMA_PLACES_MAX,
+    SCHEMA_STEPS_MAX,
 };
 pub use detokenizer::Detokenizer;
 pub use diagnostics::{Finding, TokenizerDiagnostics, TokenizerMode};
+pub use named_template::{named_template, template_names};
 pub use pretokenizer::PreTokenizer;
 pub use prompt::{PromptError, PromptFormat};
 pub use sample::{
-    LOGIT_BIAS_ENTRIES_MAX, LOGPROBS_MAX, PENALTY_WINDOW_DEFAULT, PENALTY_WINDOW_MAX, Sampled, Sampler, SamplingError,
-    SamplingParams, TEMPERATURE_MAX, TokenMask,
+    LOGIT_BIAS_ENTRIES_MAX, LOGPROBS_MAX, LogprobsOf, PENALTY_WINDOW_DEFAULT, PENALTY_WINDOW_MAX, Sampled, Sampler,
+    SamplingError, SamplingParams, TEMPERATURE_MAX, TokenMask,
 };
 pub use stop::{STOP_STRING_BYTES_MAX, STOP_STRINGS_MAX, StopError, StopMatcher, StopOutcome};
 pub use template::{

@@ -27,6 +27,7 @@ mod weights;
 pub use error::SamplingError;
 pub use mask::TokenMask;
 pub use params::{
-    LOGIT_BIAS_ENTRIES_MAX, LOGPROBS_MAX, PENALTY_WINDOW_DEFAULT, PENALTY_WINDOW_MAX, SamplingParams, TEMPERATURE_MAX,
+    LOGIT_BIAS_ENTRIES_MAX, LOGPROBS_MAX, LogprobsOf, PENALTY_WINDOW_DEFAULT, PENALTY_WINDOW_MAX, SamplingParams,
+    TEMPERATURE_MAX,
 };
 pub use sampler::{Sampled, Sampler};

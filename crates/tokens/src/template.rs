@@ -6,7 +6,7 @@
 //! `break` and `continue`, `raise_exception`, `strftime_now` and Python's `tojson` exist.
 //!
 //! What is bounded is work and output, not the memory of values in between: see [`FUEL_BASE`]. Parsing and rendering
-//! run on a thread of their own, whose stack holds the deepest nesting that the bounds allow.
+//! run on stacks of their own, which hold the deepest nesting that the bounds allow.
 
 mod dates;
 mod environment;
@@ -22,6 +22,8 @@ pub use error::TemplateError;
 
 use crate::chat_message::{ArgumentsAs, ChatMessage};
 use minijinja::{Environment, Value};
+use stack::RenderStacks;
+use std::borrow::Cow;
 use std::io;
 
 /// Longest template source. The longest in wide use have about 20 kB; parsing a chain of `not` takes time quadratic in
@@ -34,8 +36,10 @@ pub const TEMPLATE_OUTPUT_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// This bounds work only roughly and memory not at all, since one instruction can copy or double a string: run
 /// templates of unknown origin where running out of memory is survivable.
 pub const FUEL_BASE: u64 = 1_000_000;
-/// Instructions allowed on top for each pair of messages: some templates look through all messages for each one.
+/// Instructions allowed on top for each pair of messages of a long conversation: some templates look through all messages for each one.
 pub const FUEL_PER_MESSAGE_PAIR: u64 = 8;
+/// Conversations of up to so many messages have no more than [`FUEL_BASE`].
+const USUAL_MESSAGES: usize = 64;
 /// Most instructions, whatever the conversation.
 pub const FUEL_MAX: u64 = 10_000_000;
 /// Deepest nesting of macros and loops that are in progress.
@@ -67,7 +71,9 @@ pub fn format_date(seconds: i64, format: &str) -> Option<String> {
 /// A parsed chat template with the model's special tokens.
 #[derive(Debug)]
 pub struct ChatTemplate {
+    /// With [`FUEL_BASE`].
     environment: Environment<'static>,
+    stacks: RenderStacks,
     source: String,
     bos_token: String,
     eos_token: String,
@@ -86,10 +92,12 @@ impl ChatTemplate {
         let parsed = source.clone();
         let environment = stack::run_on_own(stack::PARSE_BYTES, || {
             let mut environment = environment::new();
+            environment.set_fuel(Some(FUEL_BASE));
             let added = environment.add_template_owned(NAME, parsed);
             added.map(|()| environment).map_err(|error| TemplateError::from_engine(&error, 0))
         })??;
-        Ok(Self { environment, source, bos_token: bos_token.to_owned(), eos_token: eos_token.to_owned() })
+        let stacks = RenderStacks::new(FUEL_BASE);
+        Ok(Self { environment, stacks, source, bos_token: bos_token.to_owned(), eos_token: eos_token.to_owned() })
     }
 
     /// The template's text, without marks of generation, which render to nothing.
@@ -113,29 +121,37 @@ impl ChatTemplate {
     /// What the template raises, operations it cannot do, a bound that is reached, an extra variable with the name
     /// of one that is always set.
     pub fn render_value(&self, messages: &serde_json::Value, options: &RenderOptions) -> Result<String, TemplateError> {
-        let n_messages = messages.as_array().map_or(0, Vec::len) as u64;
-        let n_pairs = n_messages.saturating_mul(n_messages);
-        let fuel = FUEL_BASE.saturating_add(n_pairs.saturating_mul(FUEL_PER_MESSAGE_PAIR)).min(FUEL_MAX);
-        stack::run_on_own(stack::render_bytes(fuel), || self.render_with_fuel(messages, options, fuel))?
+        let fuel = fuel(messages.as_array().map_or(0, Vec::len));
+        self.stacks.run(fuel, || self.render_with_fuel(messages, options, fuel))
     }
 
+    /// The prompt, and how much fuel it took.
     fn render_with_fuel(
         &self,
         messages: &serde_json::Value,
         options: &RenderOptions,
         fuel: u64,
-    ) -> Result<String, TemplateError> {
+    ) -> Result<(String, u64), TemplateError> {
         let context = self.context(messages, options)?;
-        let mut environment = self.environment.clone();
-        environment.set_fuel(Some(fuel));
+        let environment = self.environment(fuel);
         let template = environment.get_template(NAME).expect("it was added when this was made");
         let mut output = BoundedOutput::default();
-        let rendered = template.render_captured_to(context, &mut output).map(drop);
+        let rendered = template.render_captured_to(context, &mut output);
         if output.is_full {
             return Err(TemplateError::OutputTooLong { max: TEMPLATE_OUTPUT_BYTES_MAX });
         }
-        rendered.map_err(|error| TemplateError::from_engine(&error, fuel))?;
-        Ok(String::from_utf8(output.bytes).expect("a template writes whole strings"))
+        let rendered = rendered.map_err(|error| TemplateError::from_engine(&error, fuel))?;
+        let (fuel_used, _) = rendered.state().fuel_levels().expect("it has fuel");
+        Ok((String::from_utf8(output.bytes).expect("a template writes whole strings"), fuel_used))
+    }
+
+    fn environment(&self, fuel: u64) -> Cow<'_, Environment<'static>> {
+        if self.environment.fuel() == Some(fuel) {
+            return Cow::Borrowed(&self.environment);
+        }
+        let mut environment = self.environment.clone();
+        environment.set_fuel(Some(fuel));
+        Cow::Owned(environment)
     }
 
     fn context(&self, messages: &serde_json::Value, options: &RenderOptions) -> Result<Value, TemplateError> {
@@ -158,6 +174,12 @@ impl ChatTemplate {
         variables.extend(fixed);
         Ok(Value::from_pairs(variables))
     }
+}
+
+/// Instructions that rendering so many messages may take.
+fn fuel(n_messages: usize) -> u64 {
+    let n_messages = if n_messages > USUAL_MESSAGES { n_messages as u64 } else { 0 };
+    FUEL_BASE.saturating_add(n_messages.saturating_mul(n_messages).saturating_mul(FUEL_PER_MESSAGE_PAIR)).min(FUEL_MAX)
 }
 
 /// Collects output up to [`TEMPLATE_OUTPUT_BYTES_MAX`].

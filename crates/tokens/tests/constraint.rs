@@ -5,6 +5,10 @@
 mod ends;
 #[path = "constraint/grammars.rs"]
 mod grammars;
+#[path = "constraint/keywords.rs"]
+mod keywords;
+#[path = "constraint/other_words.rs"]
+mod other_words;
 #[path = "constraint/schemas.rs"]
 mod schemas;
 #[path = "constraint/walk.rs"]

@@ -63,6 +63,7 @@ impl Client {
                     self.text += &event.text;
                     self.reads_again_at = now.saturating_add(SLOW_READ);
                 }
+                Poll::Ready(Some(Event::Progress(_))) => {}
                 Poll::Ready(Some(Event::Done(summary))) => {
                     let text = std::mem::take(&mut self.text) + &summary.tail;
                     return Some(Outcome::Ended { summary: Box::new(summary), text });

@@ -31,6 +31,7 @@ fn a_whole_answer_is_its_stream_put_together() {
                 text += &token.text;
                 tokens.push(token.token);
             }
+            Event::Progress(_) => {}
             Event::Done(summary) => {
                 text += &summary.tail;
                 let counts = (summary.usage.prompt_tokens, summary.usage.completion_tokens);

@@ -6,6 +6,7 @@
 
 mod client;
 mod compare;
+mod constraint;
 mod figure;
 mod foreign;
 mod growth;
@@ -60,6 +61,8 @@ enum Verb {
     Serve(serve::Args),
     /// Put our server under more than it can take, and judge what it still does.
     Overload(overload::Args),
+    /// Measure what it costs to keep answers to a schema: the time of masks, and the speed with and without.
+    Constraint(constraint::Args),
     /// Write a model of a given shape with random weights.
     MakeModel(make_model::Args),
     /// Run one round in this process and print it as JSON: what the other verbs start.
@@ -86,6 +89,7 @@ impl Args {
             Some(Verb::Growth(args)) => args.run(),
             Some(Verb::Serve(args)) => args.run(),
             Some(Verb::Overload(args)) => args.run(),
+            Some(Verb::Constraint(args)) => args.run(),
             Some(Verb::MakeModel(args)) => args.run(),
             Some(Verb::Round(args)) => args.run(),
         }

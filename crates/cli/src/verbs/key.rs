@@ -3,12 +3,13 @@
 use crate::failure::{Exit, Failure};
 use crate::output;
 use ballast_server::{
-    CallerLimits, KEY_ID_BYTES, KEY_SECRET_BYTES, KeyFile, KeyFileError, KeyRecord, KeyTerms, NewKey, RateLimit, Scope,
+    CallerLimits, CertificateName, KEY_ID_BYTES, KEY_SECRET_BYTES, KeyFile, KeyFileError, KeyRecord, KeyTerms, NewKey,
+    RateLimit, Scope,
 };
 use clap::{Args as ClapArgs, Subcommand};
 use serde_json::{Value, json};
 use std::num::{NonZeroU32, NonZeroU64};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 #[derive(Debug, ClapArgs)]
@@ -53,6 +54,10 @@ struct Create {
     /// A model it may be used with; may be given again [default: all].
     #[arg(long, value_name = "NAME")]
     model: Vec<String>,
+    /// A client's certificate that opens it, and nothing else does: a file with it in PEM, or dns:NAME, uri:URI or
+    /// sha256:DIGITS of it. The server asks for certificates with --tls-client-ca.
+    #[arg(long, value_name = "CERTIFICATE")]
+    certificate: Option<String>,
     /// How long it opens anything, such as 90d, 12h or 30m [default: until it is revoked].
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     expires: Option<Duration>,
@@ -122,10 +127,27 @@ impl Create {
         let scopes = self.scope.into_iter().collect();
         let terms = KeyTerms { name: self.name, tenant, scopes, models, expires, limits };
         let key = NewKey::new((id, secret), terms, now).map_err(|error| Failure::usage(error.to_string()))?;
-        KeyFile::new(&self.file.key_file).add(&key).map_err(|error| failure(&error))?;
+        let file = KeyFile::new(&self.file.key_file);
+        if let Some(certificate) = &self.certificate {
+            let certificate = certificate_name(certificate)?;
+            let key = key.with_certificate(certificate.clone());
+            file.add(&key).map_err(|error| failure(&error))?;
+            output::note(&format!("key {} is opened by the certificate {certificate}", key.record.id));
+            return Ok(());
+        }
+        file.add(&key).map_err(|error| failure(&error))?;
         output::note(&format!("key {}; this is the only time it is shown:", key.record.id));
         output::line(&key.secret)
     }
+}
+
+/// A certificate by its name, or by a file that has it.
+fn certificate_name(text: &str) -> Result<CertificateName, Failure> {
+    if ["sha256:", "dns:", "uri:"].iter().any(|kind| text.starts_with(kind)) {
+        return text.parse().map_err(|error| Failure::usage(format!("--certificate: {error}")));
+    }
+    let of_file = CertificateName::of_pem_file(Path::new(text));
+    of_file.map_err(|error| Failure::new(Exit::of_kind(error.kind()), format!("{text}: {error}")))
 }
 
 impl List {
@@ -170,6 +192,7 @@ fn to_json(record: &KeyRecord, now: i64) -> Value {
         "scopes": scopes(record),
         "models": terms.models,
         "created": record.created,
+        "certificate": record.certificate.as_ref().map(ToString::to_string),
         "expires": terms.expires,
         "revoked": record.revoked,
         "seconds_between_requests": terms.limits.requests.map(|limit| limit.interval.as_secs_f64()),

@@ -1,14 +1,19 @@
 //! `ballast serve`: models behind HTTP.
 
+#[cfg(unix)]
+mod activation;
 mod bounds;
 mod defaults;
 mod drain;
 mod guards;
 mod house;
 pub(crate) mod key;
+mod listening;
 mod models;
 mod notify;
+mod places;
 mod rate;
+mod reload;
 mod slots;
 #[cfg(unix)]
 mod socket;
@@ -19,23 +24,28 @@ mod tls;
 use crate::configuration::SourceArgs;
 use crate::failure::{Exit, Failure};
 use crate::options::LoadArgs;
-use crate::output;
+use crate::{environment, output, running};
 use ballast::gguf::Gguf;
 use ballast::{Encoder, Engine, wiring};
-use ballast_server::{ApiKeys, Generator, Listener, ModelFacts, ModelKind, ServedModel, ServerOptions, serve};
+use ballast_server::{
+    ApiKeys, Generator, JwtVerifier, ModelFacts, ModelKind, ServedModel, ServerOptions, TlsStore, serve,
+};
 use bounds::BoundArgs;
 use clap::Args as ClapArgs;
 use defaults::DefaultArgs;
 use drain::DrainArgs;
 use guards::{GuardArgs, JwtArgs};
 use house::{FirstFailure, HouseArgs};
-use key::KeyArgs;
+use key::{KeyArgs, Keys};
+use listening::{Door, Listening};
 use models::ModelsArgs;
 use notify::Notify;
+use places::PlaceArgs;
 use rate::RateArgs;
+use reload::Reload;
 use slots::SlotArgs;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use stock::StockArgs;
 use stored::StoredArgs;
@@ -72,6 +82,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     bounds: BoundArgs,
     #[command(flatten)]
+    places: PlaceArgs,
+    #[command(flatten)]
     defaults: DefaultArgs,
     #[command(flatten)]
     slots: SlotArgs,
@@ -90,7 +102,7 @@ pub(crate) struct Args {
     print_openapi: bool,
     /// Read before the others, to complete them.
     #[command(flatten)]
-    _sources: SourceArgs,
+    sources: SourceArgs,
 }
 
 impl Args {
@@ -98,8 +110,9 @@ impl Args {
         if self.print_openapi {
             return output::line(&serde_json::to_string_pretty(&ballast_server::openapi())?);
         }
-        let keys = self.keys.resolve(self.host)?;
-        let (tls, jwt) = (self.tls.resolve()?, self.jwt.resolve()?);
+        environment::raise_open_files();
+        let door = Door::of(&self)?;
+        let guards = self.guarding(&door)?;
         let named = self.models.named()?;
         let failure = Arc::new(FirstFailure::default());
         // Kept to the end of this function: an engine's last handle is not to be dropped where sockets are served.
@@ -107,63 +120,67 @@ impl Args {
         let ids: Vec<&str> = named.iter().map(|named| named.id.as_str()).collect();
         let runtime = tokio_runtime()?;
         runtime.block_on(async {
-            let listening = self.listen(tls.is_some()).await?;
-            output::note(&format!("serving {} at {}", ids.join(", "), listening.place));
-            keys.tell();
-            let keyed = keys.is_asked_for();
-            let mut options = server_options(keys.api_keys);
-            options.key_store = keys.store;
-            (options.tls, options.jwt) = (tls, jwt);
-            self.guards.apply(&mut options)?;
-            self.rate.apply(keyed, &mut options);
-            self.bounds.set(&mut options);
-            self.defaults.set(&mut options);
-            self.slots.set(&mut options);
-            options.any_model = self.models.any();
-            self.house.set(&mut options);
-            self.drain.set(&mut options);
-            self.stored.set(&mut options);
-            self.stock.set(&named, &self.load, (&failure, &mut options))?;
-            options.request_deadline = Duration::from_secs(self.request_timeout);
+            let listening = door.open(&self).await?;
             let notify = Arc::new(Notify::from_environment());
+            let mut options = self.options(&guards, &notify)?;
+            self.stock.set(&named, &self.load, (&failure, &mut options))?;
             notify.keep_alive();
-            options.on_phase = Some(notify.hook());
-            let ended = serve(listening.listener, models.clone(), options, drain::asked_to_stop()).await;
+            let _running = running::announce(&listening.place)
+                .inspect_err(|error| tracing::warn!(%error, "the server is not listed: it cannot say that it runs"));
+            output::note(&format!("serving {} at {}", ids.join(", "), listening.told()));
+            guards.keys.tell();
+            let Listening { listener, file: _file, .. } = listening;
+            let ended = serve(listener, models.clone(), options, drain::asked_to_stop()).await;
             ended.map_err(|error| {
                 failure.take().filter(|_| is_first_model(&error)).unwrap_or_else(|| server_failure(error))
             })
         })
     }
-}
 
-/// Where the server listens.
-struct Listening {
-    listener: Listener,
-    /// For people.
-    place: String,
-    /// Removed in the end.
-    #[cfg(unix)]
-    _file: Option<socket::SocketFile>,
-}
-
-impl Args {
-    async fn listen(&self, is_tls: bool) -> Result<Listening, Failure> {
-        #[cfg(unix)]
-        if let Some(path) = &self.socket {
-            let (listener, file) = socket::listen(path)?;
-            let place = format!("unix:{}", path.display());
-            return Ok(Listening { listener: listener.into(), place, _file: Some(file) });
-        }
-        let listener = listen(SocketAddr::new(self.host, self.port)).await?;
-        let scheme = if is_tls { "https" } else { "http" };
-        let place = format!("{scheme}://{}/v1", listener.local_addr()?);
-        Ok(Listening {
-            listener: listener.into(),
-            place,
-            #[cfg(unix)]
-            _file: None,
-        })
+    /// Who may ask, by what the files hold now.
+    fn guarding(&self, door: &Door) -> Result<Guarding, Failure> {
+        let keys = self.keys.resolve(door.host)?;
+        Ok(Guarding { keys, tls: self.tls.resolve()?, jwt: self.jwt.resolve()? })
     }
+
+    /// The server's options. From here on SIGHUP has what can change read again.
+    fn options(&self, guards: &Guarding, notify: &Arc<Notify>) -> Result<ServerOptions, Failure> {
+        let is_keyed = guards.keys.is_asked_for();
+        let mut options = server_options(guards.keys.api_keys.clone());
+        options.key_store.clone_from(&guards.keys.store);
+        (options.tls, options.jwt) = (guards.tls.clone(), guards.jwt.clone());
+        self.guards.clone().apply(is_keyed, &mut options)?;
+        let limits = self.rate.apply(is_keyed, &mut options);
+        self.bounds.set(&mut options);
+        self.places.set(&mut options);
+        self.defaults.set(&mut options);
+        self.slots.set(&mut options);
+        options.any_model = self.models.any();
+        self.house.set(&mut options);
+        self.drain.set(&mut options);
+        self.stored.set(&mut options);
+        options.request_deadline = Duration::from_secs(self.request_timeout);
+        options.on_phase = Some(notify.hook());
+        let Guarding { keys, tls, jwt } = guards;
+        let reload = Reload {
+            key_store: keys.store.clone(),
+            key_lines: keys.api_keys.clone().zip(keys.file.clone()),
+            tls: tls.clone(),
+            jwt: jwt.clone(),
+            limits,
+            is_keyed,
+            settings: Mutex::new(reload::settings_now(&self.sources)?),
+        };
+        reload::on_hangup(reload, notify);
+        Ok(options)
+    }
+}
+
+/// What opens the server, and what it shows.
+struct Guarding {
+    keys: Keys,
+    tls: Option<Arc<TlsStore>>,
+    jwt: Option<Arc<JwtVerifier>>,
 }
 
 /// What the server is given of an encoder.

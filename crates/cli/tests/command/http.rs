@@ -34,7 +34,11 @@ fn common(key: Option<&str>) -> String {
 }
 
 fn exchange(address: SocketAddr, request: &str) -> Response {
-    let mut socket = TcpStream::connect(address).unwrap();
+    ask(TcpStream::connect(address).unwrap(), request)
+}
+
+/// Asks over a connection that is there.
+pub(crate) fn ask(mut socket: TcpStream, request: &str) -> Response {
     socket.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
     socket.read_to_string(&mut answer).unwrap();

@@ -67,3 +67,26 @@ fn what_is_wrong_with_a_key_is_said() {
         assert!(ran.stderr.contains(text), "{args:?}: {}", ran.stderr);
     }
 }
+
+#[test]
+fn a_certificate_takes_the_place_of_a_secret() {
+    let home = Home::new();
+    let file = home.path("keys.json").to_str().unwrap().to_owned();
+    let signed = rcgen::generate_simple_self_signed(vec!["client.example".to_owned()]).unwrap();
+    let pem = home.file("client.pem", signed.cert.pem());
+    let create = |name: &str, certificate: &str| {
+        home.ballast(&["key", "create", name, "--key-file", &file, "--certificate", certificate])
+    };
+    for (name, certificate) in [("exact", pem.as_str()), ("named", "dns:client.example")] {
+        let made = create(name, certificate);
+        assert_eq!((made.code, made.stdout.as_str()), (Some(0), ""), "no secret is told: {made:?}");
+        assert!(made.stderr.contains("is opened by the certificate"), "{made:?}");
+    }
+    let listed = home.ballast(&["key", "list", "--key-file", &file, "--json"]).json();
+    let certificates = [&listed[0]["certificate"], &listed[1]["certificate"]].map(|name| name.as_str().unwrap());
+    assert!(certificates[0].starts_with("sha256:") && certificates[1] == "dns:client.example", "{certificates:?}");
+    create("again", "dns:client.example").fails(1, "certificate: expected one record of it");
+    create("x", "dns:two words").fails(2, "--certificate");
+    create("x", &file).fails(1, "client's certificate: expected PEM of it");
+    create("x", "/nowhere/client.pem").fails(1, "client's certificate");
+}

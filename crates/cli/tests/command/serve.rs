@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::process::{Child, ChildStderr, Command};
 
 const KEY: &str = "sk-quokka-0123456789";
-const CHAT: &str = "/v1/chat/completions";
+pub(crate) const CHAT: &str = "/v1/chat/completions";
 
 /// A running server, ended with the test.
 pub(crate) struct Server {
@@ -21,7 +21,7 @@ pub(crate) struct Server {
 
 impl Server {
     /// Starts a server on any free port and waits until it says where.
-    fn start(home: &Home, args: &[&str]) -> Self {
+    pub(crate) fn start(home: &Home, args: &[&str]) -> Self {
         Self::spawn(&mut home.command(&[&["serve", home.model(), "--port", "0"], args].concat()))
     }
 
@@ -42,7 +42,7 @@ impl Server {
     }
 
     /// The same server, once its first model is loaded.
-    fn ready(self) -> Self {
+    pub(crate) fn ready(self) -> Self {
         while get(self.address, "/readyz", None).status != 200 {
             std::thread::park_timeout(std::time::Duration::from_millis(20));
         }
@@ -53,6 +53,21 @@ impl Server {
         self.address
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends SIGHUP and returns what the server says until it has read everything again.
+    pub(crate) fn hang_up(&mut self) -> String {
+        let sent = Command::new("kill").args(["-HUP", &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+        let mut said = String::new();
+        while !said.contains("were read again") {
+            assert!(self.stderr.read_line(&mut said).unwrap() > 0, "the server has ended: {said}");
+        }
+        said
+    }
+
     /// The key it made, from its next line.
     fn made_key(&mut self) -> String {
         let mut line = String::new();
@@ -61,9 +76,14 @@ impl Server {
     }
 
     /// Sends a signal and waits for the end.
-    fn end(mut self, signal: &str) -> Ran {
+    pub(crate) fn end(self, signal: &str) -> Ran {
         let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
+        self.wait()
+    }
+
+    /// Waits for the end.
+    pub(crate) fn wait(mut self) -> Ran {
         let mut stdout = String::new();
         self.child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
         self.stderr.read_to_string(&mut self.said).unwrap();
@@ -80,7 +100,7 @@ impl Drop for Server {
     }
 }
 
-fn question(content: &str) -> Value {
+pub(crate) fn question(content: &str) -> Value {
     json!({
         "model": "tiny", "messages": [{ "role": "user", "content": content }],
         "temperature": 0, "max_tokens": 6, "logit_bias": { "120": 100, "121": 100, "122": 100 },
@@ -225,7 +245,7 @@ fn the_demo_does_the_whole_job_with_a_model_of_ones_own() {
 
 /// The only process that `pid` has started.
 #[cfg(target_os = "linux")]
-fn child_of(pid: u32) -> String {
+pub(crate) fn child_of(pid: u32) -> String {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
     let children = tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("children")).unwrap());
     let children: String = children.collect();
@@ -291,5 +311,26 @@ fn half_of_a_guard_is_wrong_usage() {
     {
         let ran = home.ballast(&[&["serve", home.model()], args].concat());
         assert_eq!(ran.code, Some(2), "{args:?}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_model_that_could_never_be_loaded_is_told_before_the_server_listens() {
+    let home = Home::new();
+    let whole = std::fs::read(home.model()).unwrap();
+    let mut wrong_version = whole.clone();
+    wrong_version[4] = 99;
+    let broken = [
+        ("garbage.gguf", b"no model at all".to_vec()),
+        ("cut.gguf", whole[..whole.len() / 2].to_vec()),
+        ("newer.gguf", wrong_version),
+        ("empty.gguf", Vec::new()),
+    ];
+    for (name, bytes) in broken {
+        // The second is loaded on demand: nobody has asked for it yet, and nobody would get it.
+        let second = format!("second={}", home.file(name, bytes));
+        let ran = home.ballast(&["serve", home.model(), &second, "--port", "0", "--no-auth"]);
+        assert_eq!(ran.code, Some(1), "{name}: {ran:?}");
+        assert!(!ran.stderr.contains("serving") && !ran.stderr.contains("panicked"), "{name}: {ran:?}");
     }
 }

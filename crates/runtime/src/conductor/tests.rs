@@ -46,7 +46,7 @@ impl Job for Echo {
         None
     }
 
-    fn note_step(&mut self, _n_cached: usize, _now: Duration) {}
+    fn note_step(&mut self, _begun: StepBegun, _now: Duration) {}
 
     fn note_setback(&mut self, _setback: Setback) {}
 

@@ -179,6 +179,7 @@ impl Event for RequestEnded {
         metrics.prompt_tokens.add(self.prompt_tokens as u64);
         metrics.completion_tokens.add(self.completion_tokens as u64);
         metrics.cached_tokens.add(self.cached_tokens as u64);
+        metrics.request_tokens.set((self.prompt_tokens + self.completion_tokens) as u64);
         metrics.record(Timing::Request, self.total);
     }
 

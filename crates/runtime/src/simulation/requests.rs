@@ -87,6 +87,7 @@ impl World<'_> {
             let Some(event) = life.poll() else { return };
             match event {
                 Event::Token(token) => life.check_token(&token, self.now),
+                Event::Progress(_) => {}
                 Event::Done(summary) => return self.end(who, &summary),
             }
             if let Habit::Slow(pause) = life.habit {

@@ -277,6 +277,8 @@ pub struct Metrics {
     pub(crate) prompt_tokens: Counter,
     pub(crate) completion_tokens: Counter,
     pub(crate) cached_tokens: Counter,
+    /// Tokens of a request, prompt and answer, when it ends.
+    pub(crate) request_tokens: Gauge,
     pub(crate) generated_tokens: Counter,
     pub(crate) kv_hit_tokens: Counter,
     pub(crate) kv_miss_tokens: Counter,

@@ -153,6 +153,8 @@ pub struct RequestFigures {
     pub completion_tokens: u64,
     /// Prompt tokens of requests that ended which were not computed, because they were cached.
     pub cached_tokens: u64,
+    /// The most tokens, of prompt and answer, of a request that ended.
+    pub tokens_max: Option<u64>,
     /// Tokens generated so far, those of running requests too.
     pub generated_tokens: u64,
     /// Requests that were run again.
@@ -309,6 +311,7 @@ impl Metrics {
             prompt_tokens: self.prompt_tokens.get(),
             completion_tokens: self.completion_tokens.get(),
             cached_tokens: self.cached_tokens.get(),
+            tokens_max: self.request_tokens.get().map(|(_, peak)| peak),
             generated_tokens: self.generated_tokens.get(),
             retries: self.retries.get(),
             preemptions: self.preemptions.get(),

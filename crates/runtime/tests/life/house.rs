@@ -70,6 +70,7 @@ pub(crate) fn read(mut stream: TokenStream) -> Ended {
                 text += &event.text;
                 tokens.push(event.token);
             }
+            Event::Progress(_) => {}
             Event::Done(summary) => {
                 text += &summary.tail;
                 assert_eq!(stream.next_blocking(), None, "nothing follows the summary");

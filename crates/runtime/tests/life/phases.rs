@@ -1,6 +1,6 @@
 //! Deadlines by phase, slow readers, policies, drain, and what is counted on the way.
 
-use crate::house::{Ended, ask, echo, held_echo, open, open_with, parts, read};
+use crate::house::{Ended, House, ask, echo, held_echo, open, open_with, parts, read};
 use ballast_backend::ReasonCode;
 use ballast_runtime::telemetry::{CorrelationId, LogRecord, Metrics, RingLogger, Telemetry, Timing, Value};
 use ballast_runtime::{
@@ -221,4 +221,36 @@ fn every_generated_token_is_an_event_and_the_first_has_none_before_it() {
     let counted = metrics.snapshot();
     assert_eq!((counted.requests.generated_tokens, counted.requests.completion_tokens), (3, 3));
     assert_eq!(metrics.timing(Timing::InterToken).count(), 2);
+}
+
+/// Prompt tokens read and tokens generated, at each word of progress.
+fn told_progress(house: &House, request: Request) -> (Vec<(usize, usize)>, usize) {
+    let (mut told, mut n_tokens) = (Vec::new(), 0);
+    let mut stream = house.runtime.submit(request).unwrap();
+    while let Some(event) = stream.next_blocking() {
+        match event {
+            Event::Progress(progress) => told.push((progress.read_tokens, progress.usage.completion_tokens)),
+            Event::Token(_) => n_tokens += 1,
+            Event::Done(_) => {}
+        }
+    }
+    (told, n_tokens)
+}
+
+#[test]
+fn progress_is_told_at_each_part_of_the_prompt_and_before_each_token() {
+    let house = open(echo());
+    let asking = || Request { tells_progress: true, ..ask(b'a', 150, 2) };
+    assert_eq!(told_progress(&house, asking()), (vec![(0, 0), (64, 0), (128, 0), (150, 1), (150, 2)], 2));
+    let (again, _) = told_progress(&house, asking());
+    assert!(matches!(again[..], [(128..150, 0), (150, 1), (150, 2)]), "what is cached is read: {again:?}");
+    assert_eq!(told_progress(&house, ask(b'a', 150, 2)), (Vec::new(), 2), "nobody asked");
+}
+
+#[test]
+fn progress_takes_no_room_from_tokens() {
+    let house = open_with(echo(), RuntimeOptions { buffered_tokens_max: 1, ..RuntimeOptions::default() });
+    let (told, n_tokens) = told_progress(&house, Request { tells_progress: true, ..ask(b'a', 2, 5) });
+    assert_eq!(n_tokens, 5);
+    assert!(told.len() <= 6, "{told:?}");
 }

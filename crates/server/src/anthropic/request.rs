@@ -3,10 +3,11 @@
 use super::{content, tools};
 use crate::ServerOptions;
 use crate::api_error::ApiError;
+use crate::constraint;
 use crate::fields::{Fields, ParamError, Refused, is_empty, never};
 use crate::models::GeneratorUse;
 use crate::openai::MESSAGES_MAX;
-use crate::params::{GenerationParams, deadline, model_name};
+use crate::params::{GenerationParams, Telling, deadline, model_name};
 use crate::state::Server;
 use crate::thinking::{self, ChatPrompt, Thinking};
 use crate::tools::Tools;
@@ -24,7 +25,6 @@ pub(super) const UNSUPPORTED: &[Refused] = &[
     ("diagnostics", never, "see x-request-id and the server's log"),
     ("inference_geo", never, ONE_MODEL),
     ("mcp_servers", is_empty, NO_TOOLS),
-    ("output_format", never, "answers are plain text"),
     ("service_tier", |value| value == "auto" || value == "standard_only", ONE_MODEL),
     ("speed", |value| value == "standard", ONE_MODEL),
     ("user_profile_id", never, "use `metadata.user_id`"),
@@ -51,11 +51,24 @@ impl MessagesRequest {
             is_streamed: fields.bool("stream")?.unwrap_or(false),
             generation: generation(&mut fields, options)?,
         };
+        request.check_beginning()?;
         request.check_budget()?;
         metadata(&mut fields)?;
         fields.refuse(UNSUPPORTED)?;
         fields.finish()?;
         Ok(request)
+    }
+
+    /// # Errors
+    /// If the answer's beginning is given and all of it is to keep to a form.
+    fn check_beginning(&self) -> Result<(), ParamError> {
+        match self.generation.constrained_by {
+            Some(param) if self.conversation.prefill.is_some() => {
+                let supported = "not together with a last message of the assistant";
+                Err(ParamError::Unsupported { param: param.to_owned(), supported })
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Thoughts leave room for an answer.
@@ -89,15 +102,17 @@ fn generation(fields: &mut Fields, options: &ServerOptions) -> Result<Generation
         ..default
     };
     let stop = crate::params::strings(fields, "stop_sequences")?;
+    let (constraint, constrained_by) = constraint::of_anthropic(fields)?.unzip();
     let params = GenerationParams {
         sampling,
         stop,
         max_tokens: Some(max_tokens),
         ignore_eos: false,
-        constraint: None,
-        constrained_by: None,
+        constraint,
+        constrained_by,
         thinking: None,
         show_special: false,
+        telling: Telling::default(),
         prefix_cache: PrefixCache::default(),
         deadline: deadline(fields, options)?,
         priority: None,
@@ -167,7 +182,8 @@ impl Conversation {
     /// # Errors
     /// If the model has no chat template or the template refuses the conversation.
     pub(super) fn prompt(&self, server: &Server, model: &GeneratorUse) -> Result<ChatPrompt, ApiError> {
-        let mut prompt = ChatPrompt::render(server, model, &self.messages, self.tools.told(), &self.thinking)?;
+        let rendering = server.rendering(true, self.tools.told());
+        let mut prompt = ChatPrompt::render(server, model, &self.messages, rendering, &self.thinking)?;
         if let Some(prefill) = &self.prefill {
             let as_text = EncodeOptions { add_special: false, parse_special: false };
             prompt.tokens.extend(model.format().tokenizer().encode(prefill, as_text));

@@ -35,6 +35,8 @@ fn offered(value: Option<Value>) -> Result<Vec<Tool>, ParamError> {
             cache_control(&mut fields)?;
             // Schemas are always kept to.
             fields.bool("strict")?;
+            // Input is always streamed as it is generated.
+            fields.bool("eager_input_streaming")?;
             Ok(Declared { fields, schema: "input_schema" })
         },
     )
@@ -66,7 +68,8 @@ mod tests {
     fn of(extra: Value) -> Result<Tools, ParamError> {
         let schema = json!({"type": "object"});
         let look = json!({"name": "look", "input_schema": schema, "type": "custom", "strict": true});
-        let go = json!({"name": "go", "input_schema": schema, "cache_control": {"type": "ephemeral"}});
+        let cached = json!({"type": "ephemeral"});
+        let go = json!({"name": "go", "input_schema": schema, "cache_control": cached, "eager_input_streaming": true});
         let mut body = json!({"tools": [look, go]});
         for (name, value) in extra.as_object().expect("extra fields are an object") {
             body[name] = value.clone();
@@ -106,6 +109,10 @@ mod tests {
             (json!({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}), "tools.0.type"),
             (json!({"tools": [{"name": "x", "input_schema": {}, "mood": 1}]}), "tools.0.mood"),
             (json!({"tools": [{"name": "x", "input_schema": {"type": "array"}}]}), "tools.0.input_schema"),
+            (
+                json!({"tools": [{"name": "x", "input_schema": {}, "eager_input_streaming": 1}]}),
+                "tools.0.eager_input_streaming",
+            ),
             (json!({"tool_choice": "auto"}), "tool_choice"),
             (json!({"tool_choice": {"type": "must"}}), "tool_choice.type"),
             (json!({"tool_choice": {"type": "tool"}}), "tool_choice.name"),

@@ -3,6 +3,7 @@
 use super::KeyFileError;
 use super::record::{KEY_RECORDS_MAX, KeyRecord, Line, NewKey};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -88,6 +89,7 @@ impl KeyFile {
         lock.lock().map_err(failed("locking it"))?;
         let mut records = if self.path.exists() { self.read()? } else { Vec::new() };
         change(&mut records)?;
+        check_names(&records)?;
         if records.len() > KEY_RECORDS_MAX {
             return Err(KeyFileError::Count { got: records.len() });
         }
@@ -129,12 +131,24 @@ fn parse(text: &str) -> Result<Vec<KeyRecord>, KeyFileError> {
         return Err(KeyFileError::Count { got: content.keys.len() });
     }
     let records = content.keys.into_iter().map(KeyRecord::parse).collect::<Result<Vec<_>, _>>()?;
-    let mut ids: Vec<_> = records.iter().map(|record| &record.id).collect();
-    ids.sort();
-    match ids.windows(2).find(|pair| pair[0] == pair[1]) {
-        Some(pair) => Err(KeyFileError::Field { id: pair[0].clone(), field: "id", expected: "one record of it" }),
-        None => Ok(records),
+    check_names(&records)?;
+    Ok(records)
+}
+
+/// A key's identifier, and a certificate that opens something, belong to one record.
+fn check_names(records: &[KeyRecord]) -> Result<(), KeyFileError> {
+    let (mut ids, mut certificates) = (BTreeSet::new(), BTreeSet::new());
+    for record in records {
+        let twice = |field| KeyFileError::Field { id: record.id.clone(), field, expected: "one record of it" };
+        if !ids.insert(&record.id) {
+            return Err(twice("id"));
+        }
+        let certificate = record.certificate.as_ref().filter(|_| record.revoked.is_none());
+        if certificate.is_some_and(|certificate| !certificates.insert(certificate)) {
+            return Err(twice("certificate"));
+        }
     }
+    Ok(())
 }
 
 /// Opens a file that its owner alone may read and write.

@@ -1,12 +1,12 @@
 //! One key: who it is, what it may do, how long, how much. And the text of a new one.
 
-use super::KeyFileError;
+use super::{CertificateName, KeyFileError};
 use crate::RateLimit;
+use crate::digest::KeyDigest;
 use crate::limits::CallerLimits;
 use crate::scope::Scope;
 use ballast_runtime::TenantId;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
 use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
@@ -26,8 +26,6 @@ pub const MODELS_PER_KEY_MAX: usize = 64;
 const PREFIX: &str = "sk-";
 /// Slowest rate that is told apart from none: one request in a day.
 const INTERVAL_MAX: f64 = 86_400.0;
-
-pub(super) type Digest = [u8; 32];
 
 /// What a key may do, how long, how much.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,8 +55,10 @@ pub struct KeyRecord {
     pub created: i64,
     /// When it was revoked, in seconds since 1970.
     pub revoked: Option<i64>,
+    /// A client's certificate that opens what the key does, where there is one.
+    pub certificate: Option<CertificateName>,
     /// SHA-256 of the whole key.
-    pub(super) sha256: Digest,
+    pub(super) sha256: KeyDigest,
 }
 
 /// A key that was just made. The only place where its secret ever is.
@@ -88,9 +88,17 @@ impl NewKey {
         let id = hex(&id);
         let secret = format!("{PREFIX}{id}-{}", hex(&secret));
         let terms = Arc::new(terms);
-        let record = KeyRecord { sha256: digest_of(&secret), id, terms, created: now, revoked: None };
+        let sha256 = KeyDigest::of(&secret);
+        let record = KeyRecord { sha256, id, terms, created: now, revoked: None, certificate: None };
         record.check()?;
         Ok(Self { record, secret })
+    }
+
+    /// The same, opened by a client's certificate, too. Where its secret is told to nobody, by nothing else.
+    #[must_use]
+    pub fn with_certificate(mut self, name: CertificateName) -> Self {
+        self.record.certificate = Some(name);
+        self
     }
 }
 
@@ -100,15 +108,11 @@ pub(super) fn id_of(key: &str) -> Option<&str> {
     Some(id)
 }
 
-pub(super) fn digest_of(key: &str) -> Digest {
-    Sha256::digest(key.as_bytes()).into()
-}
-
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn unhex(text: &str) -> Option<Digest> {
+pub(super) fn unhex(text: &str) -> Option<[u8; 32]> {
     let mut digest = [0; 32];
     if text.len() != 64 || !text.is_ascii() {
         return None;
@@ -139,6 +143,8 @@ pub(super) struct Line {
     #[serde(default)]
     concurrency: Option<NonZeroU32>,
     created: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    certificate: Option<String>,
     #[serde(default)]
     expires: Option<i64>,
     #[serde(default)]
@@ -177,7 +183,10 @@ impl KeyRecord {
         let tenant = line.tenant.parse().map_err(|_| wrong("tenant", "1 to 64 visible ASCII characters"))?;
         let scopes = line.scopes.iter().map(|word| word.parse::<Scope>());
         let scopes = scopes.collect::<Result<_, _>>().map_err(|_| wrong("scopes", "names of scopes"))?;
-        let sha256 = unhex(&line.sha256).ok_or_else(|| wrong("sha256", "64 hexadecimal digits"))?;
+        let sha256 = unhex(&line.sha256).map(KeyDigest::new);
+        let sha256 = sha256.ok_or_else(|| wrong("sha256", "64 hexadecimal digits"))?;
+        let certificate = line.certificate.as_deref().map(str::parse).transpose();
+        let certificate = certificate.map_err(|_| wrong("certificate", "sha256:, dns: or uri: and what it is"))?;
         let limits = CallerLimits {
             requests: rate(&line).map_err(|expected| wrong("requests_per_second", expected))?,
             tokens_per_minute: line.tokens_per_minute,
@@ -186,7 +195,8 @@ impl KeyRecord {
         let (models, expires) = (line.models, line.expires);
         let terms = KeyTerms { name: line.name, tenant, scopes, models, expires, limits };
         let terms = Arc::new(terms);
-        let record = Self { id: line.id, terms, created: line.created, revoked: line.revoked, sha256 };
+        let (id, created, revoked) = (line.id, line.created, line.revoked);
+        let record = Self { id, terms, created, revoked, certificate, sha256 };
         record.check()?;
         Ok(record)
     }
@@ -197,7 +207,8 @@ impl KeyRecord {
             id: self.id.clone(),
             name: name.clone(),
             tenant: tenant.as_str().to_owned(),
-            sha256: hex(&self.sha256),
+            sha256: hex(&self.sha256.to_bytes()),
+            certificate: self.certificate.as_ref().map(ToString::to_string),
             scopes: scopes.iter().map(|scope| scope.as_str().to_owned()).collect(),
             models: models.clone(),
             requests_per_second: limits.requests.map(|limit| 1.0 / limit.interval.as_secs_f64()),

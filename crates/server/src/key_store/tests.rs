@@ -157,3 +157,30 @@ fn files_that_are_no_files_of_keys_are_refused_by_name() {
     assert!(matches!(KeyFile::new(&path).read(), Err(KeyFileError::Length { .. })));
     assert!(matches!(KeyFile::new(folder.path().join("none")).read(), Err(KeyFileError::Io { .. })));
 }
+
+#[test]
+fn a_certificate_opens_one_record_of_those_that_are_good() {
+    let folder = folder();
+    let file = KeyFile::new(folder.path().join("keys.json"));
+    let name: CertificateName = "dns:client.example".parse().unwrap();
+    let with = |n| key(n, terms()).with_certificate(name.clone());
+    file.add(&with(1)).unwrap();
+    let store = KeyStore::open(file.path()).unwrap();
+    let names = [CertificateName::of_der(b"any"), name.clone()];
+    assert_eq!(store.find_certificate(&names, NOW).unwrap().certificate, Some(name.clone()));
+    assert_eq!(store.find_certificate(&names, NOW + 100).err(), Some(Refusal::KeyExpired));
+    assert_eq!(store.find_certificate(&names[..1], NOW).err(), Some(Refusal::Key));
+    assert_eq!(store.find_certificate(&[], NOW).err(), Some(Refusal::Key));
+    let twice = file.add(&with(2)).unwrap_err();
+    assert!(matches!(twice, KeyFileError::Field { field: "certificate", .. }), "{twice}");
+    file.revoke(&with(1).record.id, NOW).unwrap();
+    store.reload().unwrap();
+    assert_eq!(store.find_certificate(&names, NOW).err(), Some(Refusal::KeyRevoked));
+    file.add(&with(2)).unwrap();
+    store.reload().unwrap();
+    assert_eq!(store.find_certificate(&names, NOW).unwrap().id, with(2).record.id);
+    let mut text = std::fs::read_to_string(file.path()).unwrap();
+    text = text.replace("dns:client.example", "cn:client.example");
+    std::fs::write(file.path(), text).unwrap();
+    assert!(matches!(file.read(), Err(KeyFileError::Field { field: "certificate", .. })));
+}

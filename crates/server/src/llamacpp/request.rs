@@ -5,10 +5,10 @@ use crate::ServerOptions;
 use crate::api_error::ApiError;
 use crate::constraint;
 use crate::fields::{Fields, ParamError, Refused, is_empty, is_one, is_zero, never};
-use crate::params::{GenerationParams, Place, strings};
+use crate::params::{GenerationParams, Place, Telling, strings};
 use ballast_backend::TokenId;
 use ballast_runtime::PrefixCache;
-use ballast_tokens::{EncodeOptions, PENALTY_WINDOW_MAX, SamplingParams, Tokenizer};
+use ballast_tokens::{EncodeOptions, LogprobsOf, PENALTY_WINDOW_MAX, SamplingParams, Tokenizer};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -24,10 +24,7 @@ const UNSUPPORTED: &[Refused] = &[
     ("mirostat", is_zero, PLAIN),
     ("n_indent", is_zero, PLAIN),
     ("n_keep", is_zero, "a prompt that is too long is refused, not cut"),
-    ("post_sampling_probs", |value| *value == false, "probabilities are the model's own"),
-    ("return_progress", |value| *value == false, "use /health"),
     ("samplers", never, "they follow one another in a fixed order"),
-    ("timings_per_token", |value| *value == false, "the last event has the timings"),
     ("typical_p", is_one, PLAIN),
     ("xtc_probability", is_zero, PLAIN),
 ];
@@ -107,6 +104,7 @@ fn generation(fields: &mut Fields, options: &ServerOptions) -> Result<Generation
         constrained_by,
         thinking: None,
         show_special: false,
+        telling: Telling::take(fields)?,
         prefix_cache: PrefixCache::default(),
         deadline: deadline(fields, options)?,
         priority: None,
@@ -129,6 +127,10 @@ fn sampling(fields: &mut Fields, default: &SamplingParams) -> Result<SamplingPar
         // Any seed below 0 asks for a random one.
         seed: fields.i64("seed")?.map_or(default.seed, |seed| u64::try_from(seed).ok()),
         n_logprobs: fields.count("n_probs")?.filter(|n| *n > 0),
+        logprobs_of: match fields.bool("post_sampling_probs")? {
+            Some(true) => LogprobsOf::Draw,
+            Some(false) | None => LogprobsOf::Model,
+        },
     })
 }
 
@@ -256,6 +258,7 @@ mod tests {
             logit_bias: vec![(TokenId(5), 1.5), (TokenId(6), f32::NEG_INFINITY)],
             seed: Some(7),
             n_logprobs: Some(2),
+            logprobs_of: LogprobsOf::Model,
         };
         assert_eq!(generation.sampling, expected);
         assert_eq!((generation.max_tokens, generation.ignore_eos), (Some(9), true));
@@ -277,8 +280,8 @@ mod tests {
             (json!({"mirostat": 2}), "mirostat", "unsupported_parameter"),
             (json!({"id_slot": "a"}), "id_slot", "invalid_value"),
             (json!({"response_fields": [1]}), "response_fields", "invalid_value"),
-            (json!({"timings_per_token": true}), "timings_per_token", "unsupported_parameter"),
-            (json!({"post_sampling_probs": true}), "post_sampling_probs", "unsupported_parameter"),
+            (json!({"timings_per_token": 1}), "timings_per_token", "invalid_value"),
+            (json!({"post_sampling_probs": 1}), "post_sampling_probs", "invalid_value"),
             (json!({"n_keep": 5}), "n_keep", "unsupported_parameter"),
             (json!({"mystery": 5}), "mystery", "unknown_parameter"),
         ];

@@ -6,7 +6,7 @@ use ballast_tokens::{SamplingParams, Tokenizer};
 use serde_json::{Value, json};
 
 /// The settings of a request; `is_streamed` and `n_probs` as it was asked.
-pub(super) fn settings(params: &GenerationParams, tokenizer: &Tokenizer, is_streamed: bool) -> Value {
+pub(crate) fn settings(params: &GenerationParams, tokenizer: &Tokenizer, is_streamed: bool) -> Value {
     let mut settings = sampling(&params.sampling);
     let n_predict = params.max_tokens.map_or_else(|| json!(-1), |n| json!(n));
     let ends = if params.ignore_eos { tokenizer.end_of_generation_ids() } else { &[] };

@@ -8,7 +8,7 @@ use crate::caller::Visit;
 use crate::fields::{Fields, ParamError};
 use crate::generation::complete;
 use crate::incoming::Asker;
-use crate::models::{GeneratorUse, with_models};
+use crate::models::{Effort, GeneratorUse, with_models};
 use crate::state::Server;
 use axum::Json;
 use axum::body::Bytes;
@@ -73,7 +73,7 @@ async fn model(
         }
         model
     };
-    with_models(server, patience, find).await
+    with_models((server, Effort::Slight), patience, find).await
 }
 
 /// `POST /slots/{id_slot}`.
@@ -173,7 +173,7 @@ async fn restore(
 async fn ended(mut stream: TokenStream) -> Result<(), ApiError> {
     loop {
         match stream.recv().await {
-            Some(Event::Token(_)) => {}
+            Some(Event::Token(_) | Event::Progress(_)) => {}
             Some(Event::Done(summary)) => return complete(summary).map(|_| ()),
             None => return Err(ApiError::Panicked),
         }

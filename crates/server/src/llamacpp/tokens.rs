@@ -2,28 +2,30 @@
 
 use super::settings;
 use crate::api_error::ApiError;
+use crate::body;
 use crate::fields::{Fields, ParamError};
-use crate::models::{GeneratorUse, with_models};
+use crate::models::{Effort, GeneratorUse, with_models};
+use crate::openai::Conversation;
 use crate::state::Server;
-use crate::{body, openai, thinking};
+use crate::thinking;
 use axum::Json;
 use axum::extract::{Query, Request, State};
 use ballast_backend::TokenId;
-use ballast_tokens::{ChatMessage, EncodeOptions, RenderOptions, ShowSpecial};
+use ballast_tokens::{EncodeOptions, RenderOptions, ShowSpecial};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// Reads a body and answers from it, off the threads that serve sockets.
+/// Reads a body and answers from it.
 async fn answer(
     server: Arc<Server>,
     request: Request,
     of: fn(&Server, Fields) -> Result<Value, ApiError>,
 ) -> Result<Json<Value>, ApiError> {
     let body = body::read(request, &server.options).await?;
-    let patience = || Ok(server.options.request_deadline);
+    let (patience, effort) = (|| Ok(server.options.request_deadline), Effort::of(&body));
     let work = move |server: &Arc<Server>, _| of(server, Fields::of_body(&body)?);
-    Ok(Json(with_models(&server, patience, work).await?))
+    Ok(Json(with_models((&server, effort), patience, work).await?))
 }
 
 /// The model that is named, or the first.
@@ -87,42 +89,41 @@ pub(crate) async fn apply_template(
     State(server): State<Arc<Server>>,
     request: Request,
 ) -> Result<Json<Value>, ApiError> {
-    conversation(server, request, |model, messages, options| {
-        Ok(json!({ "prompt": model.format().chat_text(messages, options)? }))
+    conversation(server, request, |model, conversation, options| {
+        Ok(json!({ "prompt": conversation.text(model, options)? }))
     })
     .await
 }
 
 /// What is to be told of a conversation and how it is rendered.
-type Told = fn(&GeneratorUse, &[ChatMessage], &RenderOptions) -> Result<Value, ApiError>;
+type Told = fn(&GeneratorUse, &Conversation, &RenderOptions) -> Result<Value, ApiError>;
 
 /// Reads a conversation and answers from it.
 pub(crate) async fn conversation(server: Arc<Server>, request: Request, told: Told) -> Result<Json<Value>, ApiError> {
     let body = body::read(request, &server.options).await?;
-    let patience = || Ok(server.options.request_deadline);
+    let (patience, effort) = (|| Ok(server.options.request_deadline), Effort::of(&body));
     let work = move |server: &Arc<Server>, _| {
         let mut fields = Fields::of_body(&body)?;
-        let messages = openai::messages(fields.take("messages"))?;
-        let options = rendering(server, &mut fields)?;
+        let conversation = Conversation::take(&mut fields)?;
+        let options = rendering(server, &mut fields, conversation.adds_cue)?;
         let model = model(server, &mut fields)?;
         fields.finish()?;
-        told(&model, &messages, &options)
+        told(&model, &conversation, &options)
     };
-    Ok(Json(with_models(&server, patience, work).await?))
+    Ok(Json(with_models((&server, effort), patience, work).await?))
 }
 
-/// `add_generation_prompt`, `tools` and what is said of thinking, as they are handed to the template.
-fn rendering(server: &Server, fields: &mut Fields) -> Result<RenderOptions, ParamError> {
-    let add_generation_prompt = fields.bool("add_generation_prompt")?.unwrap_or(true);
-    let mut options = server.rendering(add_generation_prompt);
-    thinking::of_chat(fields)?.tell(&server.options, &mut options);
-    options.tools = match fields.take("tools") {
+/// `tools` and what is said of thinking, as they are handed to the template.
+fn rendering(server: &Server, fields: &mut Fields, add_generation_prompt: bool) -> Result<RenderOptions, ParamError> {
+    let tools = match fields.take("tools") {
         None => None,
         Some(Value::Array(tools)) if tools.iter().all(Value::is_object) => {
             (!tools.is_empty()).then_some(Value::Array(tools))
         }
         Some(other) => return Err(ParamError::wrong("tools".to_owned(), "an array of objects", &other)),
     };
+    let mut options = server.rendering(add_generation_prompt, tools);
+    thinking::of_chat(fields)?.tell(&server.options, &mut options);
     Ok(options)
 }
 
@@ -132,8 +133,8 @@ pub(crate) async fn props(
     Query(asked): Query<Asked>,
 ) -> Result<Json<Value>, ApiError> {
     let patience = || Ok(server.options.request_deadline);
-    let model =
-        with_models(&server, patience, move |server, _| server.generator_of_many(asked.model.as_deref())).await?;
+    let find = move |server: &Arc<Server>, _| server.generator_of_many(asked.model.as_deref());
+    let model = with_models((&server, Effort::Slight), patience, find).await?;
     let (shape, tokenizer) = (model.runtime().shape(), model.format().tokenizer());
     let text = |token: Option<TokenId>| token.map_or("", |token| tokenizer.token_text(token));
     Ok(Json(json!({

@@ -6,13 +6,14 @@ use super::settings::settings;
 use super::slots::SlotId;
 use crate::api_error::ApiError;
 use crate::models::GeneratorUse;
-use crate::openai::{PING, event, finite, llama_timings};
+use crate::openai::{PING, event, finite};
 use crate::params::GenerationParams;
+use crate::progress::{Reporter, times_of};
 use crate::state::Server;
 use crate::stream::{EVENT_STREAM, Frames};
 use ballast_backend::TokenId;
-use ballast_runtime::{FinishReason, Summary, TokenEvent};
-use ballast_tokens::{ShowSpecial, Tokenizer};
+use ballast_runtime::{FinishReason, Progress, Summary, TokenEvent};
+use ballast_tokens::{LogprobsOf, ShowSpecial, Tokenizer};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
@@ -28,6 +29,7 @@ pub(super) struct Words {
     context_len: usize,
     slot: Option<SlotId>,
     answers: Vec<Answer>,
+    reporter: Reporter,
 }
 
 /// One answer in progress.
@@ -61,6 +63,7 @@ impl Words {
             server: Arc::clone(server),
             model: model.id.clone(),
             settings: settings(&generation, &tokenizer, request.is_streamed),
+            reporter: Reporter::new(generation.telling, prompts.len()),
             generation,
             response_fields: request.response_fields.clone(),
             returns_tokens: request.returns_tokens || request.is_streamed,
@@ -89,13 +92,21 @@ impl Words {
             answer.unsent.push(event.token);
         }
         if let Some(logprob) = &event.logprob {
+            let (name, top) = match self.generation.sampling.logprobs_of {
+                LogprobsOf::Model => ("logprob", "top_logprobs"),
+                LogprobsOf::Draw => ("prob", "top_probs"),
+            };
+            let value = |logprob: f32| match self.generation.sampling.logprobs_of {
+                LogprobsOf::Model => finite(logprob),
+                LogprobsOf::Draw => logprob.exp().min(1.0),
+            };
             let token = |token: TokenId, logprob: f32| {
                 let bytes = self.tokenizer.token_bytes(token, ShowSpecial::Yes);
                 let text = String::from_utf8_lossy(bytes);
-                json!({ "id": token.0, "token": text, "bytes": bytes, "logprob": finite(logprob) })
+                json!({ "id": token.0, "token": text, "bytes": bytes, name: value(logprob) })
             };
             let mut entry = token(event.token, logprob.chosen);
-            entry["top_logprobs"] = logprob.top.iter().map(|&(id, logprob)| token(id, logprob)).collect();
+            entry[top] = logprob.top.iter().map(|&(id, logprob)| token(id, logprob)).collect();
             answer.probabilities.push(entry);
         }
     }
@@ -110,6 +121,7 @@ impl Words {
         if !answer.probabilities.is_empty() {
             object["completion_probabilities"] = answer.probabilities.drain(..).collect();
         }
+        self.reporter.add_to(idx, &mut object);
         object
     }
 
@@ -135,7 +147,7 @@ impl Words {
             ("has_new_line", json!(answer.has_new_line || text.contains('\n'))),
             ("prompt", json!(self.tokenizer.decode_lossy(&answer.prompt, ShowSpecial::Yes))),
             ("generation_settings", self.settings.clone()),
-            ("timings", llama_timings(summary)),
+            ("timings", json!(times_of(summary))),
         ];
         for (name, value) in told {
             object[name] = value;
@@ -174,6 +186,13 @@ impl Frames for Events {
     fn token(&mut self, idx: usize, token: &TokenEvent) -> String {
         self.0.note(idx, token);
         if token.text.is_empty() { String::new() } else { event(&self.0.part(idx, &token.text, false)) }
+    }
+
+    fn progress(&mut self, idx: usize, progress: &Progress) -> String {
+        let Some(told) = self.0.reporter.note(idx, progress) else { return String::new() };
+        let mut object = self.0.part(idx, "", false);
+        object["prompt_progress"] = json!(told);
+        event(&object)
     }
 
     fn end(&mut self, idx: usize, summary: Summary) -> String {

@@ -4,9 +4,9 @@ use crate::ServerOptions;
 use crate::api_error::ApiError;
 use crate::constraint;
 use crate::fields::{Fields, ParamError, Refused, is_one, is_zero, never};
-use crate::params::{GenerationParams, deadline, strings};
+use crate::params::{GenerationParams, Telling, deadline, strings};
 use ballast_runtime::PrefixCache;
-use ballast_tokens::{PENALTY_WINDOW_MAX, SamplingParams};
+use ballast_tokens::{LogprobsOf, PENALTY_WINDOW_MAX, SamplingParams};
 use serde_json::Value;
 
 const LOADED: &str = "the model is loaded already: say it where the server is started";
@@ -54,6 +54,7 @@ pub(super) fn take(
         constrained_by,
         thinking: None,
         show_special: false,
+        telling: Telling::default(),
         prefix_cache: PrefixCache::default(),
         deadline,
         priority: None,
@@ -81,6 +82,7 @@ fn sampling(
         logit_bias: Vec::new(),
         seed: options.seed("seed")?.or(default.seed),
         n_logprobs,
+        logprobs_of: LogprobsOf::Model,
     })
 }
 

@@ -192,7 +192,13 @@ impl Prompt {
                 Ok((model.format().tokenizer().encode(text, options), None))
             }
             Self::Conversation(messages) => {
-                let prompt = ChatPrompt::render(server, model, messages, ask.tools.told(), &ask.thinking)?;
+                let prompt = ChatPrompt::render(
+                    server,
+                    model,
+                    messages,
+                    server.rendering(true, ask.tools.told()),
+                    &ask.thinking,
+                )?;
                 if ask.thinking.wish == Some(Reasoning::On) && !prompt.can_think() {
                     let supported = "this model's template knows of no thoughts";
                     return Err(ParamError::Unsupported { param: "think".to_owned(), supported }.into());

@@ -1,5 +1,6 @@
 //! `POST /v1/chat/completions`: parse, submit, then answer in one piece or as a stream.
 
+mod conversation;
 mod messages;
 mod request;
 mod stream;
@@ -7,7 +8,7 @@ mod tools;
 mod unsupported;
 mod wire;
 
-pub(crate) use messages::parse as messages;
+pub(crate) use conversation::Conversation;
 pub use messages::{MESSAGES_MAX, PARTS_MAX};
 pub(crate) use tools::MESSAGE_CALLS_MAX;
 
@@ -45,10 +46,13 @@ fn take(server: &Arc<Server>, incoming: &Incoming) -> Result<Taken<(Wire, Mode)>
     let model = server.generator(Some(&request.model))?;
     request.generation.prefix_cache = server.slots.resolve(&model, request.place)?.0;
     let calls = request.tools.constrain(&model, &mut request.generation)?;
-    let prompt = ChatPrompt::render(server, &model, &request.messages, request.tools.told(), &request.thinking)?;
+    let (conversation, told) = (&request.conversation, request.tools.told());
+    let rendering = server.rendering(conversation.adds_cue, told);
+    let mut prompt = ChatPrompt::render(server, &model, conversation.messages(), rendering, &request.thinking)?;
+    conversation.begin(&model, &mut prompt.tokens);
     let thoughts = prompt.think(&request.thinking, &model, &mut request.generation);
     let said = Said::new(thoughts, calls, Arc::clone(model.runtime().tokenizer()));
-    let wire = Wire::new(server, &model, &request, said);
+    let wire = Wire::new(server, &model, &request, said).tells(&prompt.tokens);
     let streams = request.generation.submit(&model, (server, &incoming.asker), &[prompt.tokens], request.n_choices)?;
     let (model, deadline) = (model.into_model(), request.generation.deadline);
     Ok(Taken { streams, model, deadline, wire: (wire, request.mode) })

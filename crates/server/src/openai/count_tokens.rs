@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 pub(crate) async fn count_tokens(State(server): State<Arc<Server>>, request: Request) -> Result<Json<Value>, ApiError> {
-    conversation(server, request, |model, messages, options| {
-        let n_tokens = model.format().chat(messages, options)?.len();
+    conversation(server, request, |model, conversation, options| {
+        let n_tokens = conversation.prompt(model, options)?.len();
         Ok(json!({ "object": "response.input_tokens", "input_tokens": n_tokens }))
     })
     .await

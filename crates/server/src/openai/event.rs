@@ -1,6 +1,6 @@
 //! Server-sent events without names: OpenAI's and llama.cpp's.
 
-use serde_json::Value;
+use serde::Serialize;
 
 /// A comment: no client takes it for a part of the answer.
 pub(crate) const PING: &str = ": ping\n\n";
@@ -8,6 +8,10 @@ pub(crate) const PING: &str = ": ping\n\n";
 pub(super) const DONE: &str = "data: [DONE]\n\n";
 
 /// One event.
-pub(crate) fn event(data: &Value) -> String {
-    format!("data: {data}\n\n")
+///
+/// # Panics
+/// If `data` has maps whose keys are no texts.
+pub(crate) fn event(data: &impl Serialize) -> String {
+    let json = serde_json::to_string(data).expect("names are texts");
+    ["data: ", &json, "\n\n"].concat()
 }

@@ -1,15 +1,17 @@
 //! What the objects of this wire share: who answers, tokens in words, usage and times.
 
+use crate::hex;
 use crate::models::GeneratorUse;
 use crate::params::GenerationParams;
+use crate::progress::{PromptProgress, Times, ms, times_of};
 use crate::state::Server;
 use crate::{RandomSource, ServedModel};
 use ballast_backend::TokenId;
 use ballast_runtime::{FinishReason, Summary, TokenEvent, TokenLogprob};
 use ballast_tokens::{ShowSpecial, Tokenizer};
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// What stands for a logarithm of zero: JSON has no infinity.
 const LOGPROB_MIN: f32 = -9999.0;
@@ -26,23 +28,82 @@ pub(super) struct Answer {
 impl Answer {
     /// An answer that has no name yet; `kind` begins it.
     pub(super) fn new(server: &Server, model: &ServedModel, kind: &str, created: i64) -> Self {
-        Self {
-            id: format!("{kind}-{:016x}", (server.options.random)()),
-            created,
-            model: model.id.clone(),
-            fingerprint: model.fingerprint.clone(),
-        }
+        let mut id = format!("{kind}-");
+        hex::push(&mut id, (server.options.random)().into(), 16);
+        Self { id, created, model: model.id.clone(), fingerprint: model.fingerprint.clone() }
     }
 
-    pub(super) fn object(&self, object: &str, choices: Value) -> Value {
-        json!({
-            "id": self.id,
-            "object": object,
-            "created": self.created,
-            "model": self.model,
-            "system_fingerprint": self.fingerprint,
-            "choices": choices,
-        })
+    pub(super) fn object<C>(&self, object: &'static str, choices: Vec<C>) -> Object<'_, C> {
+        Object {
+            id: &self.id,
+            object,
+            created: self.created,
+            model: &self.model,
+            system_fingerprint: &self.fingerprint,
+            choices,
+            usage: None,
+            timings: None,
+            prompt_progress: None,
+            verbose: None,
+        }
+    }
+}
+
+/// An answer, or a piece of one. Fields that are `None` are left out.
+#[derive(Debug, Serialize)]
+pub(super) struct Object<'a, C> {
+    id: &'a str,
+    object: &'static str,
+    created: i64,
+    model: &'a str,
+    system_fingerprint: &'a str,
+    choices: Vec<C>,
+    /// `Some(None)`: null, where the usage comes with a later piece.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) usage: Option<Option<UsageWords>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) timings: Option<TimingWords>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) prompt_progress: Option<PromptProgress>,
+    #[serde(rename = "__verbose", skip_serializing_if = "Option::is_none")]
+    pub(super) verbose: Option<&'a Value>,
+}
+
+/// Tokens of all answers.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct UsageWords {
+    prompt_tokens: usize,
+    prompt_tokens_details: PromptTokens,
+    completion_tokens: usize,
+    total_tokens: usize,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+struct PromptTokens {
+    cached_tokens: usize,
+}
+
+/// The times of an answer by llama.cpp's names, and once it has ended by ours.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct TimingWords {
+    #[serde(flatten)]
+    times: Times,
+    #[serde(flatten)]
+    ours: Option<OurTimes>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+struct OurTimes {
+    queue_ms: f64,
+    time_to_first_token_ms: Option<f64>,
+    total_ms: f64,
+    prefill_tokens_per_second: Option<f64>,
+    decode_tokens_per_second: Option<f64>,
+}
+
+impl From<Times> for TimingWords {
+    fn from(times: Times) -> Self {
+        Self { times, ours: None }
     }
 }
 
@@ -82,6 +143,11 @@ impl TokenWords {
         self.tokenizer.token_bytes(token, ShowSpecial::Yes)
     }
 
+    /// A prompt's text, its control tokens included.
+    pub(super) fn prompt_text(&self, prompt: &[TokenId]) -> String {
+        self.tokenizer.decode_lossy(prompt, ShowSpecial::Yes)
+    }
+
     pub(super) fn text(&self, token: TokenId) -> String {
         String::from_utf8_lossy(self.bytes(token)).into_owned()
     }
@@ -105,58 +171,29 @@ pub(super) fn finish_reason(summary: &Summary) -> &'static str {
 }
 
 /// Tokens of all answers: `n_prompts` prompts, each read once however many answers it has.
-pub(super) fn usage(summaries: &[&Summary], n_prompts: usize) -> Value {
+pub(super) fn usage(summaries: &[&Summary], n_prompts: usize) -> UsageWords {
     let n_choices = (summaries.len() / n_prompts.max(1)).max(1);
     let prompts = || summaries.iter().step_by(n_choices).map(|summary| summary.usage);
     let prompt_tokens: usize = prompts().map(|usage| usage.prompt_tokens).sum();
     let cached_tokens: usize = prompts().map(|usage| usage.cached_tokens).sum();
     let completion_tokens: usize = summaries.iter().map(|summary| summary.usage.completion_tokens).sum();
-    json!({
-        "prompt_tokens": prompt_tokens,
-        "prompt_tokens_details": { "cached_tokens": cached_tokens },
-        "completion_tokens": completion_tokens,
-        "total_tokens": prompt_tokens + completion_tokens,
-    })
-}
-
-/// The times of an answer by llama.cpp's names. The first token comes from reading the prompt, so that the time of
-/// the answer is that of the others.
-pub(crate) fn llama_timings(summary: &Summary) -> Value {
-    let Summary { timings, usage, .. } = summary;
-    let ms = |time: Duration| time.as_secs_f64() * 1e3;
-    let first = timings.time_to_first_token.unwrap_or(timings.total);
-    let (prompt_ms, predicted_ms) = (ms(first.saturating_sub(timings.queue)), ms(timings.total.saturating_sub(first)));
-    let prompt_n = usage.prompt_tokens - usage.cached_tokens;
-    let steps = usage.completion_tokens.saturating_sub(1);
-    let share = |time: f64, n: usize| if n == 0 { 0.0 } else { time / n as f64 };
-    let rate = |n: usize, time: f64| if time > 0.0 { n as f64 / time * 1e3 } else { 0.0 };
-    json!({
-        "cache_n": usage.cached_tokens,
-        "prompt_n": prompt_n,
-        "prompt_ms": prompt_ms,
-        "prompt_per_token_ms": share(prompt_ms, prompt_n),
-        "prompt_per_second": rate(prompt_n, prompt_ms),
-        "predicted_n": usage.completion_tokens,
-        "predicted_ms": predicted_ms,
-        "predicted_per_token_ms": share(predicted_ms, steps),
-        "predicted_per_second": rate(steps, predicted_ms),
-    })
-}
-
-/// The times of an answer by our names, and by llama.cpp's.
-pub(super) fn timings(summary: &Summary) -> Value {
-    let mut told = llama_timings(summary);
-    let Summary { timings, usage, .. } = summary;
-    let ms = |time: Duration| time.as_secs_f64() * 1e3;
-    let ours = json!({
-        "queue_ms": ms(timings.queue),
-        "time_to_first_token_ms": timings.time_to_first_token.map(ms),
-        "total_ms": ms(timings.total),
-        "prefill_tokens_per_second": timings.prefill_tokens_per_second(*usage),
-        "decode_tokens_per_second": timings.decode_tokens_per_second(*usage),
-    });
-    for (name, value) in ours.as_object().into_iter().flatten() {
-        told[name] = value.clone();
+    UsageWords {
+        prompt_tokens,
+        prompt_tokens_details: PromptTokens { cached_tokens },
+        completion_tokens,
+        total_tokens: prompt_tokens + completion_tokens,
     }
-    told
+}
+
+/// The times of an answer that has ended.
+pub(super) fn timings(summary: &Summary) -> TimingWords {
+    let Summary { timings, usage, .. } = summary;
+    let ours = OurTimes {
+        queue_ms: ms(timings.queue),
+        time_to_first_token_ms: timings.time_to_first_token.map(ms),
+        total_ms: ms(timings.total),
+        prefill_tokens_per_second: timings.prefill_tokens_per_second(*usage),
+        decode_tokens_per_second: timings.decode_tokens_per_second(*usage),
+    };
+    TimingWords { times: times_of(summary), ours: Some(ours) }
 }

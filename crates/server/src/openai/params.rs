@@ -6,7 +6,7 @@ use crate::incoming;
 use crate::params::CHOICES_MAX;
 use ballast_backend::TokenId;
 use ballast_runtime::Priority;
-use ballast_tokens::SamplingParams;
+use ballast_tokens::{LogprobsOf, SamplingParams};
 use serde_json::Value;
 
 /// Longest `user`.
@@ -86,6 +86,7 @@ pub(super) fn sampling(
         logit_bias: logit_bias(fields)?,
         seed: fields.seed("seed")?.or(default.seed),
         n_logprobs,
+        logprobs_of: LogprobsOf::Model,
     })
 }
 

@@ -31,6 +31,7 @@ use crate::incoming::{Asker, Incoming};
 use crate::models::GeneratorUse;
 use crate::openai::chat::MESSAGES_MAX;
 use crate::openai::objects::{TokenWords, named};
+use crate::progress::Reporter;
 use crate::state::Server;
 use crate::stream::response;
 use crate::thinking::ChatPrompt;
@@ -80,6 +81,7 @@ async fn whole(mut tokens: Tokens, mut writing: Writing, mut place: Place) -> Re
     while let Some((_, event)) = tokens.next().await? {
         match event {
             Event::Token(event) => writing.token(&event),
+            Event::Progress(_) => {}
             Event::Done(summary) => writing.end(&complete(summary)?, place.now()),
         }
     }
@@ -111,7 +113,8 @@ fn take(server: &Arc<Server>, incoming: &Incoming) -> Result<Taken<Begun>, ApiEr
     input::check_answers(before(), &request.input)?;
     let calls = request.tools.constrain(&model, &mut request.generation)?;
     let messages = item::messages(request.instructions.as_deref(), before().chain(&request.input));
-    let prompt = ChatPrompt::render(server, &model, &messages, request.tools.told(), &request.thinking)?;
+    let rendering = server.rendering(true, request.tools.told());
+    let prompt = ChatPrompt::render(server, &model, &messages, rendering, &request.thinking)?;
     let thoughts = prompt.think(&request.thinking, &model, &mut request.generation);
     let said = Said::new(thoughts, calls, Arc::clone(model.runtime().tokenizer()));
     let permit = match request.mode {
@@ -155,5 +158,6 @@ fn written(server: &Server, model: &GeneratorUse, request: &ResponseRequest, sai
         Mode::Whole | Mode::Background { is_streamed: false } => Audience::Absent,
     };
     let words = TokenWords::new(model, &request.generation);
-    Writing::new(object, Pen { said, words, random: RandomSource::clone(&server.options.random), audience })
+    let reporter = Reporter::new(request.generation.telling, 1);
+    Writing::new(object, Pen { said, words, random: RandomSource::clone(&server.options.random), audience, reporter })
 }

@@ -62,6 +62,7 @@ fn tools() -> Value {
         ("description", string()),
         ("cache_control", cache_control()),
         ("strict", boolean()),
+        ("eager_input_streaming", said(boolean(), "Without effect: input is streamed as it is generated.")),
     ];
     let tool = sent(vec![("name", tool_name()), ("input_schema", schema)], others);
     said(some(&tool, 0, TOOLS_MAX), "What the model may call; schemas are enforced.")

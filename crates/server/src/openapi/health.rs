@@ -4,8 +4,8 @@ use super::operation::Operation;
 use super::schema::{given, integer, string};
 use serde_json::Value;
 
-/// The media type of figures.
-const FIGURES: &str = "application/openmetrics-text";
+/// The media types of figures: the older one, and the one to be asked for by name.
+const FIGURES: [&str; 2] = ["text/plain", "application/openmetrics-text"];
 
 pub(super) fn operations() -> Vec<Operation> {
     let status = || given(vec![("status", string())]);
@@ -15,7 +15,8 @@ pub(super) fn operations() -> Vec<Operation> {
             .fails(503, "It takes none now.")
             .otherwise(status())
     };
-    let figures = |path| Operation::get(path, "Figures for Prometheus.", string()).text_only(FIGURES);
+    let figures =
+        |path| Operation::get(path, "Figures for Prometheus.", string()).text_only(FIGURES[0]).also(FIGURES[1]);
     vec![
         Operation::get("/health", "Whether the engines run, and how busy they are.", health())
             .fails(503, "An engine has stopped.")

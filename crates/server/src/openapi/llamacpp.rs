@@ -1,6 +1,6 @@
 //! The routes of llama.cpp's server.
 
-use super::openai::{any_object, chat_answer, chat_body, messages, models, stop};
+use super::openai::{any_object, chat_answer, chat_body, messages, models, stop, telling};
 use super::operation::{Operation, Served};
 use super::schema::{
     Field, any, boolean, bounded, count, either, given, integer, list, number, one_of, only, said, sent, signed, some,
@@ -22,6 +22,7 @@ pub(super) fn operations(served: &Served) -> Vec<Operation> {
         vec![("messages", messages())],
         with(vec![
             ("add_generation_prompt", boolean()),
+            ("continue_final_message", boolean()),
             ("chat_template_kwargs", any_object()),
             ("tools", list(any_object())),
         ]),
@@ -29,7 +30,12 @@ pub(super) fn operations(served: &Served) -> Vec<Operation> {
     let count_tokens = |path| {
         let body = sent(
             vec![("messages", messages())],
-            with(vec![("chat_template_kwargs", any_object()), ("tools", list(any_object()))]),
+            with(vec![
+                ("continue_final_message", boolean()),
+                ("add_generation_prompt", boolean()),
+                ("chat_template_kwargs", any_object()),
+                ("tools", list(any_object())),
+            ]),
         );
         let answer = given(vec![("object", only("response.input_tokens")), ("input_tokens", integer())]);
         Operation::post(path, "How many tokens a conversation has.", (body, answer))
@@ -126,6 +132,7 @@ fn shared_fields(served: &Served) -> Vec<Field> {
     let bias = json!({ "type": "array", "prefixItems": [biased, pair], "items": false, "minItems": 2 });
     let biases = json!({ "type": "object", "additionalProperties": pair });
     let mut fields = penalties();
+    fields.extend(telling());
     fields.extend([
         ("stream", said(boolean(), "As server-sent events.")),
         ("return_tokens", boolean()),
@@ -142,6 +149,7 @@ fn shared_fields(served: &Served) -> Vec<Field> {
         ("n_probs", count(0, i64::try_from(LOGPROBS_MAX).unwrap_or(0))),
         ("logit_bias", either(&[list(bias), biases])),
         ("ignore_eos", boolean()),
+        ("post_sampling_probs", said(boolean(), "Of what tokens are drawn from, not of the model.")),
         ("t_max_predict_ms", signed()),
         ("timeout", served.timeout()),
     ]);

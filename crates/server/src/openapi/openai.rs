@@ -72,6 +72,8 @@ fn shared(served: &Served) -> Vec<Field> {
         ("frequency_penalty", within(-2.0, 2.0)),
         ("presence_penalty", within(-2.0, 2.0)),
         ("ignore_eos", said(boolean(), "Go on after the model's end token.")),
+        ("grammar", said(string(), "What the answer must look like, in llama.cpp's format.")),
+        ("json_schema", said(any_object(), "What the answer must look like; an empty one is none.")),
         ("timeout", served.timeout()),
         ("priority", priority()),
         ("user", bounded(LABEL_CHARS_MAX)),
@@ -79,7 +81,16 @@ fn shared(served: &Served) -> Vec<Field> {
     ];
     fields.extend(sampling());
     fields.push(("repetition_penalty", within(0.1, 10.0)));
+    fields.extend(telling());
     fields
+}
+
+/// What is told of an answer while it is made.
+pub(super) fn telling() -> Vec<Field> {
+    vec![
+        ("timings_per_token", said(boolean(), "Every piece of a stream comes with the times until then.")),
+        ("return_progress", said(boolean(), "A stream tells first how much of the prompt was read.")),
+    ]
 }
 
 pub(super) fn metadata() -> Value {
@@ -181,6 +192,9 @@ pub(super) fn chat_body(model: &Value, served: &Served) -> Value {
         ("logprobs", boolean()),
         ("top_logprobs", said(top_logprobs, "Only with logprobs.")),
         ("stream_options", said(stream_options(), "Only with stream.")),
+        ("continue_final_message", said(boolean(), "A last message of the assistant is how the answer begins.")),
+        ("add_generation_prompt", boolean()),
+        ("verbose", said(boolean(), "The prompt and the settings come with the answer.")),
         ("id_slot", said(signed(), "Below 0 is wherever there is room.")),
         ("cache_prompt", boolean()),
         ("tools", tools()),

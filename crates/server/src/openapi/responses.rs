@@ -17,10 +17,12 @@ const GONE: &str = "There is no such response, or it is kept no longer.";
 
 pub(super) fn operations(served: &Served) -> Vec<Operation> {
     let deleted = given(vec![("id", string()), ("object", only("response")), ("deleted", only(true))]);
+    let create = |path| {
+        Operation::post(path, "Answer, and keep the answer.", (body(served), response())).works().also(EVENT_STREAM)
+    };
     vec![
-        Operation::post("/v1/responses", "Answer, and keep the answer.", (body(served), response()))
-            .works()
-            .also(EVENT_STREAM),
+        create("/v1/responses"),
+        create("/responses"),
         Operation::get("/v1/responses/{id}", "A response that is kept.", response())
             .also(EVENT_STREAM)
             .query(("stream", said(boolean(), "Its events, of one that was made in the background as a stream.")))
@@ -67,6 +69,8 @@ fn body(served: &Served) -> Value {
         ("user", bounded(LABEL_CHARS_MAX)),
         ("prompt_cache_key", bounded(LABEL_CHARS_MAX)),
         ("safety_identifier", bounded(LABEL_CHARS_MAX)),
+        ("timings_per_token", boolean()),
+        ("return_progress", boolean()),
         ("stop", stop()),
         ("logit_bias", logit_bias()),
         ("seed", seed()),

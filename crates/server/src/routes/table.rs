@@ -83,6 +83,12 @@ impl fmt::Debug for Route {
 }
 
 impl Route {
+    /// Whether it looks at work that goes on without its caller, or ends it: who has as much of that as may be must be
+    /// able to.
+    pub(crate) fn is_of_kept_work(&self) -> bool {
+        self.class == RouteClass::Reading && self.scope == Some(Scope::Generate)
+    }
+
     /// Whom its requests go to.
     pub(super) fn handler(&self) -> MethodRouter<Arc<Server>> {
         (self.to)(self.method.filter())
@@ -136,6 +142,7 @@ static ROUTES: &[Route] = &[
     generation(Post, "/v1/chat/completions", |m| on(m, openai::chat_completions)),
     generation(Post, "/v1/completions", |m| on(m, openai::completions)),
     generation(Post, "/v1/responses", |m| on(m, openai::create_response)),
+    generation(Post, "/responses", |m| on(m, openai::create_response)),
     kept(Get, "/v1/responses/{id}", |m| on(m, openai::retrieve_response)),
     kept(Delete, "/v1/responses/{id}", |m| on(m, openai::delete_response)),
     kept(Post, "/v1/responses/{id}/cancel", |m| on(m, openai::cancel_response)),

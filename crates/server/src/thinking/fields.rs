@@ -108,7 +108,7 @@ fn kind(fields: &mut Fields) -> Result<Option<Kind>, ParamError> {
     Ok(Some(Kind { wish, tokens_max }))
 }
 
-/// `thinking`, and `effort` in `output_config`. Nothing said is not to think, unless the server says so.
+/// `thinking`, and `effort` in `output_config`, whose format is left. Nothing said is not to think, unless the server says so.
 ///
 /// # Errors
 /// The first thing that is wrong, by its name.
@@ -117,11 +117,7 @@ pub(crate) fn of_messages(fields: &mut Fields, server: Option<Reasoning>) -> Res
     if let Some(value) = fields.take("output_config") {
         let mut config = Fields::new("output_config".to_owned(), value)?;
         effort(&mut config, "effort", &mut thinking)?;
-        if config.take("format").is_some() {
-            let supported = "answers are text, or calls of tools";
-            return Err(ParamError::Unsupported { param: config.name("format"), supported });
-        }
-        config.finish()?;
+        fields.put_back("output_config", config);
     }
     let kind = kind(fields)?;
     thinking.tokens_max = kind.as_ref().and_then(|kind| kind.tokens_max);
@@ -223,13 +219,12 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named() {
-        let cases: [(Read, Value, &str); 12] = [
+        let cases: [(Read, Value, &str); 11] = [
             (messages, json!({"thinking": 1}), "thinking"),
             (messages, json!({"thinking": {"type": "much"}}), "thinking.type"),
             (messages, json!({"thinking": {"type": "enabled", "budget_tokens": 0}}), "thinking.budget_tokens"),
             (messages, json!({"thinking": {"type": "disabled", "budget_tokens": 9}}), "thinking.budget_tokens"),
             (messages, json!({"thinking": {"type": "adaptive", "display": "omitted"}}), "thinking.display"),
-            (messages, json!({"output_config": {"format": {}}}), "output_config.format"),
             (messages, json!({"output_config": {"effort": "huge"}}), "output_config.effort"),
             (of_chat, json!({"reasoning_effort": "huge"}), "reasoning_effort"),
             (of_chat, json!({"reasoning_format": "deepseek-legacy"}), "reasoning_format"),

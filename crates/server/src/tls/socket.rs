@@ -7,7 +7,7 @@
 //! Open    => Open     whatever comes
 //! ```
 
-use super::TlsStore;
+use super::{PeerCertificate, TlsStore};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -25,19 +25,37 @@ pub(crate) enum Socket<S> {
 }
 
 pub(crate) enum Tls<S> {
-    Shaking { accept: Accept<S>, overdue: Pin<Box<Sleep>>, store: Arc<TlsStore> },
+    Shaking(Shaking<S>),
     Open(TlsStream<S>),
     Closed,
 }
 
+/// A handshake on its way.
+pub(crate) struct Shaking<S> {
+    accept: Accept<S>,
+    overdue: Pin<Box<Sleep>>,
+    store: Arc<TlsStore>,
+    /// Told of what the peer has shown.
+    peer: Arc<PeerCertificate>,
+}
+
+/// What a handshake needs.
+pub(crate) struct Handshake {
+    pub(crate) store: Arc<TlsStore>,
+    /// It is to be over in this time.
+    pub(crate) time: Duration,
+    /// Told of the certificate that the peer has shown.
+    pub(crate) peer: Arc<PeerCertificate>,
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
-    /// With TLS if there are certificates; the handshake is to be over in `time`.
-    pub(crate) fn new(socket: S, tls: Option<Arc<TlsStore>>, time: Duration) -> Self {
-        match tls {
+    /// With TLS if there is to be a handshake.
+    pub(crate) fn new(socket: S, handshake: Option<Handshake>) -> Self {
+        match handshake {
             None => Self::Plain(socket),
-            Some(store) => {
+            Some(Handshake { store, time, peer }) => {
                 let accept = TlsAcceptor::from(store.config()).accept(socket);
-                Self::Tls(Box::new(Tls::Shaking { accept, overdue: Box::pin(sleep(time)), store }))
+                Self::Tls(Box::new(Tls::Shaking(Shaking { accept, overdue: Box::pin(sleep(time)), store, peer })))
             }
         }
     }
@@ -45,7 +63,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Tls<S> {
     fn poll_open(&mut self, context: &mut Context<'_>) -> Poll<io::Result<&mut TlsStream<S>>> {
-        if let Self::Shaking { accept, overdue, store } = self {
+        if let Self::Shaking(Shaking { accept, overdue, store, peer }) = self {
             let shaken = match Pin::new(accept).poll(context) {
                 Poll::Ready(shaken) => shaken,
                 Poll::Pending => {
@@ -54,7 +72,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tls<S> {
                 }
             };
             match shaken {
-                Ok(stream) => *self = Self::Open(stream),
+                Ok(stream) => {
+                    let shown = stream.get_ref().1.peer_certificates();
+                    shown.and_then(<[_]>::first).into_iter().for_each(|certificate| peer.note(certificate));
+                    *self = Self::Open(stream);
+                }
                 Err(error) => {
                     store.note_failure(&error);
                     *self = Self::Closed;
@@ -64,7 +86,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tls<S> {
         }
         Poll::Ready(match self {
             Self::Open(stream) => Ok(stream),
-            Self::Shaking { .. } | Self::Closed => Err(io::ErrorKind::NotConnected.into()),
+            Self::Shaking(_) | Self::Closed => Err(io::ErrorKind::NotConnected.into()),
         })
     }
 }
@@ -111,7 +133,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<S> {
             // A handshake is moved on by whoever reads: what was not begun has nothing to flush.
             Self::Tls(tls) => match &mut **tls {
                 Tls::Open(stream) => Pin::new(stream).poll_flush(context),
-                Tls::Shaking { .. } | Tls::Closed => Poll::Ready(Ok(())),
+                Tls::Shaking(_) | Tls::Closed => Poll::Ready(Ok(())),
             },
         }
     }
@@ -121,7 +143,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<S> {
             Self::Plain(socket) => Pin::new(socket).poll_shutdown(context),
             Self::Tls(tls) => match &mut **tls {
                 Tls::Open(stream) => Pin::new(stream).poll_shutdown(context),
-                Tls::Shaking { .. } | Tls::Closed => Poll::Ready(Ok(())),
+                Tls::Shaking(_) | Tls::Closed => Poll::Ready(Ok(())),
             },
         }
     }

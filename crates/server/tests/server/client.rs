@@ -42,7 +42,9 @@ pub(crate) enum Event {
 
 impl Event {
     fn parse(text: &str) -> Self {
-        let data = text.strip_prefix("data: ").unwrap_or_else(|| panic!("not a data event: {text}"));
+        // Some wires name their events in a line before.
+        let data = text.lines().find_map(|line| line.strip_prefix("data: "));
+        let data = data.unwrap_or_else(|| panic!("not a data event: {text}"));
         if data == "[DONE]" { Self::Done } else { Self::Json(serde_json::from_str(data).unwrap()) }
     }
 

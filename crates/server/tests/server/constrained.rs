@@ -1,7 +1,7 @@
 //! Answers that must look like something, through each wire. The engine wants to say something else.
 
 use crate::client::Event;
-use crate::house::{House, MODEL, Plan};
+use crate::house::{House, MODEL, Plan, over};
 use ballast_testkit::ASSISTANT_TURN;
 use serde_json::{Value, json};
 
@@ -53,6 +53,12 @@ async fn every_wire_has_its_words_for_it() {
     let ollama =
         json!({"model": MODEL, "messages": [{"role": "user", "content": "hello"}], "format": schema, "stream": false});
     assert_eq!(house.post("/api/chat", &ollama).await.json()["message"]["content"], "\"yes\"");
+    let form = json!({"type": "json_schema", "schema": schema});
+    for form in [json!({"output_config": {"format": form}}), json!({"output_format": form})] {
+        let messages = json!([{"role": "user", "content": "hello"}]);
+        let anthropic = over(json!({"model": MODEL, "max_tokens": 100, "messages": messages}), form);
+        assert_eq!(house.post("/v1/messages", &anthropic).await.json()["content"][0]["text"], "\"yes\"");
+    }
     let llamacpp = json!({"prompt": ASSISTANT_TURN, "json_schema": schema});
     assert_eq!(house.post("/completion", &llamacpp).await.json()["content"], "\"yes\"");
     let completion = json!({"model": MODEL, "prompt": ASSISTANT_TURN, "response_format": only("yes")});
@@ -76,7 +82,7 @@ async fn what_cannot_be_enforced_is_refused_by_its_name() {
         (
             json!({"response_format": formats}),
             "response_format.json_schema.schema.properties.a.uniqueItems",
-            "unsupported_parameter",
+            "invalid_value",
             "`uniqueItems`",
         ),
         (json!({"guided_regex": "a(?=b)"}), "guided_regex", "invalid_value", "regular expression"),

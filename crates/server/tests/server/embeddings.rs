@@ -78,7 +78,7 @@ impl InferenceEngine for Engine {
 
 struct Engine(EncoderShape);
 
-fn model(id: &str, pooling: Pooling) -> ServedModel {
+pub(crate) fn model(id: &str, pooling: Pooling) -> ServedModel {
     let vocabulary = tiny_word_piece();
     let shape = EncoderShape {
         vocab_size: vocabulary.vocab_size(),

@@ -198,6 +198,20 @@ impl House {
         exchange(self.address, &request("GET", "/health", &[], "")).await.json()
     }
 
+    /// Waits until so many requests are taken, at work or in the queue: who comes while a step is held waits for its end.
+    pub(crate) async fn wait_taken(&self, n_requests: u64) {
+        let reached = async {
+            loop {
+                let health = self.health().await;
+                let number = |name: &str| health[name].as_u64().expect("a number");
+                if number("active_sequences") + number("waiting_requests") == n_requests {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, reached).await.expect("health gets there");
+    }
+
     /// Waits until health says so.
     pub(crate) async fn wait_health(&self, active_sequences: u64, waiting_requests: u64) {
         let wanted = (active_sequences, waiting_requests);

@@ -99,3 +99,84 @@ async fn generation_that_is_full_keeps_neither_readers_nor_scrapers_waiting() {
     assert_eq!(read_answer(&mut first).await.status, 200);
     assert_eq!(house.chat(json!({})).await.status, 200);
 }
+
+/// Sends all at once and counts the answers by status.
+async fn at_once(house: &House, n: usize, text: String) -> std::collections::BTreeMap<u16, usize> {
+    let mut asked = tokio::task::JoinSet::new();
+    for _ in 0..n {
+        let (address, text) = (house.address, text.clone());
+        asked.spawn(async move { exchange(address, &text).await.status });
+    }
+    let mut counts = std::collections::BTreeMap::new();
+    while let Some(status) = asked.join_next().await {
+        *counts.entry(status.unwrap()).or_default() += 1;
+    }
+    counts
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_hold_for_requests_that_come_at_once() {
+    let hour = std::time::Duration::from_secs(3600);
+    let burst = ballast_server::RateLimit { interval: hour, burst: NonZeroU32::new(5).unwrap() };
+    let house = House::open_with(Plan::default(), |o| o.rate_limit = Some(burst)).await;
+    assert_eq!(at_once(&house, 40, chat_request(json!({}))).await, [(200, 5), (429, 35)].into());
+    // Each reserves nearly half of a minute's tokens, of which too few come back meanwhile for a third.
+    let house = House::open_with(Plan { script: held, ..Plan::default() }, |o| {
+        o.tokens_per_minute = NonZeroU64::new(1000);
+    })
+    .await;
+    let asked = at_once(&house, 20, chat_request(json!({"max_tokens": 420})));
+    let (counts, ()) = tokio::join!(asked, async {
+        house.wait_taken(2).await;
+        let refused = async { while security_events(&house, "rate_limited").await < 18 {} };
+        tokio::time::timeout(ballast_testkit::PATIENCE, refused).await.expect("the others are refused");
+        house.control.release();
+    });
+    assert_eq!(counts, [(200, 2), (429, 18)].into());
+    // Keys of one tenant each have their own; the server's own key sees how many were refused.
+    let three = CallerLimits { concurrency: NonZeroU32::new(3), ..CallerLimits::default() };
+    let key = KeyTerms { limits: three, ..terms(&[Scope::Generate]) };
+    let keyed = Keyed::open(Plan { script: held, ..Plan::default() }, &[key]).await;
+    let (house, key) = (&keyed.house, crate::house::bearer(keyed.secret(0)));
+    let headers = [("authorization", key.as_str()), ("content-type", "application/json")];
+    let body = crate::house::chat_body(json!({}));
+    let asked = at_once(house, 20, crate::client::request("POST", "/v1/chat/completions", &headers, &body));
+    let (counts, ()) = tokio::join!(asked, async {
+        let refused = async { while security_events(house, "rate_limited").await < 17 {} };
+        tokio::time::timeout(ballast_testkit::PATIENCE, refused).await.expect("the others are refused");
+        house.control.release();
+    });
+    assert_eq!(counts, [(200, 3), (429, 17)].into());
+}
+
+fn held(mut script: ballast_testkit::Script) -> ballast_testkit::Script {
+    script.held = true;
+    script
+}
+
+/// How often it has happened.
+async fn security_events(house: &House, event: &str) -> u64 {
+    let text = house.get("/metrics").await.body;
+    let line = format!("ballast_security_events_total{{event=\"{event}\"}} ");
+    text.lines().find_map(|metric| metric.strip_prefix(&line)).map_or(0, |n| n.parse().unwrap())
+}
+
+#[tokio::test]
+async fn limits_that_are_changed_hold_from_then_on() {
+    let limits = std::sync::Arc::new(ballast_server::LiveLimits::new(CallerLimits::default()));
+    let given = std::sync::Arc::clone(&limits);
+    let house = House::open_with(Plan::default(), |o| o.live_limits = Some(given)).await;
+    for _ in 0..3 {
+        assert_eq!(house.get("/v1/models").await.status, 200);
+    }
+    let interval = std::time::Duration::from_secs(3600);
+    let requests = Some(ballast_server::RateLimit { interval, burst: NonZeroU32::new(2).unwrap() });
+    limits.set(CallerLimits { requests, ..CallerLimits::default() });
+    let mut statuses = Vec::new();
+    for _ in 0..3 {
+        statuses.push(house.get("/v1/models").await.status);
+    }
+    assert_eq!(statuses, [200, 200, 429]);
+    limits.set(CallerLimits::default());
+    assert_eq!(house.get("/v1/models").await.status, 200);
+}

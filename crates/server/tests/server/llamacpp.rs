@@ -28,6 +28,65 @@ async fn a_completion_has_llamacpps_shape() {
 }
 
 #[tokio::test]
+async fn probabilities_of_the_draw_come_by_their_own_names() {
+    let house = House::open(Plan::default()).await;
+    let body = complete(&house, json!({"n_probs": 2, "post_sampling_probs": true, "top_k": 1})).await.json();
+    let first = &body["completion_probabilities"][0];
+    assert_eq!((&first["token"], &first["prob"], &first["logprob"]), (&json!("H"), &json!(1.0), &Value::Null));
+    assert_eq!(first["top_probs"].as_array().unwrap().len(), 1, "no other can be drawn");
+}
+
+/// What a stream tells of the prompt, and how many of its events have times.
+fn told(answer: &Answer) -> (Vec<Value>, usize) {
+    let data = answer.body.lines().filter_map(|line| line.strip_prefix("data: ")).filter(|data| *data != "[DONE]");
+    let objects: Vec<Value> = data.map(|data| serde_json::from_str(data).unwrap()).collect();
+    let progress = objects.iter().filter_map(|object| object.get("prompt_progress").cloned()).collect();
+    (progress, objects.iter().filter(|object| object["timings"]["predicted_n"].is_number()).count())
+}
+
+#[tokio::test]
+async fn streams_tell_times_and_progress_where_they_are_asked_to() {
+    let house = House::open(Plan::default()).await;
+    let conversation = json!({"model": MODEL, "messages": [{"role": "user", "content": "hello"}]});
+    let wires = [
+        ("/completion", json!({"prompt": ASSISTANT_TURN})),
+        ("/v1/completions", json!({"model": MODEL, "prompt": ASSISTANT_TURN})),
+        ("/v1/chat/completions", conversation),
+        ("/responses", json!({"model": MODEL, "input": "hello"})),
+    ];
+    for (path, body) in wires {
+        let ask =
+            async |extra: Value| house.post(path, &over(over(body.clone(), json!({"stream": true})), extra)).await;
+        let (progress, n_timed) = told(&ask(json!({"timings_per_token": true, "return_progress": true})).await);
+        let [first, .., last] = &progress[..] else { panic!("{path}: {progress:?}") };
+        assert_eq!(first["processed"], first["cache"], "{path}");
+        assert!(first["total"].as_u64() > Some(0) && last["processed"] == last["total"], "{path}: {progress:?}");
+        assert!(n_timed >= 9, "{path}: {n_timed}");
+        let (progress, n_timed) = told(&ask(json!({})).await);
+        assert!(progress.is_empty() && n_timed <= 1, "{path}: {progress:?} {n_timed}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_goes_on_from_a_last_message_of_the_assistant() {
+    let house = House::open(Plan::default()).await;
+    let messages = json!([{"role": "user", "content": "hello"}, {"role": "assistant", "content": "Hi"}]);
+    let prompt = format!("<|im_start|>user\nhello{IM_END}\n{ASSISTANT_TURN}Hi");
+    let rendered = house.post("/apply-template", &json!({ "messages": messages })).await.json();
+    assert_eq!(rendered["prompt"], prompt);
+    let ended =
+        house.post("/apply-template", &json!({"messages": messages, "continue_final_message": false})).await.json();
+    assert_eq!(ended["prompt"], format!("{prompt}{IM_END}\n{ASSISTANT_TURN}"));
+    let told = house.chat(json!({"messages": messages, "verbose": true, "max_tokens": 1})).await.json();
+    assert_eq!(told["__verbose"]["prompt"], prompt);
+    assert_eq!(told["__verbose"]["generation_settings"]["n_predict"], 1);
+    assert_eq!(house.chat(json!({"messages": messages, "max_tokens": 1})).await.json().get("__verbose"), None);
+    let both = json!({"messages": messages, "continue_final_message": true, "add_generation_prompt": true});
+    let refused = house.chat(both).await;
+    assert_eq!((refused.status, refused.error("param").as_str()), (400, "continue_final_message"));
+}
+
+#[tokio::test]
 async fn why_a_completion_ended_is_told() {
     let house = House::open(Plan { answer: "one two three", ..Plan::default() }).await;
     let cases = [

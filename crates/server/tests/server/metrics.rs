@@ -1,6 +1,7 @@
 //! What is counted, as a scraper sees it.
 
-use crate::house::{House, MODEL, Plan};
+use crate::client::{exchange, request};
+use crate::house::{House, KEY, MODEL, Plan, bearer};
 use serde_json::json;
 
 /// The value of the sample that begins so.
@@ -16,7 +17,9 @@ async fn what_was_answered_is_counted() {
         assert_eq!(house.chat(extra).await.status, 200);
     }
     house.wait_health(0, 0).await;
-    let answer = house.get("/metrics").await;
+    let headers = [("authorization", bearer(KEY)), ("accept", "application/openmetrics-text;version=1.0.0".to_owned())];
+    let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let answer = exchange(house.address, &request("GET", "/metrics", &headers, "")).await;
     assert!(answer.header("content-type").unwrap().starts_with("application/openmetrics-text"));
     let text = answer.body;
     let of = |name: &str| sample(&text, &format!("{name}{{model_name=\"{MODEL}\",engine=\"0\""));
@@ -37,6 +40,25 @@ async fn what_was_answered_is_counted() {
     assert!(sample(&text, "ballast_steps_total") >= 12.0);
     assert_eq!(sample(&text, "ballast_engine_up"), 1.0);
     assert_eq!(house.get("/health/metrics").await.status, 200);
+}
+
+#[tokio::test]
+async fn who_does_not_ask_for_openmetrics_gets_the_older_text_with_llamacpps_names() {
+    let house = House::open(Plan::default()).await;
+    for _ in 0..2 {
+        assert_eq!(house.chat(json!({"max_tokens": 2})).await.status, 200);
+    }
+    house.wait_health(0, 0).await;
+    let answer = house.get("/metrics").await;
+    assert!(answer.header("content-type").unwrap().starts_with("text/plain; version=0.0.4"));
+    assert!(answer.header("process-start-time-unix").is_some());
+    let text = answer.body;
+    assert!(text.contains("# TYPE vllm:generation_tokens_total counter\n") && !text.contains("# EOF"), "{text}");
+    let of = |name: &str| sample(&text, &format!("llamacpp:{name} "));
+    assert_eq!((of("tokens_predicted_total"), of("requests_processing"), of("requests_deferred")), (4.0, 0.0, 0.0));
+    let (read, cached) = (of("prompt_tokens_total"), of("prompt_tokens_cached_total"));
+    assert!(read > 0.0 && read + cached == 2.0 * (of("n_tokens_max") - 2.0), "{text}");
+    assert!(of("n_decode_total") >= 3.0 && text.contains("# TYPE llamacpp:n_tokens_max counter\n"), "{text}");
 }
 
 #[tokio::test]

@@ -293,3 +293,15 @@ async fn a_server_whose_first_model_cannot_be_loaded_ends() {
     let error = house.ended().await.unwrap_err();
     assert!(matches!(error, ServerError::Model { ref id } if id == MODEL), "{error}");
 }
+
+#[tokio::test]
+async fn a_route_that_generates_nothing_does_not_wait_for_ever() {
+    let (house, gate) = house(2, |o| o.route_timeout = Duration::from_millis(30)).await;
+    let late = house.post("/tokenize", &json!({"model": OTHER, "content": "hello"})).await;
+    assert_eq!((late.status, late.error("code").as_str()), (504, "cancelled_by_timeout"), "{}", late.body);
+    assert_eq!(late.header("x-ballast-reason"), Some("CANCELLED_BY_TIMEOUT"));
+    gate.allow(MODEL);
+    gate.allow(OTHER);
+    let generated = chat(&house, OTHER, json!({})).await;
+    assert_eq!(generated.status, 200, "where something is generated, the request's own time counts");
+}

@@ -24,7 +24,7 @@ async fn liveness_is_told_to_everybody() {
 
 #[tokio::test]
 async fn every_route_needs_a_key_unless_it_is_liveness() {
-    let house = House::open(Plan::default()).await;
+    let house = House::open(Plan { options: |o| o.failed_logins_per_minute = None, ..Plan::default() }).await;
     let body = chat_body(json!({}));
     let known = ballast_server::routes().iter().filter(|route| route.scope.is_some());
     let known = known.map(|route| (route.method.as_str(), path_of(route)));
@@ -239,7 +239,11 @@ async fn bodies_are_json_and_bounded() {
         (vec![key, JSON], "[]", 400, "invalid_value"),
         (vec![key, JSON], "{\"model\":1,\"model\":2}", 400, "invalid_json"),
         (vec![key, JSON], long.as_str(), 413, "body_too_long"),
-        (vec![key], valid.as_str(), 415, "content_type_not_json"),
+        (vec![key], valid.as_str(), 200, ""),
+        (vec![key, ("origin", "https://a.example")], valid.as_str(), 415, "content_type_not_json"),
+        (vec![key, ("origin", "null")], valid.as_str(), 415, "content_type_not_json"),
+        (vec![key, ("origin", "https://a.example"), JSON], valid.as_str(), 200, ""),
+        (vec![key, ("content-type", "")], valid.as_str(), 415, "content_type_not_json"),
         (vec![key, ("content-type", "text/plain")], valid.as_str(), 415, "content_type_not_json"),
         (vec![key, ("content-type", "Application/JSON; charset=utf-8")], valid.as_str(), 200, ""),
     ];

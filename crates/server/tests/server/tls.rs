@@ -2,9 +2,14 @@
 
 use crate::client::request;
 use crate::house::{House, KEY, Plan, bearer};
-use ballast_server::{TlsFiles, TlsStore};
+use crate::keys::terms;
+use ballast_server::{
+    CertificateName, KEY_ID_BYTES, KEY_SECRET_BYTES, KeyFile, KeyStore, NewKey, Scope, TlsFiles, TlsStore,
+};
 use ballast_testkit::PATIENCE;
-use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, SanType, date_time_ymd,
+};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -40,8 +45,13 @@ impl Authority {
     }
 
     fn sign(&self, until_year: i32) -> Identity {
+        self.sign_for(until_year, &["localhost"], None)
+    }
+
+    fn sign_for(&self, until_year: i32, names: &[&str], uri: Option<&str>) -> Identity {
         let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let mut params = CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
+        params.subject_alt_names.extend(uri.map(|uri| SanType::URI(uri.try_into().unwrap())));
         params.not_before = date_time_ymd(2000, 1, 1);
         params.not_after = date_time_ymd(until_year, 1, 1);
         let certificate = params.signed_by(&key, &self.issuer).unwrap().pem();
@@ -164,7 +174,8 @@ async fn who_never_shakes_hands_keeps_nobody_waiting_and_is_dropped() {
     let store = Arc::new(TlsStore::open(files(folder.path(), None)).unwrap());
     let house = House::open_with(Plan::default(), |o| {
         o.tls = Some(store);
-        o.handshake_timeout = Duration::from_millis(50);
+        // Long enough for a handshake on a machine that is busy.
+        o.handshake_timeout = Duration::from_secs(2);
         o.header_timeout = Duration::from_secs(3600);
     })
     .await;
@@ -194,4 +205,84 @@ fn files_that_do_not_fit_together_are_refused() {
     assert_eq!(open().unwrap_err(), "private key: expected PEM of it");
     write(folder.path(), &Identity { certificate: "x".repeat(2 << 20), key: first.key });
     assert!(open().unwrap_err().contains("expected at most"));
+}
+
+/// A client that offers these protocols.
+fn offering(trusted: &Authority, protocols: &[&str]) -> TlsConnector {
+    let mut config = ClientConfig::clone(client(trusted, None).config());
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+    TlsConnector::from(Arc::new(config))
+}
+
+#[tokio::test]
+async fn the_handshake_agrees_on_http_2_with_those_who_offer_it() {
+    let ours = Authority::new();
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), &ours.sign(2100));
+    let (house, _) = open(folder.path(), None).await;
+    let stream = connect(&house, &offering(&ours, &["h2", "http/1.1"])).await.unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let stream = hyper_util::rt::TokioIo::new(stream);
+    let (mut requests, connection) = hyper::client::conn::http2::handshake(executor, stream).await.unwrap();
+    tokio::spawn(connection);
+    for (path, key, status) in [("/v1/models", Some(KEY), 200), ("/v1/models", None, 401), ("/livez", None, 200)] {
+        let request = hyper::Request::get(format!("https://localhost{path}"));
+        let request = key.into_iter().fold(request, |request, key| request.header("authorization", bearer(key)));
+        let body = http_body_util::Empty::<hyper::body::Bytes>::new();
+        let answer = requests.send_request(request.body(body).unwrap()).await.unwrap();
+        assert_eq!((answer.status().as_u16(), answer.version()), (status, hyper::Version::HTTP_2), "{path}");
+    }
+    let older = offering(&ours, &["http/1.1"]);
+    assert_eq!(connect(&house, &older).await.unwrap().get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
+    assert_eq!(status(&house, &older).await.unwrap(), 200);
+    assert_eq!(status(&house, &client(&ours, None)).await.unwrap(), 200, "who offers nothing speaks HTTP/1.1");
+    assert!(connect(&house, &offering(&ours, &["spdy/3"])).await.is_err(), "nothing else is spoken");
+}
+
+/// What a client is told who asks for `path`, with a key or without.
+async fn told(house: &House, client: &TlsConnector, path: &str, key: Option<&str>) -> (u16, String) {
+    let mut stream = connect(house, client).await.unwrap();
+    let key = key.map(bearer);
+    let headers: Vec<_> = key.iter().map(|key| ("authorization", key.as_str())).collect();
+    stream.write_all(request("GET", path, &headers, "").as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    (answer[9..12].parse().unwrap(), answer)
+}
+
+#[tokio::test]
+async fn a_certificate_opens_what_its_key_may() {
+    let (ours, clients) = (Authority::new(), Authority::new());
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), &ours.sign(2100));
+    let named = |name: &str| clients.sign_for(2100, &[name], None);
+    let (exact, renewed, other) = (named("one.example"), named("one.example"), named("two.example"));
+    let by_uri = clients.sign_for(2100, &["three.example"], Some("spiffe://example/agent"));
+    let der = |identity: &Identity| CertificateDer::from_pem_slice(identity.certificate.as_bytes()).unwrap();
+    let file = KeyFile::new(folder.path().join("keys.json"));
+    let names = [
+        CertificateName::of_der(&der(&exact)),
+        "dns:TWO.example".parse().unwrap(),
+        "uri:spiffe://example/agent".parse().unwrap(),
+    ];
+    for (n, name) in (1..).zip(names) {
+        let scopes = if n == 2 { &[Scope::Generate][..] } else { &[Scope::Read] };
+        let key = NewKey::new(([n; KEY_ID_BYTES], [n; KEY_SECRET_BYTES]), terms(scopes), 0).unwrap();
+        file.add(&key.with_certificate(name)).unwrap();
+    }
+    let keys = Arc::new(KeyStore::open(file.path()).unwrap());
+    let (given, store) = (Arc::clone(&keys), Arc::new(TlsStore::open(files(folder.path(), Some(&clients))).unwrap()));
+    let house = House::open_with(Plan::default(), |o| (o.key_store, o.tls) = (Some(given), Some(store))).await;
+    let ask = async |identity: &Identity, key| told(&house, &client(&ours, Some(identity)), "/v1/models", key).await.0;
+    assert_eq!(ask(&exact, None).await, 200);
+    assert_eq!(ask(&renewed, None).await, 401, "the same name, another certificate");
+    assert_eq!(ask(&other, None).await, 403, "it may generate only");
+    assert_eq!(ask(&by_uri, None).await, 200);
+    assert_eq!(ask(&renewed, Some(KEY)).await, 200, "a key opens as before");
+    assert_eq!(ask(&exact, Some("another-key-of-some-length")).await, 401, "what is presented counts");
+    file.revoke(&file.read().unwrap()[0].id, 0).unwrap();
+    keys.reload().unwrap();
+    let (status, revoked) = told(&house, &client(&ours, Some(&exact)), "/v1/models", None).await;
+    assert!(status == 401 && revoked.contains("api_key_revoked"), "{revoked}");
 }

@@ -191,7 +191,7 @@ async fn what_cannot_be_kept_to_is_refused_by_name() {
     let unknown = json!({"type": "object", "properties": {"a": {"type": "array", "uniqueItems": true}}});
     let format = json!({"response_format": {"type": "json_object"}});
     let cases = [
-        (tool(unknown), "tools[0].function.parameters.properties.a.uniqueItems", "unsupported_parameter"),
+        (tool(unknown), "tools[0].function.parameters.properties.a.uniqueItems", "invalid_value"),
         (with_functions(format), "response_format", "unsupported_parameter"),
         (json!({"functions": [{"name": "f"}]}), "functions", "unsupported_parameter"),
     ];

@@ -1,5 +1,6 @@
 //! Constraints to grammars, for one vocabulary. What was compiled is kept a while, by content.
 
+use super::schema::Wording;
 use super::vocabulary::{environment, first_line};
 use super::{CONSTRAINT_BYTES_MAX, Constraint, ConstraintError, GrammarMatcher, gbnf, lark, schema};
 use crate::Tokenizer;
@@ -108,12 +109,12 @@ impl GrammarCompiler {
         if let Some(grammar) = self.kept().find(constraint) {
             return Ok(grammar);
         }
-        let source = source(constraint)?;
+        within_bounds(constraint)?;
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(grammar) = self.kept().find(constraint) {
             return Ok(grammar);
         }
-        let compile = || self.compile_now(constraint, source);
+        let compile = || self.compile_now(constraint);
         let grammar = std::thread::scope(|scope| {
             let thread = std::thread::Builder::new().name("ballast-grammar".to_owned()).stack_size(STACK_BYTES);
             let thread = thread.spawn_scoped(scope, compile).expect("the system must grant a thread");
@@ -123,9 +124,20 @@ impl GrammarCompiler {
         Ok(grammar)
     }
 
-    fn compile_now(&self, constraint: &Constraint, source: TopLevelGrammar) -> Result<Grammar, ConstraintError> {
+    /// What the engine refuses as it is, it may take in other words.
+    fn compile_now(&self, constraint: &Constraint) -> Result<Grammar, ConstraintError> {
         let factory = self.factory.get_or_init(|| factory(&self.tokenizer)).as_ref().map_err(Clone::clone)?;
-        let mut parser = factory.create_parser(source).map_err(|error| refused(constraint, &error.to_string()))?;
+        let compile = |wording: Wording| {
+            let parser = factory.create_parser(source(constraint, wording)?);
+            parser.map_err(|error| refused(constraint, &error.to_string()))
+        };
+        let mut parser = compile(Wording::AsItIs).or_else(|error| match constraint {
+            Constraint::JsonObject | Constraint::Regex(_) => Err(error),
+            Constraint::JsonSchema(_) | Constraint::Lark(_) | Constraint::Gbnf(_) => {
+                let is_of_engine = matches!(error, ConstraintError::Refused { .. } | ConstraintError::Value { .. });
+                if is_of_engine { compile(Wording::Other) } else { Err(error) }
+            }
+        })?;
         parser.start_without_prompt();
         Ok(Grammar { start: Arc::new(parser) })
     }
@@ -156,34 +168,24 @@ fn refused(constraint: &Constraint, cause: &str) -> ConstraintError {
 }
 
 /// What the engine of grammars is given.
-fn source(constraint: &Constraint) -> Result<TopLevelGrammar, ConstraintError> {
-    match constraint {
-        Constraint::JsonSchema(schema) => {
-            schema::check(schema)?;
-            within_bounds(&schema.to_string())?;
-            Ok(TopLevelGrammar::from_json_schema(lark::with_bounded_whitespace(schema.clone())))
-        }
-        Constraint::JsonObject => {
-            let object = json!({ "type": "object" });
-            Ok(TopLevelGrammar::from_json_schema(lark::with_bounded_whitespace(object)))
-        }
-        Constraint::Regex(regex) => {
-            within_bounds(regex)?;
-            Ok(TopLevelGrammar::from_regex(regex))
-        }
-        Constraint::Lark(grammar) => {
-            within_bounds(grammar)?;
-            Ok(TopLevelGrammar::from_lark(lark::prepare(grammar)?))
-        }
-        Constraint::Gbnf(grammar) => {
-            within_bounds(grammar)?;
-            Ok(TopLevelGrammar::from_lark(lark::prepare(&gbnf::to_lark(grammar)?)?))
-        }
-    }
+fn source(constraint: &Constraint, wording: Wording) -> Result<TopLevelGrammar, ConstraintError> {
+    let of_schema = |schema| TopLevelGrammar::from_json_schema(lark::with_bounded_whitespace(schema));
+    Ok(match constraint {
+        Constraint::JsonSchema(schema) => of_schema(schema::enforceable(schema, wording)?),
+        Constraint::JsonObject => of_schema(json!({ "type": "object" })),
+        Constraint::Regex(regex) => TopLevelGrammar::from_regex(regex),
+        Constraint::Lark(grammar) => TopLevelGrammar::from_lark(lark::prepare(grammar, wording)?),
+        Constraint::Gbnf(grammar) => TopLevelGrammar::from_lark(lark::prepare(&gbnf::to_lark(grammar)?, wording)?),
+    })
 }
 
-fn within_bounds(text: &str) -> Result<(), ConstraintError> {
-    if text.len() > CONSTRAINT_BYTES_MAX {
+fn within_bounds(constraint: &Constraint) -> Result<(), ConstraintError> {
+    let n_bytes = match constraint {
+        Constraint::JsonSchema(schema) => schema.to_string().len(),
+        Constraint::JsonObject => 0,
+        Constraint::Regex(text) | Constraint::Lark(text) | Constraint::Gbnf(text) => text.len(),
+    };
+    if n_bytes > CONSTRAINT_BYTES_MAX {
         return Err(ConstraintError::TooLarge { what: "constraint", max: CONSTRAINT_BYTES_MAX, unit: "bytes" });
     }
     Ok(())

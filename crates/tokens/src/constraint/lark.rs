@@ -1,6 +1,7 @@
 //! Looks through a grammar in llguidance's dialect of Lark for what has to be seen before its engine sees it: schemas,
 //! how deep it may be nested, and what cannot be obeyed. It is no parser; what is not well-formed the engine refuses.
 
+use super::schema::Wording;
 use super::{ConstraintError, schema};
 use serde_json::{StreamDeserializer, Value};
 
@@ -16,8 +17,9 @@ const TEMPERATURE: &str = "temperature";
 ///
 /// # Errors
 /// What of a schema is not enforced; a bound that is met; an attribute that is not obeyed.
-pub(super) fn prepare(grammar: &str) -> Result<String, ConstraintError> {
-    let mut scan = Scan { rest: grammar, prepared: String::with_capacity(grammar.len()), n_brackets: 0 };
+pub(super) fn prepare(grammar: &str, wording: Wording) -> Result<String, ConstraintError> {
+    let prepared = String::with_capacity(grammar.len());
+    let mut scan = Scan { rest: grammar, prepared, n_brackets: 0, wording };
     while !scan.rest.is_empty() {
         scan.take_one()?;
     }
@@ -28,6 +30,8 @@ struct Scan<'a> {
     rest: &'a str,
     prepared: String,
     n_brackets: usize,
+    /// Of its schemas.
+    wording: Wording,
 }
 
 impl Scan<'_> {
@@ -75,16 +79,16 @@ impl Scan<'_> {
             self.copy(len);
             return Ok(());
         }
-        schema::check(&value)?;
         self.prepared += " ";
-        self.prepared += &with_bounded_whitespace(value).to_string();
+        self.prepared += &with_bounded_whitespace(schema::enforceable(&value, self.wording)?).to_string();
         self.rest = &self.rest[len..];
         Ok(())
     }
 }
 
 /// A schema with which white space between two parts of the JSON has a bound: a model that likes white space too much
-/// would go on with it for ever.
+/// would go on with it for ever. Characters are not written by their numbers (`\u0061`): a name that is spoken of could
+/// be written so that it passes for another, and what is said of it would not hold.
 pub(super) fn with_bounded_whitespace(schema: Value) -> Value {
     let mut fields = match schema {
         Value::Object(fields) => fields,
@@ -93,7 +97,10 @@ pub(super) fn with_bounded_whitespace(schema: Value) -> Value {
             return other;
         }
     };
-    let options = serde_json::json!({ "whitespace_pattern": r"[\x20\x0A\x0D\x09]{1,32}" });
+    let options = serde_json::json!({
+        "whitespace_pattern": r"[\x20\x0A\x0D\x09]{1,32}",
+        "json_allowed_escapes": "nrbtf\\\"",
+    });
     fields.insert("x-guidance".to_owned(), options);
     Value::Object(fields)
 }
@@ -126,29 +133,33 @@ fn special_len(text: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{LARK_BRACKETS_MAX, prepare};
+    use super::{LARK_BRACKETS_MAX, Wording};
     use crate::ConstraintError;
     use proptest::prelude::*;
 
+    fn prepare(grammar: &str) -> Result<String, ConstraintError> {
+        super::prepare(grammar, Wording::AsItIs)
+    }
+
     #[test]
     fn schemas_are_found_wherever_they_are_and_nowhere_else() {
-        let not =
-            |text: &str| matches!(prepare(text), Err(ConstraintError::Keyword { keyword, .. }) if keyword == "not");
+        let has_typo =
+            |text: &str| matches!(prepare(text), Err(ConstraintError::Keyword { keyword, .. }) if keyword == "typo");
         for text in [
-            r#"start: %json {"not": {}}"#,
+            r#"start: %json {"typo": {}}"#,
             r#"start: "%json" /a\/%json/ <%json> x // %json
-x: %json{"properties": {"a": {"not": {}}}}"#,
-            r#"start: %lark { start: %json {"not": {}} }"#,
-            "start: \"\\\"\" %json\n {\"not\": {}}",
+x: %json{"properties": {"a": {"typo": {}}}}"#,
+            r#"start: %lark { start: %json {"typo": {}} }"#,
+            "start: \"\\\"\" %json\n {\"typo\": {}}",
         ] {
-            assert!(not(text), "{text}");
+            assert!(has_typo(text), "{text}");
         }
         for text in [
-            r#"start: "%json {\"not\": {}}""#,
-            r#"start: /%json {"not": {}}/"#,
-            r#"start: "a" // %json {"not": {}}"#,
-            r#"start: "a" # %json {"not": {}}"#,
-            r#"start: <%json{"not":{}}>"#,
+            r#"start: "%json {\"typo\": {}}""#,
+            r#"start: /%json {"typo": {}}/"#,
+            r#"start: "a" // %json {"typo": {}}"#,
+            r#"start: "a" # %json {"typo": {}}"#,
+            r#"start: <%json{"typo":{}}>"#,
         ] {
             assert_eq!(prepare(text).as_deref(), Ok(text));
         }

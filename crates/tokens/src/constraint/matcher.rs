@@ -57,6 +57,12 @@ impl GrammarMatcher {
         Ok(())
     }
 
+    /// Whether the mask of the present state is there, so that nobody has to wait for it.
+    #[must_use]
+    pub fn is_prepared(&self) -> bool {
+        self.is_ready
+    }
+
     /// The tokens that may come next: those that end an answer among them where it may end, none where it is complete.
     ///
     /// # Errors

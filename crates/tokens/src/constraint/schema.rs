@@ -5,6 +5,7 @@
 //! the schema itself, and what they lead to is checked as well.
 
 use super::ConstraintError;
+use super::rewrite::rewrite;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
@@ -23,7 +24,8 @@ pub const SCHEMA_LENGTH_MAX: u64 = 1_000_000;
 const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 
 const TYPES: &[&str] = &["null", "boolean", "number", "integer", "string", "array", "object"];
-const FORMATS: &[&str] = &["date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"];
+pub(super) const FORMATS: &[&str] =
+    &["date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"];
 /// Drafts in which `items` may be a list, and `prefixItems` is not known.
 const OLD_DRAFTS: &[&str] = &[
     "https://json-schema.org/draft/2019-09/schema",
@@ -31,7 +33,7 @@ const OLD_DRAFTS: &[&str] = &[
     "http://json-schema.org/draft-06/schema",
     DRAFT_4,
 ];
-const DRAFT_4: &str = "http://json-schema.org/draft-04/schema";
+pub(super) const DRAFT_4: &str = "http://json-schema.org/draft-04/schema";
 const NEW_DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
 
 /// What a keyword's value is.
@@ -66,7 +68,7 @@ enum Role {
 fn role(keyword: &str) -> Option<Role> {
     Some(match keyword {
         "title" | "description" | "default" | "examples" | "deprecated" | "readOnly" | "writeOnly" | "$comment"
-        | "$anchor" | "contentMediaType" | "contentEncoding" => Role::Annotation,
+        | "$anchor" | "contentMediaType" | "contentEncoding" | "contentSchema" | "discriminator" => Role::Annotation,
         "$schema" | "$id" | "id" => Role::Name,
         "additionalProperties" => Role::Schema,
         "allOf" | "anyOf" | "oneOf" | "prefixItems" => Role::Schemas,
@@ -90,11 +92,32 @@ fn role(keyword: &str) -> Option<Role> {
     })
 }
 
-/// Checks that all of a schema is enforced.
+/// How a schema is given to the engine of grammars.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wording {
+    /// As it is, where the engine enforces all of it by itself.
+    AsItIs,
+    /// In other words.
+    Other,
+}
+
+/// A schema as the engine of grammars is to see it.
+///
+/// # Errors
+/// What of it is not enforced; a bound that is met.
+pub(super) fn enforceable(schema: &Value, wording: Wording) -> Result<Value, ConstraintError> {
+    match (wording, check(schema)) {
+        (Wording::AsItIs, Ok(())) => Ok(schema.clone()),
+        (_, Err(error @ ConstraintError::TooLarge { .. })) => Err(error),
+        (Wording::AsItIs | Wording::Other, _) => rewrite(schema),
+    }
+}
+
+/// Checks that the engine enforces all of a schema by itself.
 ///
 /// # Errors
 /// The first keyword that is not, with its place; a bound that is met.
-pub(super) fn check(schema: &Value) -> Result<(), ConstraintError> {
+fn check(schema: &Value) -> Result<(), ConstraintError> {
     let mut check = Check { root: schema, draft: draft(schema)?, n_nodes: 0, n_levels: 0, refs: BTreeSet::new() };
     check.tree(schema, "")
 }
@@ -110,18 +133,24 @@ pub(super) fn first_with(schema: &Value, keyword: &str, pointer: &str) -> Option
     }
 }
 
-fn draft(schema: &Value) -> Result<&str, ConstraintError> {
+/// The draft of a schema, by its address.
+pub(super) fn draft(schema: &Value) -> Result<&str, ConstraintError> {
     let Some(value) = schema.get("$schema") else { return Ok(NEW_DRAFT) };
     let known = |name: &&str| *name == NEW_DRAFT || OLD_DRAFTS.contains(name);
     let name = value.as_str().map(|name| name.trim_end_matches('#')).filter(known);
     name.ok_or_else(|| wrong("$schema", "", "a draft from draft-04 to 2020-12"))
 }
 
-fn wrong(keyword: &str, pointer: &str, expected: &'static str) -> ConstraintError {
+/// Whether it is a draft in which `items` may be a list.
+pub(super) fn is_old_draft(draft: &str) -> bool {
+    OLD_DRAFTS.contains(&draft)
+}
+
+pub(super) fn wrong(keyword: &str, pointer: &str, expected: &'static str) -> ConstraintError {
     ConstraintError::Value { keyword: keyword.to_owned(), pointer: pointer.to_owned(), expected }
 }
 
-fn unsupported(keyword: &str, pointer: &str) -> ConstraintError {
+pub(super) fn unsupported(keyword: &str, pointer: &str) -> ConstraintError {
     ConstraintError::Keyword { keyword: keyword.to_owned(), pointer: pointer.to_owned() }
 }
 
@@ -226,7 +255,7 @@ impl<'a> Check<'a> {
     }
 
     fn is_old(&self) -> bool {
-        OLD_DRAFTS.contains(&self.draft)
+        is_old_draft(self.draft)
     }
 
     fn count(&mut self, n: usize) -> Result<(), ConstraintError> {
@@ -292,7 +321,8 @@ fn too_large(what: &'static str, max: usize, unit: &'static str) -> ConstraintEr
     ConstraintError::TooLarge { what, max, unit }
 }
 
-fn is_exact(number: f64) -> bool {
+/// Whether a number is exact in the engine's arithmetic.
+pub(super) fn is_exact(number: f64) -> bool {
     number.abs() < EXACT_MAX
 }
 

@@ -7,6 +7,7 @@
 use super::SamplingParams;
 use super::survey::{BLOCK_LEN, Survey};
 use super::weights::{LEFT_OUT, Row, SUM_ERROR};
+use ballast_backend::TokenId;
 use std::cmp::Reverse;
 
 /// In a stretch of this many candidates one is found by sorting them.
@@ -71,6 +72,25 @@ pub(super) fn choose(row: Row<'_>, params: &SamplingParams, uniform: f64, scratc
         }
         Filter::None => draw_from_all(row, uniform, &mut scratch.sums),
     }
+}
+
+/// The log probability of a token among those that the filters leave, and the `n` most likely of them, the most likely
+/// first. Tokens too unlikely to be drawn are left out.
+pub(super) fn drawn_logprobs(
+    row: Row<'_>,
+    params: &SamplingParams,
+    (token, n): (TokenId, usize),
+    scratch: &mut Scratch,
+) -> (f32, Vec<(TokenId, f32)>) {
+    narrow(row, params, scratch);
+    let pool = &mut scratch.pool;
+    pool.sort_unstable_by_key(order);
+    let total = total_weight(pool);
+    #[expect(clippy::cast_possible_truncation, reason = "log probabilities are reported as f32")]
+    let logprob = |weight: f32| (f64::from(weight) / total).ln() as f32;
+    let possible = pool.iter().filter(|candidate| candidate.weight > 0.0).take(n);
+    let top = possible.map(|candidate| (TokenId(candidate.id), logprob(candidate.weight))).collect();
+    (logprob(row.weight(row.logits[token.index()])), top)
 }
 
 /// The filter that comes first, on which it depends how candidates are gathered.

@@ -45,6 +45,18 @@ pub struct SamplingParams {
     pub seed: Option<u64>,
     /// Asks for log probabilities: of the chosen token and of this many most likely ones, at most [`LOGPROBS_MAX`].
     pub n_logprobs: Option<usize>,
+    /// Whose log probabilities they are.
+    pub logprobs_of: LogprobsOf,
+}
+
+/// A distribution that log probabilities are of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogprobsOf {
+    /// The model's own, before bias, penalties, mask, filters and temperature.
+    #[default]
+    Model,
+    /// The one that the token is drawn from, after all of them: only tokens that can be drawn are in it.
+    Draw,
 }
 
 impl Default for SamplingParams {
@@ -61,6 +73,7 @@ impl Default for SamplingParams {
             logit_bias: Vec::new(),
             seed: None,
             n_logprobs: None,
+            logprobs_of: LogprobsOf::Model,
         }
     }
 }

@@ -4,7 +4,7 @@ use super::candidates::{self, Scratch};
 use super::penalties::{Window, penalized};
 use super::survey::{Survey, is_bad, not_finite};
 use super::weights::Row;
-use super::{SamplingError, SamplingParams, TokenMask, logprobs, rng};
+use super::{LogprobsOf, SamplingError, SamplingParams, TokenMask, logprobs, rng};
 use ballast_backend::TokenId;
 
 /// A chosen token.
@@ -12,8 +12,8 @@ use ballast_backend::TokenId;
 pub struct Sampled {
     /// The token.
     pub token: TokenId,
-    /// Its log probability (natural logarithm) in the model's distribution: the log-softmax of the logits as the
-    /// engine gave them, before bias, penalties, mask and temperature. NaN where `n_logprobs` was not asked for.
+    /// Its log probability (natural logarithm) in the distribution that [`SamplingParams::logprobs_of`] names, unless told
+    /// otherwise the log-softmax of the logits as the engine gave them. NaN where `n_logprobs` was not asked for.
     pub logprob: f32,
     /// The `n_logprobs` most likely tokens of the same distribution, most likely first; the chosen token need not be
     /// among them.
@@ -89,21 +89,33 @@ impl Sampler {
     /// As [`Sampler::sample`]; a mask of the wrong length or one that allows nothing.
     pub fn sample_masked(&mut self, logits: &mut [f32], allowed: Option<&TokenMask>) -> Result<Sampled, SamplingError> {
         self.check(logits, allowed)?;
-        let report = match self.params.n_logprobs {
-            Some(n) => Some(self.report(logits, n)?),
-            None => None,
+        let report = match (self.params.n_logprobs, self.params.logprobs_of) {
+            (Some(n), LogprobsOf::Model) => Some(self.report(logits, n)?),
+            (Some(_), LogprobsOf::Draw) | (None, _) => None,
         };
         self.adjust(logits);
         self.survey.look(logits, allowed)?;
         let token = TokenId(self.choose(logits).ok_or(SamplingError::NoTokenPossible)?);
         self.window.push(token);
         self.n_output_tokens += 1;
-        Ok(match report {
-            Some(report) => {
+        Ok(match (report, self.params.n_logprobs) {
+            (Some(report), _) => {
                 Sampled { token, logprob: report.raw_logprob(token, logits[token.index()]), top: report.top }
             }
-            None => Sampled { token, logprob: f32::NAN, top: Vec::new() },
+            (None, Some(n)) => self.drawn(token, logits, n),
+            (None, None) => Sampled { token, logprob: f32::NAN, top: Vec::new() },
         })
+    }
+
+    /// A token with its log probability among those that it was drawn from, and the most likely of them.
+    fn drawn(&mut self, token: TokenId, logits: &[f32], n: usize) -> Sampled {
+        let Self { params, survey, scratch, .. } = self;
+        if params.is_greedy() {
+            return Sampled { token, logprob: 0.0, top: vec![(token, 0.0); n.min(1)] };
+        }
+        let row = Row { logits, survey, temperature: params.temperature };
+        let (logprob, top) = candidates::drawn_logprobs(row, params, (token, n), scratch);
+        Sampled { token, logprob, top }
     }
 
     /// Checks all that adjusting the logits would hide: lengths, and the logits that it changes.

@@ -422,3 +422,26 @@ fn sample_masks_hold_exactly_their_tokens() {
     mask.clear();
     assert!(mask.is_empty());
 }
+
+#[test]
+fn log_probabilities_of_the_draw_are_of_what_the_filters_leave() {
+    let of = |params: SamplingParams| {
+        let params = SamplingParams { n_logprobs: Some(5), logprobs_of: LogprobsOf::Draw, ..params };
+        sample(&params, &LOGITS).unwrap()
+    };
+    let two = of(SamplingParams { top_k: 2, ..SamplingParams::default() });
+    let (first, second) = (1.0 / (1.0 + (-0.5_f32).exp()), (-0.5_f32).exp() / (1.0 + (-0.5_f32).exp()));
+    let ids: Vec<u32> = two.top.iter().map(|(token, _)| token.0).collect();
+    assert_eq!(ids, [2, 4]);
+    for ((_, logprob), expected) in two.top.iter().zip([first, second]) {
+        assert!((logprob.exp() - expected).abs() < 1e-6, "{two:?}");
+    }
+    assert!(two.top.iter().any(|(token, logprob)| *token == two.token && *logprob == two.logprob));
+    let greedy = of(SamplingParams::greedy());
+    assert_eq!((greedy.token, greedy.logprob, greedy.top), (TokenId(2), 0.0, vec![(TokenId(2), 0.0)]));
+    let biased = of(SamplingParams { logit_bias: vec![(TokenId(2), f32::NEG_INFINITY)], ..SamplingParams::default() });
+    assert!(biased.top.iter().all(|(token, _)| *token != TokenId(2)) && biased.top.len() == 5);
+    let all = SamplingParams { n_logprobs: Some(8), logprobs_of: LogprobsOf::Draw, ..SamplingParams::default() };
+    let sum: f32 = sample(&all, &LOGITS).unwrap().top.iter().map(|(_, logprob)| logprob.exp()).sum();
+    assert!((sum - 1.0).abs() < 1e-5, "{sum}");
+}

@@ -56,10 +56,10 @@ pub enum TemplateError {
     /// The template engine panicked on the template: a fault of the engine that the template or its input set off.
     #[error("chat template: the template engine cannot run it on this conversation")]
     EngineFault,
-    /// The thread that templates run on could not be started.
-    #[error("chat template: expected to start a thread with {stack_bytes} bytes of stack, got {error}")]
-    NoThread {
-        /// Size of its stack.
+    /// The stack that templates run on could not be had.
+    #[error("chat template: expected {stack_bytes} bytes of address space for a stack, got {error}")]
+    NoStack {
+        /// Its size.
         stack_bytes: usize,
         /// What the operating system says.
         error: std::io::ErrorKind,
@@ -92,7 +92,7 @@ impl TemplateError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::NoThread { .. } => ErrorKind::Unavailable,
+            Self::NoStack { .. } => ErrorKind::Unavailable,
             Self::SourceTooLong { .. } | Self::OutputTooLong { .. } | Self::NestedTooDeep { .. } => ErrorKind::Invalid,
             Self::OutOfFuel { .. } | Self::Syntax { .. } | Self::Raised { .. } => ErrorKind::Invalid,
             Self::Render { .. } | Self::EngineFault | Self::ReservedName { .. } => ErrorKind::Invalid,
@@ -106,7 +106,7 @@ impl TemplateError {
             Self::Syntax { line, .. } | Self::Raised { line, .. } | Self::Render { line, .. } => *line,
             Self::OutOfFuel { line, .. } => *line,
             Self::SourceTooLong { .. } | Self::OutputTooLong { .. } => None,
-            Self::EngineFault | Self::NoThread { .. } => None,
+            Self::EngineFault | Self::NoStack { .. } => None,
             Self::NestedTooDeep { .. } | Self::ReservedName { .. } => None,
         }
     }

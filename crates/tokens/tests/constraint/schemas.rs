@@ -24,31 +24,7 @@ fn keyword_of(schema: Value) -> Option<String> {
 
 #[test]
 fn keywords_that_are_not_enforced_are_refused_by_name_and_place() {
-    for keyword in [
-        "not",
-        "if",
-        "then",
-        "else",
-        "contains",
-        "minContains",
-        "maxContains",
-        "uniqueItems",
-        "propertyNames",
-        "dependentRequired",
-        "dependentSchemas",
-        "dependencies",
-        "unevaluatedItems",
-        "unevaluatedProperties",
-        "$dynamicRef",
-        "$dynamicAnchor",
-        "$recursiveRef",
-        "$vocabulary",
-        "contentSchema",
-        "nullable",
-        "discriminator",
-        "x-guidance",
-        "typo",
-    ] {
+    for keyword in ["$recursiveRef", "$vocabulary", "nullable", "x-guidance", "typo"] {
         let inner = json!({"type": "string", keyword: {}});
         assert_eq!(keyword_of(inner.clone()), Some(format!(" {keyword}")));
         let in_array = json!({"items": {"anyOf": [true, inner]}});
@@ -63,10 +39,8 @@ fn values_that_would_be_taken_for_something_else_are_refused() {
     let cases = [
         (json!({"$schema": "https://example.org/own"}), " $schema"),
         (json!({"items": {"$schema": "http://json-schema.org/draft-07/schema#"}}), "/items $schema"),
-        (json!({"properties": {"a": {"$id": "other"}}}), "/properties/a $id"),
         (json!({"$ref": "https://example.org/a"}), " $ref"),
         (json!({"$ref": "#anchor"}), " $ref"),
-        (json!({"$ref": "#/$defs/a~0b", "$defs": {"a~b": true, "a~0b": true}}), " $ref"),
         (json!({"$ref": "#/"}), " $ref"),
         (json!({"$ref": "#/$defs/none"}), " $ref"),
         (json!({"items": [true]}), "the schema at"),
@@ -86,10 +60,12 @@ fn values_that_would_be_taken_for_something_else_are_refused() {
         (json!({"required": ["a"], "minProperties": 3}), " minProperties"),
         (json!({"anyOf": []}), " anyOf"),
         (json!({"format": "color"}), " format"),
-        (json!({"items": {"patternProperties": {"a": true, "b": {"type": "null"}}}}), "/items patternProperties"),
+        (json!({"uniqueItems": true, "items": {"type": "string"}}), " uniqueItems"),
+        (json!({"propertyNames": {"minLength": 2, "pattern": "^a"}}), " propertyNames"),
+        (json!({"pattern": "(?=a)b"}), " pattern"),
+        (json!({"not": {"pattern": "a"}, "type": "string"}), "/not pattern"),
+        (json!({"contains": true, "maxContains": 65}), " maxContains"),
         (json!({"multipleOf": 123_456_789.123_456_7}), " multipleOf"),
-        (json!({"properties": {"a": true, "b": true}, "maxProperties": 2}), " properties"),
-        (json!({"oneOf": [{"type": "string", "maxLength": 3}, {"type": "string", "minLength": 2}]}), " oneOf"),
     ];
     for (schema, expected) in cases {
         let got = keyword_of(schema.clone()).unwrap_or_default();
@@ -174,7 +150,7 @@ fn json_that_nothing_can_follow_is_done() {
 
 #[test]
 fn schemas_in_grammars_are_checked_as_well() {
-    let lark = r#"start: "a" %json {"properties": {"a": {"not": {}}}}"#;
+    let lark = r#"start: "a" %json {"properties": {"a": {"typo": {}}}}"#;
     let error = compiler().compile(&Constraint::Lark(lark.to_owned())).unwrap_err();
-    assert_eq!(error.pointer().as_deref(), Some("/properties/a/not"));
+    assert_eq!(error.pointer().as_deref(), Some("/properties/a/typo"));
 }

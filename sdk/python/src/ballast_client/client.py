@@ -111,7 +111,7 @@ class Ballast:
         return self._call(calls.props(model))
 
     def metrics(self) -> str:
-        """Figures in the text format of OpenMetrics."""
+        """Figures in the text format of Prometheus."""
         return self._call(calls.metrics())
 
     def tokenize(self, text: str, *, model: str | None = None, special: bool = False) -> list[Token]:
@@ -200,7 +200,7 @@ class AsyncBallast:
         return await self._call(calls.props(model))
 
     async def metrics(self) -> str:
-        """Figures in the text format of OpenMetrics."""
+        """Figures in the text format of Prometheus."""
         return await self._call(calls.metrics())
 
     async def tokenize(self, text: str, *, model: str | None = None, special: bool = False) -> list[Token]:

@@ -24,6 +24,9 @@ pub(crate) struct DefaultArgs {
     /// What chat templates are told of reasoning.
     #[arg(long, value_enum, value_name = "WHEN", default_value = "auto", help_heading = "Sampling")]
     reasoning: Thinking,
+    /// Tell with chat answers the prompt that they were made from, in `__verbose`, where a request does not say.
+    #[arg(long, help_heading = "Sampling")]
+    tell_prompts: bool,
 }
 
 /// Whether models think before they answer.
@@ -46,6 +49,7 @@ impl DefaultArgs {
         sampling.top_p = self.top_p.unwrap_or(sampling.top_p);
         sampling.min_p = self.min_p.unwrap_or(sampling.min_p);
         sampling.seed = self.seed.or(sampling.seed);
+        options.tells_prompts = self.tell_prompts;
         options.reasoning = match self.reasoning {
             Thinking::On => Some(Reasoning::On),
             Thinking::Off => Some(Reasoning::Off),

@@ -5,6 +5,8 @@ use crate::output;
 use ballast_server::ServerOptions;
 use clap::Args as ClapArgs;
 use std::time::Duration;
+#[cfg(unix)]
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Exit code of a process that a second signal ended, as shells give it for SIGTERM.
 const EXIT_INSISTED: i32 = 143;
@@ -28,7 +30,7 @@ impl DrainArgs {
     }
 }
 
-/// Resolves at the first SIGINT or SIGTERM; from then on another ends the process at once.
+/// Resolves at the first SIGINT or SIGTERM, or when the terminal goes at which the server was started; from then on another ends the process at once.
 pub(crate) async fn asked_to_stop() {
     let mut signals = Signals::listen();
     signals.next().await;
@@ -47,27 +49,40 @@ fn end_at_once() -> ! {
 /// What asks a process to end.
 struct Signals {
     #[cfg(unix)]
-    terminate: Option<tokio::signal::unix::Signal>,
+    terminate: Option<Signal>,
+    /// Where no terminal can go, the signal asks for something else.
+    #[cfg(unix)]
+    hangup: Option<Signal>,
 }
 
 impl Signals {
     fn listen() -> Self {
         Self {
             #[cfg(unix)]
-            terminate: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).ok(),
+            terminate: signal(SignalKind::terminate()).ok(),
+            #[cfg(unix)]
+            hangup: crate::environment::is_at_terminal().then(|| signal(SignalKind::hangup()).ok()).flatten(),
         }
     }
 
     async fn next(&mut self) {
         let interrupt = tokio::signal::ctrl_c();
         #[cfg(unix)]
-        if let Some(terminate) = &mut self.terminate {
-            tokio::select! {
-                _ = interrupt => {}
-                _ = terminate.recv() => {}
-            }
-            return;
+        tokio::select! {
+            _ = interrupt => {}
+            () = comes(&mut self.terminate) => {}
+            () = comes(&mut self.hangup) => {}
         }
+        #[cfg(not(unix))]
         drop(interrupt.await);
+    }
+}
+
+/// Waits for a signal; for ever where it cannot be heard.
+#[cfg(unix)]
+async fn comes(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
     }
 }

@@ -33,8 +33,9 @@ pub(crate) struct JwtArgs {
 /// Pages of browsers, and the audit log.
 #[derive(Clone, Debug, ClapArgs)]
 pub(crate) struct GuardArgs {
-    /// A page's origin that may read answers, such as https://app.example; may be given again [default: none].
-    #[arg(long, value_name = "ORIGIN", value_delimiter = ',')]
+    /// A page's origin that may read answers, such as https://app.example, `localhost` for all pages of this machine, or `*`
+    /// for all where a key is asked for; may be given again [default: none].
+    #[arg(long, visible_alias = "cors-origins", value_name = "ORIGIN", value_delimiter = ',')]
     cors_origin: Vec<CorsOrigin>,
     /// Append one JSON line for each request, without its content, to this file.
     #[arg(long, value_name = "FILE")]
@@ -60,8 +61,12 @@ impl JwtArgs {
 
 impl GuardArgs {
     /// # Errors
-    /// If the audit log cannot be opened.
-    pub(crate) fn apply(self, options: &mut ServerOptions) -> Result<(), Failure> {
+    /// If the audit log cannot be opened, or if every page of every browser could use the server.
+    pub(crate) fn apply(self, asks_for_keys: bool, options: &mut ServerOptions) -> Result<(), Failure> {
+        if self.cors_origin.contains(&CorsOrigin::Any) && !asks_for_keys {
+            let why = "whatever page somebody looks at could use the server";
+            return Err(Failure::usage("--cors-origin '*' needs a key").because(why));
+        }
         options.cors_origins = self.cors_origin;
         if let Some(path) = self.audit_log {
             let log = AuditLog::open(&path).map_err(|error| {

@@ -31,11 +31,13 @@ pub(crate) struct KeyArgs {
 }
 
 /// Keys, and whether the person has yet to learn the one we made.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Keys {
     pub(crate) api_keys: Option<ApiKeys>,
     pub(crate) store: Option<Arc<KeyStore>>,
     made: Option<String>,
+    /// The file that `api_keys` are from.
+    pub(crate) file: Option<PathBuf>,
 }
 
 impl KeyArgs {
@@ -45,22 +47,24 @@ impl KeyArgs {
                 let what = format!("--no-auth is for loopback addresses; {host} can be reached by others");
                 return Err(Failure::new(Exit::Refused, what).try_this("--api-key-file FILE"));
             }
-            return Ok(Keys { api_keys: None, store: None, made: None });
+            return Ok(Keys::default());
         }
         if let Some(file) = &self.key_file {
             let store = KeyStore::open(file)
                 .map_err(|error| failure(&error).try_this("ballast key create NAME --key-file FILE"))?;
-            return Ok(Keys { api_keys: None, store: Some(Arc::new(store)), made: None });
+            return Ok(Keys { store: Some(Arc::new(store)), ..Keys::default() });
         }
         let given: Vec<String> = match (&self.api_key, &self.api_key_file) {
             (Some(key), _) => vec![key.clone()],
-            (None, Some(file)) => lines(&read_text(file)?),
+            (None, Some(file)) => read_keys(file)?,
             (None, None) => Vec::new(),
         };
         let made = if given.is_empty() { Some(new_key()?) } else { None };
         let keys = made.iter().cloned().chain(given).collect();
         let api_keys = ApiKeys::new(keys).map_err(|error| Failure::usage(error.to_string()))?;
-        Ok(Keys { api_keys: Some(api_keys), store: None, made })
+        // A key that was made here is in no file: what the file holds later does not take its place.
+        let file = self.api_key_file.clone().filter(|_| made.is_none());
+        Ok(Keys { api_keys: Some(api_keys), store: None, made, file })
     }
 }
 
@@ -80,8 +84,11 @@ impl Keys {
     }
 }
 
-fn lines(text: &str) -> Vec<String> {
-    text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect()
+/// The keys of a file with one on each line.
+pub(crate) fn read_keys(file: &PathBuf) -> Result<Vec<String>, Failure> {
+    let text = read_text(file)?;
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    Ok(lines.map(str::to_owned).collect())
 }
 
 /// A key from the system's randomness.

@@ -1,8 +1,9 @@
-//! What the service manager is told: ready, stopping, alive. (sd_notify(3): datagrams to the socket that it names)
+//! What the service manager is told: ready, reloading, stopping, alive. (sd_notify(3): datagrams to the socket that it names)
 
 use crate::environment;
 use ballast_server::{PhaseHook, ServerPhase};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Whom to tell, and how often it wants to hear that the process lives.
@@ -11,6 +12,8 @@ pub(crate) struct Notify {
     #[cfg(unix)]
     to: Option<(std::os::unix::net::UnixDatagram, std::os::unix::net::SocketAddr)>,
     watchdog: Option<Duration>,
+    /// Whether it was told that the server is ready.
+    is_ready: AtomicBool,
 }
 
 impl Notify {
@@ -24,7 +27,7 @@ impl Notify {
     fn to(path: Option<&str>, watchdog: Option<Duration>) -> Self {
         let socket = || std::os::unix::net::UnixDatagram::unbound().ok();
         let to = path.and_then(address).and_then(|address| Some((socket()?, address)));
-        Self { to, watchdog: watchdog.filter(|period| !period.is_zero()) }
+        Self { to, watchdog: watchdog.filter(|period| !period.is_zero()), is_ready: AtomicBool::new(false) }
     }
 
     #[cfg(not(unix))]
@@ -48,9 +51,26 @@ impl Notify {
     pub(crate) fn hook(self: &Arc<Self>) -> PhaseHook {
         let notify = Arc::clone(self);
         Arc::new(move |phase| match phase {
-            ServerPhase::Ready => notify.tell("READY=1"),
+            ServerPhase::Ready => {
+                notify.is_ready.store(true, Ordering::Relaxed);
+                notify.tell("READY=1");
+            }
             ServerPhase::Leaving => notify.tell("STOPPING=1"),
         })
+    }
+
+    /// Tells that files are read again, and, when the work is done, that the server is ready again. One that is not ready
+    /// yet says nothing: it will.
+    pub(crate) fn while_reloading<T>(&self, work: impl FnOnce() -> T) -> T {
+        let is_ready = self.is_ready.load(Ordering::Relaxed);
+        if is_ready {
+            self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={}", monotonic_micros()));
+        }
+        let done = work();
+        if is_ready {
+            self.tell("READY=1");
+        }
+        done
     }
 
     /// Says that the process lives, twice in every period that the manager waits for it. Only where sockets are served:
@@ -65,6 +85,19 @@ impl Notify {
             }
         });
     }
+}
+
+/// The time that service managers go by.
+#[cfg(unix)]
+fn monotonic_micros() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let micros = u64::try_from(now.tv_sec).unwrap_or_default().saturating_mul(1_000_000);
+    micros.saturating_add(u64::try_from(now.tv_nsec).unwrap_or_default() / 1000)
+}
+
+#[cfg(not(unix))]
+fn monotonic_micros() -> u64 {
+    0
 }
 
 /// A path, or behind `@` a name in the abstract name space.
@@ -99,6 +132,26 @@ mod tests {
         hook(ServerPhase::Ready);
         hook(ServerPhase::Leaving);
         assert_eq!((heard(&manager), heard(&manager)), ("READY=1".to_owned(), "STOPPING=1".to_owned()));
+    }
+
+    #[test]
+    fn the_manager_hears_that_files_are_read_again_once_the_server_is_ready() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("notify");
+        let manager = UnixDatagram::bind(&path).unwrap();
+        let notify = Arc::new(Notify::to(path.to_str(), None));
+        assert_eq!(notify.while_reloading(|| 3), 3, "nobody is told before it is ready");
+        let before = monotonic_micros();
+        notify.hook()(ServerPhase::Ready);
+        notify.while_reloading(|| ());
+        assert_eq!(heard(&manager), "READY=1");
+        let reloading = heard(&manager);
+        let micros = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").map(str::parse);
+        assert!(
+            micros.unwrap().is_ok_and(|micros: u64| (before..=monotonic_micros()).contains(&micros)),
+            "{reloading}"
+        );
+        assert_eq!(heard(&manager), "READY=1");
     }
 
     #[tokio::test]

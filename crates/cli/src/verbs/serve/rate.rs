@@ -1,8 +1,9 @@
 //! How often, how much, and how many at a time clients may ask.
 
-use ballast_server::{RateLimit, ServerOptions};
+use ballast_server::{CallerLimits, LiveLimits, RateLimit, ServerOptions};
 use clap::Args as ClapArgs;
 use std::num::{NonZeroU32, NonZeroU64};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Requests a second of a client without a key.
@@ -25,14 +26,28 @@ pub(crate) struct RateArgs {
     /// Requests of one client at a time [default: no limit].
     #[arg(long, value_name = "N")]
     concurrency: Option<NonZeroU32>,
+    /// Wrong keys that an address may present in a minute before none of its keys is looked at for a while; 0 for any
+    /// number, as behind a proxy, where all clients are one address.
+    #[arg(long, value_name = "N", default_value_t = 30)]
+    failed_logins: u32,
 }
 
 impl RateArgs {
-    /// Sets the limits, for clients with keys or without.
-    pub(crate) fn apply(self, keyed: bool, options: &mut ServerOptions) {
-        options.rate_limit = self.limit(keyed);
-        options.tokens_per_minute = self.tokens_per_minute;
-        options.concurrency = self.concurrency;
+    /// Sets the limits, for clients with keys or without. What is returned changes them later.
+    pub(crate) fn apply(self, keyed: bool, options: &mut ServerOptions) -> Arc<LiveLimits> {
+        options.failed_logins_per_minute = NonZeroU32::new(self.failed_logins);
+        let live = Arc::new(LiveLimits::new(self.limits(keyed)));
+        options.live_limits = Some(Arc::clone(&live));
+        live
+    }
+
+    /// What every client may use up, with keys or without.
+    pub(crate) fn limits(self, keyed: bool) -> CallerLimits {
+        CallerLimits {
+            requests: self.limit(keyed),
+            tokens_per_minute: self.tokens_per_minute,
+            concurrency: self.concurrency,
+        }
     }
 
     /// The limit, for clients with keys or without.
@@ -59,6 +74,7 @@ mod tests {
             rate_burst: NonZeroU32::MIN,
             tokens_per_minute: None,
             concurrency: None,
+            failed_logins: 0,
         };
         let interval = |rate, keyed| args(rate).limit(keyed).map(|limit| limit.interval);
         assert_eq!(interval(None, false), Some(Duration::from_millis(200)));
@@ -66,6 +82,11 @@ mod tests {
         assert_eq!(interval(Some(2.0), true), Some(Duration::from_millis(500)));
         assert_eq!(interval(Some(1e300), true), Some(Duration::from_nanos(1)));
         assert_eq!(interval(Some(1e-300), true), Some(Duration::from_secs(86_400)));
+        let mut options = crate::verbs::serve::server_options(None);
+        args(None).apply(true, &mut options);
+        assert_eq!(options.failed_logins_per_minute, None);
+        RateArgs { failed_logins: 7, ..args(None) }.apply(true, &mut options);
+        assert_eq!(options.failed_logins_per_minute, NonZeroU32::new(7));
         assert!(parse_rate("-1").is_err() && parse_rate("often").is_err() && parse_rate("inf").is_err());
     }
 }

@@ -20,6 +20,11 @@ pub(crate) struct TlsArgs {
 }
 
 impl TlsArgs {
+    /// Whether connections are encrypted.
+    pub(crate) fn is_asked_for(&self) -> bool {
+        self.tls_cert.is_some()
+    }
+
     /// The certificates, if there are to be any.
     pub(crate) fn resolve(&self) -> Result<Option<Arc<TlsStore>>, Failure> {
         let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) else { return Ok(None) };

@@ -79,6 +79,12 @@ fn what_is_wrong_is_named() {
             "invalid_value",
         ),
         (json!({"thinking": {"type": "enabled", "budget_tokens": 9}}), "thinking.budget_tokens", "invalid_value"),
+        (
+            json!({"output_config": {"format": {"type": "json_schema", "schema": {}}},
+                "messages": [message("user", "x"), message("assistant", "{")]}),
+            "output_config.format.schema",
+            "unsupported_parameter",
+        ),
         (json!({"n": 2}), "n", "unknown_parameter"),
         (json!({"cache_control": {"type": "eternal"}}), "cache_control.type", "invalid_value"),
     ];

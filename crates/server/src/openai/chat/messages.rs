@@ -50,6 +50,8 @@ fn parse_message(before: &[ChatMessage], value: Value) -> Result<ChatMessage, Pa
     if (message.tool_calls.is_empty() && message.reasoning.is_empty()) || fields.peek("content").is_some() {
         message.content = parse_content(&mut fields)?;
     }
+    // litellm sends what it does not know of an answer back here, with that nothing was refused.
+    fields.refuse(&[("provider_specific_fields", says_nothing, TEXT_ONLY)])?;
     for field in ["name", "tool_calls", "tool_call_id", "function_call", "audio", "refusal"] {
         if fields.take(field).is_some() {
             return Err(ParamError::Unsupported { param: fields.name(field), supported: TEXT_ONLY });
@@ -57,6 +59,11 @@ fn parse_message(before: &[ChatMessage], value: Value) -> Result<ChatMessage, Pa
     }
     fields.finish()?;
     Ok(message)
+}
+
+/// An object whose fields are all null.
+fn says_nothing(value: &Value) -> bool {
+    value.as_object().is_some_and(|fields| fields.values().all(Value::is_null))
 }
 
 /// `developer` is OpenAI's newer name for `system`; the templates of open models know only the older.
@@ -77,7 +84,9 @@ fn parse_content(fields: &mut Fields) -> Result<String, ParamError> {
         None => Err(ParamError::Missing { param, expected: "a string or an array of text parts" }),
         Some(Value::String(text)) => Ok(text),
         Some(Value::Array(parts)) if (1..=PARTS_MAX).contains(&parts.len()) => {
-            parts.into_iter().enumerate().map(|(idx, part)| parse_part(format!("{param}[{idx}]"), part)).collect()
+            let part = |(idx, part): (usize, Value)| parse_part(format!("{param}[{idx}]"), part);
+            // As llama.cpp and vLLM join them.
+            Ok(parts.into_iter().enumerate().map(part).collect::<Result<Vec<_>, _>>()?.join("\n"))
         }
         Some(other) => {
             let expected = format!("a string or an array of 1 to {PARTS_MAX} text parts");
@@ -111,10 +120,11 @@ mod tests {
             {"role": "developer", "content": "be brief"},
             {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
             {"role": "assistant", "content": "c", "refusal": null, "tool_calls": null},
+            {"role": "assistant", "content": "d", "provider_specific_fields": {"refusal": null}},
         ]);
         let messages = parse(Some(value)).unwrap();
         let read: Vec<_> = messages.iter().map(|m| (m.role.as_str(), m.content.as_str())).collect();
-        assert_eq!(read, [("system", "be brief"), ("user", "ab"), ("assistant", "c")]);
+        assert_eq!(read, [("system", "be brief"), ("user", "a\nb"), ("assistant", "c"), ("assistant", "d")]);
     }
 
     #[test]
@@ -156,6 +166,10 @@ mod tests {
             (call(json!({"arguments": "{}"})), "messages[0].tool_calls[0].function.name"),
             (json!({"role": "user", "content": "x", "name": "n"}), "messages[0].name"),
             (json!({"role": "user", "content": "x", "mood": 1}), "messages[0].mood"),
+            (
+                json!({"role": "assistant", "content": "x", "provider_specific_fields": {"a": 1}}),
+                "messages[0].provider_specific_fields",
+            ),
             (json!({"role": "user", "content": "x", "reasoning_content": "y"}), "messages[0].reasoning_content"),
             (json!({"role": "user", "content": [{"type": "image_url"}]}), "messages[0].content[0].type"),
             (json!({"role": "user", "content": [{"type": "text"}]}), "messages[0].content[0].text"),

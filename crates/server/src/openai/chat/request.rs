@@ -1,29 +1,31 @@
 //! The request, parsed once: every field is read, refused by name, or unknown.
 
+use super::conversation::Conversation;
+use super::tools;
 use super::unsupported::UNSUPPORTED;
-use super::{messages, tools};
 use crate::ServerOptions;
 use crate::api_error::ApiError;
 use crate::constraint;
 use crate::fields::{Fields, ParamError};
 use crate::openai::params::{self, Mode};
-use crate::params::{GenerationParams, Place, deadline, model_name, strings};
+use crate::params::{GenerationParams, Place, Telling, deadline, model_name, strings};
 use crate::thinking::{self, Thinking};
 use crate::tools::Tools;
 use ballast_runtime::PrefixCache;
-use ballast_tokens::ChatMessage;
 
 /// A chat request.
 #[derive(Debug)]
 pub(super) struct ChatRequest {
     pub(super) model: String,
-    pub(super) messages: Vec<ChatMessage>,
+    pub(super) conversation: Conversation,
     pub(super) mode: Mode,
     pub(super) n_choices: usize,
     pub(super) generation: GenerationParams,
     /// Where its keys and values are to be.
     pub(super) place: Place,
     pub(super) tools: Tools,
+    /// The prompt and the settings come with the answer: llama.cpp's `verbose`.
+    pub(super) is_verbose: bool,
     pub(super) thinking: Thinking,
 }
 
@@ -34,12 +36,13 @@ impl ChatRequest {
         let mut fields = Fields::of_body(body)?;
         let request = Self {
             model: model_name(&mut fields, options)?,
-            messages: messages::parse(fields.take("messages"))?,
+            conversation: Conversation::take(&mut fields)?,
             mode: params::mode(&mut fields)?,
             n_choices: params::n_choices(&mut fields)?,
             generation: generation(&mut fields, options)?,
             place: Place::take(&mut fields)?,
             tools: tools::take(&mut fields)?,
+            is_verbose: fields.bool("verbose")?.unwrap_or(options.tells_prompts),
             thinking: thinking::of_chat(&mut fields)?,
         };
         params::labels(&mut fields)?;
@@ -61,6 +64,7 @@ fn generation(fields: &mut Fields, options: &ServerOptions) -> Result<Generation
         constrained_by,
         thinking: None,
         show_special: false,
+        telling: Telling::take(fields)?,
         prefix_cache: PrefixCache::default(),
         deadline: deadline(fields, options)?,
         priority: params::priority(fields)?,

@@ -6,9 +6,10 @@ use super::wire::Wire;
 use crate::api_error::ApiError;
 use crate::openai::error::error_body;
 use crate::openai::event::{DONE, PING, event};
+use crate::progress::Reporter;
 use crate::stream::{EVENT_STREAM, Frames};
 use crate::tools::{Said, SaidEvent};
-use ballast_runtime::{Summary, TokenEvent};
+use ballast_runtime::{Progress, Summary, TokenEvent};
 use serde_json::{Value, json};
 
 /// The chunks of all choices.
@@ -21,21 +22,24 @@ pub(super) struct Chunks {
     said: Vec<Said>,
     /// Of choices that have ended, by index.
     summaries: Vec<Option<Summary>>,
+    reporter: Reporter,
 }
 
 impl Chunks {
     pub(super) fn new(wire: Wire, include_usage: bool) -> Self {
         let n = wire.n_choices();
         let said = vec![wire.said().clone(); n];
-        Self { wire, include_usage, logprobs: vec![Vec::new(); n], said, summaries: vec![None; n] }
+        let (reporter, logprobs) = (Reporter::new(wire.telling(), n), vec![Vec::new(); n]);
+        Self { wire, include_usage, logprobs, said, summaries: vec![None; n], reporter }
     }
 
     fn chunk(&mut self, idx: usize, delta: Value, summary: Option<&Summary>) -> String {
         let end = summary.map(|summary| (summary, self.said[idx].n_calls()));
         let mut chunk = self.wire.chunk(idx, delta, std::mem::take(&mut self.logprobs[idx]), end);
-        if self.include_usage {
-            chunk["usage"] = Value::Null;
+        if end.is_none() {
+            chunk.timings = self.reporter.times(idx).map(Into::into);
         }
+        chunk.usage = self.include_usage.then_some(None);
         event(&chunk)
     }
 
@@ -65,9 +69,7 @@ impl Frames for Chunks {
     const PING: Option<&'static str> = Some(PING);
 
     fn begin(&mut self) -> String {
-        // Where there may be something else there may be no text.
-        let content = if self.wire.said().is_plain() { "".into() } else { Value::Null };
-        let role = json!({ "role": "assistant", "content": content, "refusal": null });
+        let role = json!({ "role": "assistant", "content": null, "refusal": null });
         (0..self.wire.n_choices()).map(|idx| self.chunk(idx, role.clone(), None)).collect()
     }
 
@@ -75,6 +77,14 @@ impl Frames for Chunks {
         self.logprobs[idx].extend(self.wire.logprob(event));
         let said = self.said[idx].token(event);
         self.chunks(idx, said)
+    }
+
+    fn progress(&mut self, idx: usize, progress: &Progress) -> String {
+        let Some(told) = self.reporter.note(idx, progress) else { return String::new() };
+        let mut chunk = self.wire.chunk(idx, json!({}), Vec::new(), None);
+        chunk.timings = self.reporter.times(idx).map(Into::into);
+        chunk.prompt_progress = Some(told);
+        event(&chunk)
     }
 
     fn end(&mut self, idx: usize, summary: Summary) -> String {

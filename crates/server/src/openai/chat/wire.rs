@@ -3,11 +3,16 @@
 use super::request::ChatRequest;
 use crate::RandomSource;
 use crate::generation::Whole;
+use crate::llamacpp::settings;
 use crate::models::GeneratorUse;
-use crate::openai::objects::{Answer, TokenWords, finish_reason, timings, usage};
+use crate::openai::objects::{Answer, Object, TokenWords, finish_reason, timings, usage};
+use crate::openai::params::Mode;
+use crate::params::Telling;
 use crate::state::Server;
 use crate::tools::{Said, SaidCall, SaidWhole, call_id};
+use ballast_backend::TokenId;
 use ballast_runtime::{Summary, TokenEvent};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 /// What all objects of one answer share.
@@ -19,6 +24,9 @@ pub(super) struct Wire {
     /// Takes an answer apart.
     said: Said,
     random: RandomSource,
+    telling: Telling,
+    /// What decided the answer; `None`: nobody asked. Its `prompt` comes by [`Wire::tells`].
+    verbose: Option<Value>,
 }
 
 impl Wire {
@@ -30,7 +38,20 @@ impl Wire {
             wants_logprobs: request.generation.sampling.n_logprobs.is_some(),
             said,
             random: RandomSource::clone(&server.options.random),
+            telling: request.generation.telling,
+            verbose: request.is_verbose.then(|| {
+                let is_streamed = request.mode != Mode::Whole;
+                json!({ "generation_settings": settings(&request.generation, model.format().tokenizer(), is_streamed) })
+            }),
         }
+    }
+
+    /// Tells the prompt with the answer, where it was asked for.
+    pub(super) fn tells(mut self, prompt: &[TokenId]) -> Self {
+        if let Some(verbose) = &mut self.verbose {
+            verbose["prompt"] = self.words.prompt_text(prompt).into();
+        }
+        self
     }
 
     pub(super) fn n_choices(&self) -> usize {
@@ -66,48 +87,52 @@ impl Wire {
     }
 
     /// All answers in one piece.
-    pub(super) fn completion(&self, answers: &[Whole], logprobs: Vec<Vec<Value>>) -> Value {
-        let choice = |(idx, (whole, logprobs)): (usize, (&Whole, Vec<Value>))| {
+    pub(super) fn completion(&self, answers: &[Whole], logprobs: Vec<Vec<Value>>) -> Object<'_, Choice> {
+        let choice = |(index, (whole, logprobs)): (usize, (&Whole, Vec<Value>))| {
             let said = self.said.clone().whole(whole);
-            let finish_reason = reason(&whole.summary, said.calls.len());
-            json!({
-                "index": idx,
-                "message": self.message(said),
-                "logprobs": self.logprobs(logprobs),
-                "finish_reason": finish_reason,
-            })
+            let finish_reason = Some(reason(&whole.summary, said.calls.len()));
+            let logprobs = self.logprobs(logprobs);
+            Choice { index, message: Some(self.message(said)), delta: None, logprobs, finish_reason }
         };
-        let choices: Vec<Value> = answers.iter().zip(logprobs).enumerate().map(choice).collect();
+        let choices = answers.iter().zip(logprobs).enumerate().map(choice).collect();
         let summaries: Vec<&Summary> = answers.iter().map(|answer| &answer.summary).collect();
-        let mut object = self.answer.object("chat.completion", json!(choices));
-        object["usage"] = usage(&summaries, 1);
-        object["timings"] = timings(summaries[0]);
+        let mut object = self.answer.object("chat.completion", choices);
+        object.usage = Some(Some(usage(&summaries, 1)));
+        object.timings = Some(timings(summaries[0]));
+        object.verbose = self.verbose.as_ref();
         object
     }
 
     /// One piece of an answer: what is new, and on the last piece how it ended and after how many calls.
     pub(super) fn chunk(
         &self,
-        idx: usize,
+        index: usize,
         delta: Value,
         logprobs: Vec<Value>,
         end: Option<(&Summary, usize)>,
-    ) -> Value {
-        let logprobs = if logprobs.is_empty() { Value::Null } else { self.logprobs(logprobs) };
+    ) -> Object<'_, Choice> {
+        let logprobs = if logprobs.is_empty() { None } else { self.logprobs(logprobs) };
         let finish_reason = end.map(|(summary, n_calls)| reason(summary, n_calls));
-        let choice = json!({ "index": idx, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason });
-        let mut object = self.answer.object("chat.completion.chunk", json!([choice]));
+        let choice = Choice { index, message: None, delta: Some(delta), logprobs, finish_reason };
+        let mut object = self.answer.object("chat.completion.chunk", vec![choice]);
         if let Some((summary, _)) = end {
-            object["timings"] = timings(summary);
+            object.timings = Some(timings(summary));
+            object.verbose = self.verbose.as_ref();
         }
         object
     }
 
     /// The piece after the last, which carries the usage.
-    pub(super) fn usage_chunk(&self, summaries: &[Summary]) -> Value {
-        let mut object = self.answer.object("chat.completion.chunk", json!([]));
-        object["usage"] = usage(&summaries.iter().collect::<Vec<_>>(), 1);
+    pub(super) fn usage_chunk(&self, summaries: &[Summary]) -> Object<'_, Choice> {
+        let mut object = self.answer.object("chat.completion.chunk", Vec::new());
+        object.usage = Some(Some(usage(&summaries.iter().collect::<Vec<_>>(), 1)));
+        object.timings = summaries.first().map(timings);
         object
+    }
+
+    /// What is told of answers while they are made.
+    pub(super) fn telling(&self) -> Telling {
+        self.telling
     }
 
     /// The token's entry in `logprobs`. The token that ends the answer is not part of it.
@@ -115,9 +140,21 @@ impl Wire {
         self.words.logprob_entry(event)
     }
 
-    fn logprobs(&self, entries: Vec<Value>) -> Value {
-        if self.wants_logprobs { json!({ "content": entries, "refusal": null }) } else { Value::Null }
+    fn logprobs(&self, entries: Vec<Value>) -> Option<Value> {
+        self.wants_logprobs.then(|| json!({ "content": entries, "refusal": null }))
     }
+}
+
+/// One choice: its message, or a piece of it.
+#[derive(Debug, Serialize)]
+pub(super) struct Choice {
+    index: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delta: Option<Value>,
+    logprobs: Option<Value>,
+    finish_reason: Option<&'static str>,
 }
 
 /// Why an answer ended that made so many calls.

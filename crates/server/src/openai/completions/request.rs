@@ -5,7 +5,7 @@ use crate::api_error::ApiError;
 use crate::constraint;
 use crate::fields::{Fields, ParamError, Refused, is_one};
 use crate::openai::params::{self, Mode};
-use crate::params::{GenerationParams, deadline, model_name, strings};
+use crate::params::{GenerationParams, Telling, deadline, model_name, strings};
 use ballast_backend::TokenId;
 use ballast_runtime::PrefixCache;
 use ballast_tokens::{EncodeOptions, Tokenizer};
@@ -110,6 +110,7 @@ fn generation(fields: &mut Fields, options: &ServerOptions) -> Result<Generation
         constrained_by,
         thinking: None,
         show_special: false,
+        telling: Telling::take(fields)?,
         prefix_cache: PrefixCache::default(),
         deadline: deadline(fields, options)?,
         priority: params::priority(fields)?,

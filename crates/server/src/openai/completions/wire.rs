@@ -6,12 +6,15 @@ use crate::generation::Whole;
 use crate::models::GeneratorUse;
 use crate::openai::error::error_body;
 use crate::openai::event::{DONE, PING, event};
-use crate::openai::objects::{Answer, TokenWords, finish_reason, finite, timings, usage};
+use crate::openai::objects::{Answer, Object, TokenWords, finish_reason, finite, timings, usage};
+use crate::params::Telling;
+use crate::progress::Reporter;
 use crate::state::Server;
 use crate::stream::{EVENT_STREAM, Frames};
 use ballast_backend::TokenId;
-use ballast_runtime::{Summary, TokenEvent};
+use ballast_runtime::{Progress, Summary, TokenEvent};
 use ballast_tokens::ShowSpecial;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 const OBJECT: &str = "text_completion";
@@ -23,6 +26,7 @@ pub(super) struct Wire {
     words: TokenWords,
     n_prompts: usize,
     choices: Vec<Choice>,
+    telling: Telling,
 }
 
 /// One answer.
@@ -70,6 +74,7 @@ impl Wire {
             answer: Answer::new(server, model, "cmpl", (server.options.unix_time)()),
             words: TokenWords::new(model, &request.generation),
             n_prompts: prompts.len(),
+            telling: request.generation.telling,
             choices: prompts.iter().flat_map(|prompt| (0..n_choices).map(move |_| choice(prompt))).collect(),
         }
     }
@@ -88,23 +93,32 @@ impl Wire {
     }
 
     /// All answers in one piece.
-    pub(super) fn completion(&mut self, answers: &[Whole]) -> Value {
+    pub(super) fn completion(&mut self, answers: &[Whole]) -> Object<'_, ChoiceWords> {
         let choice = |(idx, Whole { text, summary, .. }): (usize, &Whole)| {
             let text = std::mem::take(&mut self.choices[idx].echoed) + text;
-            self.choice(idx, &text, Some(summary))
+            self.choice(idx, text, Some(summary))
         };
-        let choices: Vec<Value> = answers.iter().enumerate().map(choice).collect();
+        let choices = answers.iter().enumerate().map(choice).collect();
         let summaries: Vec<&Summary> = answers.iter().map(|answer| &answer.summary).collect();
-        let mut object = self.answer.object(OBJECT, json!(choices));
-        object["usage"] = usage(&summaries, self.n_prompts);
-        object["timings"] = timings(summaries[0]);
+        let mut object = self.answer.object(OBJECT, choices);
+        object.usage = Some(Some(usage(&summaries, self.n_prompts)));
+        object.timings = Some(timings(summaries[0]));
         object
     }
 
-    fn choice(&mut self, idx: usize, text: &str, summary: Option<&Summary>) -> Value {
-        let logprobs = self.choices[idx].logprobs.as_mut().map(Logprobs::take);
-        json!({ "index": idx, "text": text, "logprobs": logprobs, "finish_reason": summary.map(finish_reason) })
+    fn choice(&mut self, index: usize, text: String, summary: Option<&Summary>) -> ChoiceWords {
+        let logprobs = self.choices[index].logprobs.as_mut().map(Logprobs::take);
+        ChoiceWords { index, text, logprobs, finish_reason: summary.map(finish_reason) }
     }
+}
+
+/// One choice, or a piece of it.
+#[derive(Debug, Serialize)]
+pub(super) struct ChoiceWords {
+    index: usize,
+    text: String,
+    logprobs: Option<Value>,
+    finish_reason: Option<&'static str>,
 }
 
 /// Answers as server-sent events.
@@ -112,20 +126,24 @@ pub(super) struct Chunks {
     wire: Wire,
     include_usage: bool,
     summaries: Vec<Option<Summary>>,
+    reporter: Reporter,
 }
 
 impl Chunks {
     pub(super) fn new(wire: Wire, include_usage: bool) -> Self {
         let summaries = vec![None; wire.choices.len()];
-        Self { wire, include_usage, summaries }
+        let reporter = Reporter::new(wire.telling, wire.choices.len());
+        Self { wire, include_usage, summaries, reporter }
     }
 
     fn chunk(&mut self, idx: usize, text: &str, summary: Option<&Summary>) -> String {
-        let choice = self.wire.choice(idx, text, summary);
-        let mut object = self.wire.answer.object(OBJECT, json!([choice]));
-        if self.include_usage {
-            object["usage"] = Value::Null;
-        }
+        let choice = self.wire.choice(idx, text.to_owned(), summary);
+        let mut object = self.wire.answer.object(OBJECT, vec![choice]);
+        object.timings = match summary {
+            Some(summary) => Some(timings(summary)),
+            None => self.reporter.times(idx).map(Into::into),
+        };
+        object.usage = self.include_usage.then_some(None);
         event(&object)
     }
 }
@@ -148,6 +166,15 @@ impl Frames for Chunks {
         if event.text.is_empty() { String::new() } else { self.chunk(idx, &event.text, None) }
     }
 
+    fn progress(&mut self, idx: usize, progress: &Progress) -> String {
+        let Some(told) = self.reporter.note(idx, progress) else { return String::new() };
+        let choice = self.wire.choice(idx, String::new(), None);
+        let mut object = self.wire.answer.object(OBJECT, vec![choice]);
+        object.timings = self.reporter.times(idx).map(Into::into);
+        object.prompt_progress = Some(told);
+        event(&object)
+    }
+
     fn end(&mut self, idx: usize, summary: Summary) -> String {
         let text = self.chunk(idx, &summary.tail, Some(&summary));
         self.summaries[idx] = Some(summary);
@@ -159,8 +186,9 @@ impl Frames for Chunks {
             return DONE.to_owned();
         }
         let summaries: Vec<&Summary> = self.summaries.iter().flatten().collect();
-        let mut object = self.wire.answer.object(OBJECT, json!([]));
-        object["usage"] = usage(&summaries, self.wire.n_prompts);
+        let mut object = self.wire.answer.object(OBJECT, Vec::<ChoiceWords>::new());
+        object.usage = Some(Some(usage(&summaries, self.wire.n_prompts)));
+        object.timings = summaries.first().map(|summary| timings(summary));
         event(&object) + DONE
     }
 

@@ -122,6 +122,7 @@ pub(super) async fn run(
         }
         match next {
             Ok(Some((_, Event::Token(event)))) => writing.token(&event),
+            Ok(Some((_, Event::Progress(progress)))) => writing.progress(&progress),
             Ok(Some((_, Event::Done(summary)))) => {
                 match complete(summary) {
                     Ok(summary) => writing.end(&summary, place.now()),

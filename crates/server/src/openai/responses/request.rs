@@ -10,7 +10,7 @@ use crate::api_error::ApiError;
 use crate::fields::{Fields, ParamError};
 use crate::openai::objects::named;
 use crate::openai::params;
-use crate::params::{GenerationParams, deadline, model_name, strings};
+use crate::params::{GenerationParams, Telling, deadline, model_name, strings};
 use crate::thinking::{self, Thinking};
 use crate::tools::Tools;
 use ballast_runtime::PrefixCache;
@@ -163,6 +163,7 @@ fn generation(fields: &mut Fields, text: Text, options: &ServerOptions) -> Resul
         constraint: text.constraint,
         thinking: None,
         show_special: false,
+        telling: Telling::take(fields)?,
         prefix_cache: PrefixCache::default(),
         deadline: deadline(fields, options)?,
         priority: params::priority(fields)?,

@@ -9,7 +9,7 @@ use super::writing::Writing;
 use crate::api_error::ApiError;
 use crate::openai::event::PING;
 use crate::stream::{EVENT_STREAM, Frames};
-use ballast_runtime::{Summary, TokenEvent};
+use ballast_runtime::{Progress, Summary, TokenEvent};
 
 /// The events of a response that ends when its client leaves.
 pub(super) struct Events {
@@ -28,6 +28,11 @@ impl Frames for Events {
 
     fn token(&mut self, _idx: usize, event: &TokenEvent) -> String {
         self.writing.token(event);
+        self.writing.take_events().concat()
+    }
+
+    fn progress(&mut self, _idx: usize, progress: &Progress) -> String {
+        self.writing.progress(progress);
         self.writing.take_events().concat()
     }
 

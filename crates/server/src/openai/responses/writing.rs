@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Queued     => InProgress            `start`: response.queued, then response.in_progress
+//! InProgress => InProgress            `progress`: response.in_progress again, with how much of the prompt was read
 //! InProgress => InProgress            `token`: a delta, after the item and part it belongs to
 //! InProgress => Completed|Incomplete  `end`: part, item and response are done
 //! any        => Failed                `fail`: response.failed
@@ -15,8 +16,9 @@ use super::item::Item;
 use crate::RandomSource;
 use crate::api_error::{ApiError, Told};
 use crate::openai::objects::{TokenWords, finish_reason, named, timings};
+use crate::progress::Reporter;
 use crate::tools::{Said, SaidEvent, call_id};
-use ballast_runtime::{Summary, TokenEvent};
+use ballast_runtime::{Progress, Summary, TokenEvent};
 use ballast_tokens::Completeness;
 use serde_json::{Value, json};
 
@@ -33,6 +35,7 @@ pub(super) struct Pen {
     pub(super) words: TokenWords,
     pub(super) random: RandomSource,
     pub(super) audience: Audience,
+    pub(super) reporter: Reporter,
 }
 
 /// A response in progress.
@@ -101,6 +104,16 @@ impl Writing {
         self.tell_response("response.in_progress");
     }
 
+    /// How far it has come, which is told where the request asks for it.
+    pub(super) fn progress(&mut self, progress: &Progress) {
+        let Some(told) = self.pen.reporter.note(0, progress) else { return };
+        if self.pen.audience == Audience::Listening {
+            let mut fields = json!({ "response": self.response, "prompt_progress": told });
+            self.pen.reporter.add_to(0, &mut fields);
+            self.tell("response.in_progress", fields);
+        }
+    }
+
     pub(super) fn token(&mut self, event: &TokenEvent) {
         self.logprobs.extend(self.pen.words.logprob_entry(event));
         let said = self.pen.said.token(event);
@@ -118,7 +131,7 @@ impl Writing {
         }
         self.close(status);
         self.response["usage"] = usage(summary, self.pen.said.n_thought_tokens());
-        self.response["timings"] = timings(summary);
+        self.response["timings"] = json!(timings(summary));
         self.response["status"] = status.into();
         if is_complete {
             self.response["completed_at"] = now.into();
@@ -203,7 +216,8 @@ impl Writing {
     fn add(&mut self, text: &str) {
         let logprobs = std::mem::take(&mut self.logprobs);
         let Some(draft) = &mut self.draft else { return };
-        let (kind, fields) = draft.add(text, logprobs, self.done.len());
+        let (kind, mut fields) = draft.add(text, logprobs, self.done.len());
+        self.pen.reporter.add_to(0, &mut fields);
         self.tell(kind, fields);
     }
 
@@ -221,7 +235,12 @@ impl Writing {
 
     fn tell_response(&mut self, kind: &'static str) {
         if self.pen.audience == Audience::Listening {
-            self.tell(kind, json!({ "response": self.response }));
+            let mut fields = json!({ "response": self.response });
+            let is_ended = self.response["timings"].is_object();
+            if is_ended {
+                self.pen.reporter.add_to(0, &mut fields);
+            }
+            self.tell(kind, fields);
         }
     }
 

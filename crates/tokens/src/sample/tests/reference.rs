@@ -2,7 +2,7 @@
 //! order: the tokens must be the very same, draw for draw.
 
 use super::super::candidates::draw_from_all;
-use super::super::{SamplingParams, penalties::penalized, rng, survey::Survey, weights::Row};
+use super::super::{LogprobsOf, SamplingParams, penalties::penalized, rng, survey::Survey, weights::Row};
 use super::{Sampler, TokenMask, tokens};
 use ballast_backend::TokenId;
 use proptest::prelude::*;
@@ -145,6 +145,7 @@ fn some_params() -> impl Strategy<Value = SamplingParams> {
             logit_bias: bias.into_iter().map(|(id, bias)| (TokenId(id), bias)).collect(),
             seed: Some(seed),
             n_logprobs: None,
+            logprobs_of: LogprobsOf::Model,
         },
     )
 }

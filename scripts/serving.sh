@@ -1,0 +1,88 @@
+#!/usr/bin/env bash
+# Writes docs/SERVING.md: what the server costs beside HTTP itself, how it does under load beside llama.cpp's, and what
+# it still does under more than it can take.
+#
+#     scripts/serving.sh LLAMA_BIN MODEL.gguf
+#
+# LLAMA_BIN is the folder of llama.cpp's programs (scripts/peer.sh builds them). ROUNDS, CLIENTS and RATES as in
+# `ballast bench serve --help`.
+set -eu -o pipefail
+cd "$(dirname "$0")/.."
+llama=${1:?usage: scripts/serving.sh LLAMA_BIN MODEL.gguf}
+model=${2:?usage: scripts/serving.sh LLAMA_BIN MODEL.gguf}
+rounds=${ROUNDS:-5} clients=${CLIENTS:-1,4,8,16,32} rates=${RATES:-1,2}
+cargo build --release --quiet --package ballast-cli
+cargo build --release --quiet --package ballast-server --examples
+built=${CARGO_TARGET_DIR:-target}/release
+out=docs/SERVING.md
+
+# told COMMAND..: a command as a person would type it.
+told() {
+    local word
+    printf '\n   '
+    for word in "$@"; do
+        case $word in
+            *:*/*) printf ' %s:%s' "${word%%:*}" "${word##*/}" ;;
+            */*) printf ' %s' "${word##*/}" ;;
+            *) printf ' %s' "$word" ;;
+        esac
+    done
+    printf '\n\n'
+}
+
+# table ARGUMENTS..: a bench that prints a table.
+table() {
+    told ballast bench "$@"
+    "$built/ballast" bench "$@" --format markdown 2> /dev/null || printf '\nexit code %s\n' "$?"
+}
+
+# gates COMMAND-AS-TOLD PROGRAM..: a bench that prints gates.
+gates() {
+    printf '\n    %s\n\n```text\n' "$1"
+    "${@:2}" 2> /dev/null || echo "exit code $?"
+    printf '```\n'
+}
+
+{
+    cat <<'TEXT'
+# The server under load
+
+Printed by `scripts/serving.sh`; no figure here is typed by hand. Every round is a fresh process of each program, in
+turn; figures are medians. The machine is shared with others.
+
+TEXT
+    echo "Commit $(git rev-parse --short HEAD), $(rustc --version | cut -d ' ' -f 1,2), $(uname -sr), $(date -u +%Y-%m-%d), $(nproc) CPUs, load $(cut -d ' ' -f 1 /proc/loadavg)."
+    cat <<'TEXT'
+
+## Beside HTTP itself
+
+Keys, limits, metrics, chat template, scheduler and threads before an engine that costs nothing, and a handler that
+returns the same bytes, in alternating rounds.
+TEXT
+    gates "cargo run --release -p ballast-server --example overhead" "$built/examples/overhead"
+    cat <<'TEXT'
+
+## Clients that ask again once they are answered
+TEXT
+    table serve "$model" --rounds "$rounds" --clients "$clients" --peer "llama:$llama/llama-server"
+    cat <<'TEXT'
+
+## Arrivals that wait for nobody
+
+Half of each prompt is one that all share.
+TEXT
+    table serve "$model" --rounds "$rounds" --rate "$rates" --requests 20 --shared 0.5 --peer "llama:$llama/llama-server"
+    cat <<'TEXT'
+
+## Answers that keep to a schema
+
+The mask of every token of real answers, made again and timed, and the speed of the same model with the schema and without.
+TEXT
+    table constraint "$model" --rounds "$rounds"
+    cat <<'TEXT'
+
+## Four times as much as it can take, slow readers, clients that leave
+TEXT
+    gates "ballast bench overload MODEL" "$built/ballast" bench overload "$model"
+} > "$out.new"
+mv "$out.new" "$out"
