@@ -118,7 +118,6 @@ impl Engine {
             max_tokens: generate.max_tokens,
             ignore_eos: generate.ignore_eos,
             constraint: generate.constraint.as_ref().map(|constraint| self.runtime.compile(constraint)).transpose()?,
-            thinking: None,
             show_special: generate.show_special,
             tells_progress: false,
             deadlines: generate.deadlines,
