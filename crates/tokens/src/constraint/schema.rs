@@ -311,11 +311,19 @@ impl<'a> Check<'a> {
                 Value::Object(fields) => {
                     fields.values().try_for_each(|value| self.values(std::slice::from_ref(value), at))?
                 }
+                Value::String(text) if !is_writable(text) => {
+                    return Err(at.expects("texts without control characters"));
+                }
                 Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
             }
         }
         Ok(())
     }
+}
+
+/// Whether JSON can say a text without numbers of characters, which answers do not have.
+pub(super) fn is_writable(text: &str) -> bool {
+    !text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t' | '\u{8}' | '\u{c}'))
 }
 
 fn too_large(what: &'static str, max: usize, unit: &'static str) -> ConstraintError {

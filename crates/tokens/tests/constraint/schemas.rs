@@ -50,6 +50,8 @@ fn values_that_would_be_taken_for_something_else_are_refused() {
         (json!({"const": 9_007_199_254_740_993_u64}), " const"),
         (json!({"enum": [{"a": [1e300]}]}), " enum"),
         (json!({"enum": []}), " enum"),
+        (json!({"enum": ["a\u{0}b"]}), " enum"),
+        (json!({"const": ["\u{7f}"]}), " const"),
         (json!({"type": "strin"}), " type"),
         (json!({"type": []}), " type"),
         (json!({"minLength": 2.5}), " minLength"),

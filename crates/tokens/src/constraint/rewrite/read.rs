@@ -5,7 +5,7 @@ use super::document::Scope;
 use super::format::said;
 use super::term::{Conjunct, Frames, Left, ListRule, RecordRule, Term, kind};
 use crate::constraint::ConstraintError;
-use crate::constraint::schema::{SCHEMA_ITEMS_MAX, SCHEMA_LENGTH_MAX, is_exact, wrong};
+use crate::constraint::schema::{SCHEMA_ITEMS_MAX, SCHEMA_LENGTH_MAX, is_exact, is_writable, wrong};
 use serde_json::{Map, Value};
 
 type Terms<'a> = Result<Vec<Term<'a>>, ConstraintError>;
@@ -178,7 +178,7 @@ impl<'a> Rewriter<'a> {
         let values = values.filter(|values| !values.is_empty());
         let values = values.ok_or_else(|| self.wrong(keyword, open, "a list of at least one value"))?;
         if !values.iter().all(is_exact_throughout) {
-            return Err(self.wrong(keyword, open, "numbers of below 2^53"));
+            return Err(self.wrong(keyword, open, "numbers of below 2^53 and texts without control characters"));
         }
         Ok(values)
     }
@@ -350,6 +350,7 @@ fn is_exact_throughout(value: &Value) -> bool {
         Value::Number(number) => number.as_f64().is_some_and(is_exact),
         Value::Array(items) => items.iter().all(is_exact_throughout),
         Value::Object(fields) => fields.values().all(is_exact_throughout),
-        Value::Null | Value::Bool(_) | Value::String(_) => true,
+        Value::String(text) => is_writable(text),
+        Value::Null | Value::Bool(_) => true,
     }
 }
