@@ -119,6 +119,7 @@ impl Engine {
             ignore_eos: generate.ignore_eos,
             constraint: generate.constraint.as_ref().map(|constraint| self.runtime.compile(constraint)).transpose()?,
             show_special: generate.show_special,
+            thinking: None,
             tells_progress: false,
             deadlines: generate.deadlines,
             tenant: generate.tenant.clone(),
