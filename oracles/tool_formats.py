@@ -81,13 +81,40 @@ FORMATS = {
     "<|tool_calls|><|tool_call:begin|>abcdefgh1<|tool_call:name|>first<|tool_call:args|>{\"a\": 1}<|tool_call:end|><|tool_call:begin|>abcdefgh1<|tool_call:name|>second<|tool_call:args|>{}<|tool_call:end|>": [
         "upstage-Solar-Open-100B.jinja",
     ],
+    "<seed:tool_call>\n<function=first>\n<parameter=a>1</parameter>\n</function>\n</seed:tool_call>\n<seed:tool_call>\n<function=second>\n</function>\n</seed:tool_call>": [
+        "ByteDance-Seed-OSS.jinja",
+    ],
+    "<tool_call>first\n<arg_key>a</arg_key>\n<arg_value>1</arg_value>\n</tool_call>\n<tool_call>second\n</tool_call>": [
+        "GLM-4.6.jinja",
+        "poolside-Laguna-XS-2.1.jinja",
+        "poolside-Laguna-XS.2.jinja",
+    ],
+    "<tool_call>first<arg_key>a</arg_key><arg_value>1</arg_value></tool_call><tool_call>second</tool_call>": [
+        "GLM-4.7-Flash.jinja",
+        "Spark2.5.jinja",
+        "poolside-Laguna-S-2.1.jinja",
+    ],
+    "<minimax:tool_call>\n<invoke name=\"first\">\n<parameter name=\"a\">1</parameter>\n</invoke>\n<invoke name=\"second\">\n</invoke>\n</minimax:tool_call>": [
+        "MiniMax-M2.jinja",
+    ],
+    "<tool_call>\n<function=first>\n<parameter=a>\n1\n</parameter>\n</function>\n</tool_call>\n<tool_call>\n<function=second>\n</function>\n</tool_call>": [
+        "NVIDIA-Nemotron-3-Nano-30B-A3B-BF16.jinja",
+        "Qwen3-Coder.jinja",
+        "Qwen3.5-4B.jinja",
+    ],
+    "<tool_call>\n<function=first>\n<parameter=a>\n1\n</parameter>\n</function>\n</tool_call><tool_call>\n<function=second>\n</function>\n</tool_call>": [
+        "StepFun3.5-Flash.jinja",
+    ],
+    "<tool_call>first\n<arg_key>a</arg_key>\n<arg_value>1</arg_value>\n</tool_call>\n<tool_call>second\n\n</tool_call>": [
+        "inclusionai-ling-3.0-flash.jinja",
+    ],
+    "<tool_calls:opensource>\n<tool_call:opensource>first<tool_sep:opensource>\n<arg_key:opensource>a</arg_key:opensource>\n<arg_value:opensource>1</arg_value:opensource>\n</tool_call:opensource>\n<tool_call:opensource>second<tool_sep:opensource>\n</tool_call:opensource>\n</tool_calls:opensource><｜hy_eos:opensource｜>": [
+        "tencent-Hy3.jinja",
+    ],
 }
-# They write arguments otherwise than as JSON after a name, show no tools or no calls, or need what is not given.
+# They write arguments otherwise than as JSON or in tags after a name, show no tools or no calls, or need what is not given.
 UNKNOWN = {
-    "ByteDance-Seed-OSS.jinja",
     "CohereForAI-c4ai-command-r-plus-tool_use.jinja",
-    "GLM-4.6.jinja",
-    "GLM-4.7-Flash.jinja",
     "HuggingFaceTB-SmolLM3-3B.jinja",
     "Kimi-K2-Instruct.jinja",
     "Kimi-K2-Thinking.jinja",
@@ -95,13 +122,7 @@ UNKNOWN = {
     "LFM2-8B-A1B.jinja",
     "LFM2.5-8B-A1B.jinja",
     "LFM2.5-Instruct.jinja",
-    "MiniMax-M2.jinja",
     "MiniMax-M3.jinja",
-    "NVIDIA-Nemotron-3-Nano-30B-A3B-BF16.jinja",
-    "Qwen3-Coder.jinja",
-    "Qwen3.5-4B.jinja",
-    "Spark2.5.jinja",
-    "StepFun3.5-Flash.jinja",
     "deepseek-ai-DeepSeek-R1-Distill-Llama-8B.jinja",
     "deepseek-ai-DeepSeek-R1-Distill-Qwen-32B.jinja",
     "deepseek-ai-DeepSeek-V3.1.jinja",
@@ -113,16 +134,11 @@ UNKNOWN = {
     "google-gemma-4-31B-it-interleaved.jinja",
     "google-gemma-4-31B-it.jinja",
     "ibm-granite-granite-3.3-2B-Instruct.jinja",
-    "inclusionai-ling-3.0-flash.jinja",
     "llama-cpp-rwkv-world.jinja",
     "meetkai-functionary-medium-v3.2.jinja",
     "microsoft-Phi-3.5-mini-instruct.jinja",
     "muse-glimmer.jinja",
     "openbmb-MiniCPM5-1B.jinja",
-    "poolside-Laguna-S-2.1.jinja",
-    "poolside-Laguna-XS-2.1.jinja",
-    "poolside-Laguna-XS.2.jinja",
-    "tencent-Hy3.jinja",
 }
 
 

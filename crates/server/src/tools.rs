@@ -110,7 +110,6 @@ impl Tools {
         let mut control_tokens = model.format().control_tokens();
         control_tokens.retain(|(name, _)| format.mentions(name));
         let tools: Vec<ToolSpec> = self.callable.iter().map(|&idx| self.offered[idx].spec.clone()).collect();
-        let names = tools.iter().map(|tool| tool.name.clone()).collect();
         let wanted = ToolGrammar { tools: &tools, need: self.need, count: self.count, control_tokens: &control_tokens };
         let constraint = Constraint::Lark(format.grammar(&wanted));
         if let Err(error) = model.runtime().compile(&constraint) {
@@ -126,7 +125,7 @@ impl Tools {
         generation.constraint = Some(constraint);
         generation.constrained_by = Some("tools");
         generation.show_special |= !control_tokens.is_empty();
-        Ok(Some(ToolParser::new(format, names)))
+        Ok(Some(ToolParser::new(format, tools)))
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The format is read off the chat template: a conversation with known calls is rendered, and what stands around their
 //! names and arguments is the format ([`ToolFormat::of`]). A template that knows no tools, or writes calls otherwise than
-//! as a name and JSON, gets a format of ours, and the tools are listed in the system message
+//! as a name and JSON or pairs in tags, gets a format of ours, and the tools are listed in the system message
 //! ([`ToolFormat::generic`]).
 
 mod conversation;
@@ -11,6 +11,7 @@ mod generic;
 mod grammar;
 mod literal;
 mod probe;
+mod tagged;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,7 @@ pub use grammar::{CallCount, CallNeed, ToolGrammar};
 
 pub(crate) use conversation::has_tools;
 pub(crate) use literal::{Literal, Match, run};
+pub(crate) use tagged::{Tagged, ValueKind};
 
 use crate::ChatTemplate;
 use crate::chat_message::ArgumentsAs;
@@ -30,7 +32,7 @@ pub const TOOL_NAME_BYTES_MAX: usize = 64;
 pub const TOOL_CALLS_MAX: usize = 64;
 
 /// How a model writes calls: `start call (separator call)* end`, and a call is
-/// `before_name NAME before_arguments ARGUMENTS after_arguments`, with arguments as a JSON object.
+/// `before_name NAME before_arguments ARGUMENTS after_arguments`, with arguments as a JSON object or as pairs in tags.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ToolFormat {
     pub(crate) origin: ToolFormatOrigin,
@@ -41,6 +43,8 @@ pub struct ToolFormat {
     /// `None`: the template writes one call only.
     pub(crate) separator: Option<Literal>,
     pub(crate) end: Literal,
+    /// How arguments are written that are no JSON object.
+    pub(crate) tagged: Option<Tagged>,
     /// How the template takes arguments.
     pub(crate) arguments: ArgumentsAs,
     /// The template takes identifiers of nine letters and digits only.
@@ -90,14 +94,16 @@ impl ToolFormat {
         let separator = self.separator.iter();
         let literals = [&self.start, &self.before_name, &self.before_arguments, &self.after_arguments, &self.end];
         literals.into_iter().chain(separator).any(|literal| literal.mentions(text))
+            || self.tagged.as_ref().is_some_and(|tagged| tagged.mentions(text))
     }
 
-    /// Calls as the model writes them: names and arguments in JSON.
+    /// Calls as the model writes them, of names and arguments in JSON.
     #[must_use]
     pub fn write(&self, calls: &[(&str, &str)]) -> String {
-        let call = |(idx, (name, arguments)): (usize, &(&str, &str))| {
+        let call = |(idx, &(name, given)): (usize, &(&str, &str))| {
             let [a, b, c] = [&self.before_name, &self.before_arguments, &self.after_arguments].map(|l| l.example(idx));
-            format!("{a}{name}{b}{arguments}{c}")
+            let arguments = self.tagged.as_ref().map(|tagged| tagged.write(given));
+            format!("{a}{name}{b}{}{c}", arguments.as_deref().unwrap_or(given))
         };
         let separator = self.separator.as_ref().map_or_else(String::new, |separator| separator.example(0));
         let calls: Vec<_> = calls.iter().enumerate().map(call).collect();

@@ -3,9 +3,11 @@
 //! ```text
 //! Text      => Head      what has come may be the beginning of a call; it is held back
 //! Head      => Text      it is not: given as text
-//! Head      => Arguments it is: the call has begun
+//! Head      => Arguments it is: the call has begun (Tagged where arguments are pairs in tags)
 //! Arguments => Tail      the object is complete
 //! Arguments => Text      brackets that do not fit: the call has ended, the rest is text
+//! Tagged    => Tail      what closes a call has come
+//! Tagged    => Text      neither that nor another pair: the call has ended, the rest is text
 //! Tail      => Between   what closes a call has come, or cannot come any more
 //! Between   => Arguments the next call
 //! Between   => Text      what closes all calls, or anything else
@@ -15,12 +17,14 @@
 //! what merely looks like a call is text.
 
 mod json;
+mod tagged;
 #[cfg(test)]
 mod tests;
 
-use crate::tool_format::{Literal, Match, run};
-use crate::{TOOL_CALLS_MAX, TOOL_NAME_BYTES_MAX, ToolFormat};
+use crate::tool_format::{Literal, Match, Tagged, run};
+use crate::{TOOL_CALLS_MAX, TOOL_NAME_BYTES_MAX, ToolFormat, ToolSpec};
 use json::{JsonObject, Scanned};
+use tagged::{Progress, TaggedArguments};
 
 /// What came of a piece of text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +67,7 @@ pub enum Completeness {
 enum State {
     Text,
     Arguments(JsonObject),
+    Tagged(TaggedArguments),
     Tail,
     Between,
 }
@@ -76,7 +81,8 @@ pub struct ToolParser {
     before_arguments: Literal,
     after_arguments: Literal,
     end: Literal,
-    names: Vec<String>,
+    tagged: Option<Tagged>,
+    tools: Vec<ToolSpec>,
     is_only_at_beginning: bool,
     state: State,
     /// Text that is not yet decided on.
@@ -95,16 +101,17 @@ enum Head {
 }
 
 impl ToolParser {
-    /// A parser for calls of the tools with these names.
+    /// A parser for calls of these tools. Their schemas say which arguments are strings, where a format does not.
     #[must_use]
-    pub fn new(format: &ToolFormat, names: Vec<String>) -> Self {
+    pub fn new(format: &ToolFormat, tools: Vec<ToolSpec>) -> Self {
         Self {
             first: format.start.then(&format.before_name),
             further: format.separator.as_ref().map(|separator| separator.then(&format.before_name)),
             before_arguments: format.before_arguments.clone(),
             after_arguments: format.after_arguments.clone(),
             end: format.end.clone(),
-            names,
+            tagged: format.tagged.clone(),
+            tools,
             is_only_at_beginning: format.is_only_at_beginning(),
             state: State::Text,
             held: String::new(),
@@ -131,8 +138,15 @@ impl ToolParser {
     #[must_use]
     pub fn finish(mut self) -> Vec<ToolEvent> {
         let mut events = Vec::new();
-        if let State::Arguments(_) = self.state {
-            self.ended(Completeness::Cut, &mut events);
+        match &self.state {
+            State::Arguments(_) => self.ended(Completeness::Cut, &mut events),
+            State::Tagged(arguments) => {
+                let mut json = String::new();
+                arguments.cut(&mut self.held, &mut json);
+                self.argued(json, &mut events);
+                self.ended(Completeness::Cut, &mut events);
+            }
+            State::Text | State::Tail | State::Between => {}
         }
         let is_around_calls = self.n_calls > 0 && !self.has_text && self.held.trim().is_empty();
         if !is_around_calls {
@@ -164,9 +178,30 @@ impl ToolParser {
                 }
                 true
             }
+            State::Tagged(_) => self.step_tagged(events),
             State::Tail => self.step_tail(),
             State::Between => self.step_between(events),
         }
+    }
+
+    fn step_tagged(&mut self, events: &mut Vec<ToolEvent>) -> bool {
+        let (State::Tagged(arguments), Some(tagged)) = (&mut self.state, &self.tagged) else { return false };
+        let mut json = String::new();
+        let progress = arguments.step(tagged, &self.after_arguments, &mut self.held, &mut json);
+        self.argued(json, events);
+        match progress {
+            Progress::More => {}
+            Progress::Open => return false,
+            Progress::Whole => {
+                self.ended(Completeness::Whole, events);
+                self.state = State::Tail;
+            }
+            Progress::Broken => {
+                self.ended(Completeness::Cut, events);
+                self.state = State::Text;
+            }
+        }
+        true
     }
 
     fn step_text(&mut self, events: &mut Vec<ToolEvent>) -> bool {
@@ -242,23 +277,41 @@ impl ToolParser {
             let name = &rest[..n_name];
             let n_before = of(self.before_arguments.matches(&rest[n_name..]))?;
             let arguments_at = name_at + n_name + n_before;
-            match text.as_bytes().get(arguments_at) {
-                Some(b'{') if self.names.iter().any(|known| known == name) => {
-                    Ok(Head::Whole(arguments_at, name.to_owned()))
-                }
-                Some(_) => Err(Head::Not),
-                None => Err(Head::Partial),
+            of(self.opens_arguments(&text[arguments_at..]))?;
+            match self.tools.iter().any(|known| known.name == name) {
+                true => Ok(Head::Whole(arguments_at, name.to_owned())),
+                false => Err(Head::Not),
             }
         };
         parsed().unwrap_or_else(|head| head)
     }
 
+    /// Whether a text is the beginning of arguments.
+    fn opens_arguments(&self, text: &str) -> Match {
+        let Some(tagged) = &self.tagged else { return Literal::text("{").matches(text) };
+        match (Literal::text(&tagged.before_key).matches(text), self.after_arguments.matches(text)) {
+            (Match::Whole(_), _) | (_, Match::Whole(_)) => Match::Whole(0),
+            (Match::Partial, _) | (_, Match::Partial) => Match::Partial,
+            (Match::Not, Match::Not) => Match::Not,
+        }
+    }
+
     fn begin(&mut self, n: usize, name: String, events: &mut Vec<ToolEvent>) {
         self.held.drain(..n);
+        let tool = self.tools.iter().find(|tool| tool.name == name).filter(|_| self.tagged.is_some());
+        self.state = match tool {
+            Some(tool) => State::Tagged(TaggedArguments::new(tool.clone())),
+            None => State::Arguments(JsonObject::default()),
+        };
         events.push(ToolEvent::CallStarted { index: self.n_calls, name });
         self.n_calls += 1;
         self.has_text = false;
-        self.state = State::Arguments(JsonObject::default());
+    }
+
+    fn argued(&self, text: String, events: &mut Vec<ToolEvent>) {
+        if !text.is_empty() {
+            events.push(ToolEvent::Arguments { index: self.n_calls - 1, text });
+        }
     }
 
     fn ended(&self, completeness: Completeness, events: &mut Vec<ToolEvent>) {

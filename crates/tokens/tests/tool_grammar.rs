@@ -97,3 +97,51 @@ fn formats_of_templates_are_kept_to() {
         assert_eq!(verdict(&auto, &text), expected, "{text}");
     }
 }
+
+/// Writes calls as Qwen3-Coder does.
+const TAGS: &str = "{% for c in m.tool_calls %}{{ '\\n<tool_call>\\n<function=' ~ c.function.name ~ '>\\n' }}\
+    {% for key, value in c.function.arguments | items %}{{ '<parameter=' ~ key ~ '>\\n' ~ value ~ '\\n</parameter>\\n' }}\
+    {% endfor %}{{ '</function>\\n</tool_call>' }}{% endfor %}";
+
+#[test]
+fn arguments_in_tags_are_of_their_schemas() {
+    let properties = json!({
+        "text": {"type": "string"},
+        "n": {"$ref": "#/$defs/count"},
+        "kind": {"enum": ["one", "two"]},
+    });
+    let defs = json!({"count": {"type": "integer"}});
+    let parameters = json!({"type": "object", "properties": properties, "required": ["text"], "$defs": defs});
+    let spec = |name: &str, parameters| ToolSpec { name: name.to_owned(), description: String::new(), parameters };
+    let tools = [spec("look", Some(parameters)), spec("go", None), spec("free", Some(json!({"type": "object"})))];
+    let grammar = |need| {
+        let wanted = ToolGrammar { tools: &tools, need, count: CallCount::Many, control_tokens: &[] };
+        Constraint::Lark(format(TAGS).grammar(&wanted))
+    };
+    let call = |name: &str, pairs: &[(&str, &str)]| {
+        let pairs = pairs.iter().map(|(key, value)| format!("<parameter={key}>\n{value}\n</parameter>\n"));
+        format!("<tool_call>\n<function={name}>\n{}</function>\n</tool_call>", pairs.collect::<String>())
+    };
+    let wrong = |text: &str, before: &str| Verdict::Wrong(text.find(before).unwrap() + before.len());
+    let go = call("go", &[]);
+    let look = call("look", &[("text", "a <b>\n\"c\""), ("n", "17"), ("kind", "two")]);
+    let (no_number, no_kind) = (look.replace("17", "many"), look.replace("two", "three"));
+    let (no_text, other) = (call("look", &[("n", "17")]), call("go", &[("text", "x")]));
+    let cases = [
+        (look.clone(), Verdict::Complete),
+        (format!("{look}\n{go}"), Verdict::Complete),
+        (call("look", &[("text", "")]), Verdict::Complete),
+        (call("free", &[("any", "thing"), ("more", "1")]), Verdict::Complete),
+        (call("free", &[]), Verdict::Complete),
+        (look[..look.len() - 1].to_owned(), Verdict::Partial),
+        (format!("{go}x"), Verdict::Wrong(go.len())),
+        (no_number.clone(), wrong(&no_number, "<parameter=n>\n")),
+        (no_kind.clone(), wrong(&no_kind, "<parameter=kind>\nt")),
+        (no_text.clone(), wrong(&no_text, "<parameter=")),
+        (other.clone(), wrong(&other, "<function=go>\n<")),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(verdict(&grammar(CallNeed::Required), &text), expected, "{text}");
+        assert_eq!(verdict(&grammar(CallNeed::Optional), &text), expected, "{text}");
+    }
+}

@@ -19,8 +19,8 @@ pub enum ToolFormatError {
     /// What tools answered does not show.
     #[error("the template does not show the answers of tools")]
     AnswersNotShown,
-    /// Arguments are written otherwise than as a JSON object after the name.
-    #[error("the template writes arguments otherwise than as JSON after the name")]
+    /// Arguments are written otherwise than as a JSON object, or pairs in tags, after the name.
+    #[error("the template writes arguments otherwise than as JSON or in tags after the name")]
     ArgumentsNotJson,
     /// Nothing tells a call from text.
     #[error("the template writes nothing before a call that tells it from text")]

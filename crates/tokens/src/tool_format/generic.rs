@@ -24,6 +24,7 @@ impl ToolFormat {
             after_arguments: Literal::text("}\n</tool_call>"),
             separator: Some(Literal::text("\n")),
             end: Literal::default(),
+            tagged: None,
             arguments: ArgumentsAs::Object,
             has_short_ids: false,
         }

@@ -4,6 +4,8 @@
 //! The grammar is in the dialect of Lark that constraints are written in: `%json` for a schema, `<[7]>` for a control
 //! token, `[lazy]` for what ends as soon as it can.
 
+mod tagged;
+
 use super::literal::{Literal, Part};
 use super::{TOOL_CALLS_MAX, ToolFormat};
 use crate::ToolSpec;
@@ -52,9 +54,16 @@ impl ToolFormat {
         let mut rules = String::new();
         let quote = |literal: &Literal| quoted(literal, wanted.control_tokens);
         for (idx, tool) in wanted.tools.iter().enumerate() {
+            if let Some(tagged) = &self.tagged {
+                tagged::arguments(&mut rules, tagged, idx, (tool, wanted.control_tokens));
+                continue;
+            }
             let none = || json!({ "type": "object", "properties": {}, "additionalProperties": false });
             let schema = tool.parameters.clone().unwrap_or_else(none);
             rule(&mut rules, &format!("args_{idx}"), &format!("%json {schema}"));
+        }
+        if let Some(tagged) = &self.tagged {
+            tagged::text_value(&mut rules, tagged, wanted.control_tokens);
         }
         let head = self.start.then(&self.before_name);
         let (lead, rest) = lead_of(&head);

@@ -1,6 +1,8 @@
 //! Reads the format of calls off a template: renders a conversation with calls whose names and arguments are known, and
 //! looks at what stands around them.
 
+mod tagged;
+
 use super::literal::{Literal, Part};
 use super::{ToolFormat, ToolFormatError, ToolFormatOrigin};
 use crate::chat_message::ArgumentsAs;
@@ -41,8 +43,11 @@ pub(super) fn derive(template: &ChatTemplate) -> Result<ToolFormat, ToolFormatEr
     if !cue.contains(NAMES[0]) {
         return Err(ToolFormatError::ToolsNotListed);
     }
-    let one = probe.one_call()?;
-    let two = probe.calls(2, IDS).ok();
+    let one = match probe.one_call() {
+        Ok(text) => Some(text),
+        Err(ToolFormatError::ArgumentsNotJson) => None,
+        Err(error) => return Err(error),
+    };
     let answer = ChatMessage {
         tool_call_id: Some(IDS[0].to_owned()),
         name: Some(NAMES[0].to_owned()),
@@ -53,15 +58,30 @@ pub(super) fn derive(template: &ChatTemplate) -> Result<ToolFormat, ToolFormatEr
     }
     let text = probe.render(&[ChatMessage::text("assistant", TEXT)], RenderOptions::default())?;
     let end_of_turn = text.rfind(TEXT).map_or("", |at| &text[at + TEXT.len()..]);
-    let around = match two.as_deref().and_then(|two| around(&cue, two, 2)) {
-        Some(around) => around,
-        None => around(&cue, &one, 1).ok_or(ToolFormatError::ArgumentsNotJson)?,
+    let mut format = match one {
+        Some(one) => with_json(&probe, &cue, &one, end_of_turn)?,
+        None => tagged::derive(&probe, &cue, end_of_turn)?,
     };
-    let mut format = format_of(around, end_of_turn)?;
     format.arguments = probe.arguments;
     let long = "call_0123456789abcdefghijklmn";
     format.has_short_ids = probe.calls(1, [long, long]).is_err();
-    reproduced(&format, two.as_deref().filter(|_| format.takes_several()).unwrap_or(&one))?;
+    Ok(format)
+}
+
+/// The format of calls with arguments as JSON, of which `one` shows one.
+fn with_json(probe: &Probe<'_>, cue: &str, one: &str, end_of_turn: &str) -> Result<ToolFormat, ToolFormatError> {
+    let two = probe.calls(2, IDS).ok();
+    let around = match two.as_deref().and_then(|two| around(cue, two, 2)) {
+        Some(around) => around,
+        None => around(cue, one, 1).ok_or(ToolFormatError::ArgumentsNotJson)?,
+    };
+    let is_of_a_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-' || c == ID;
+    let is_name_open = around.before_arguments.iter().any(|text| text.chars().next().is_none_or(is_of_a_name));
+    let format = format_of(around, end_of_turn)?;
+    if is_name_open {
+        return Err(ToolFormatError::ArgumentsNotJson);
+    }
+    reproduced(&format, two.as_deref().filter(|_| format.takes_several()).unwrap_or(one))?;
     Ok(format)
 }
 
@@ -81,6 +101,11 @@ impl Probe<'_> {
 
     fn calls(&self, n: usize, ids: [&str; 2]) -> Result<String, TemplateError> {
         self.render(&[asking(n, ids)], RenderOptions::default())
+    }
+
+    fn asked(&self, tool_calls: Vec<ToolCall>) -> Result<String, TemplateError> {
+        let turn = ChatMessage { tool_calls, ..ChatMessage::text("assistant", "") };
+        self.render(&[turn], RenderOptions::default())
     }
 
     /// One call, with arguments as the template takes them.
@@ -195,10 +220,6 @@ fn format_of(around: Around, end_of_turn: &str) -> Result<ToolFormat, ToolFormat
     if start.is_empty() && before_name.chars().nth(1).is_none() {
         return Err(ToolFormatError::NoMarker);
     }
-    let is_of_a_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-' || c == ID;
-    if before_arguments.chars().next().is_none_or(is_of_a_name) {
-        return Err(ToolFormatError::ArgumentsNotJson);
-    }
     Ok(ToolFormat {
         origin: ToolFormatOrigin::Template,
         start: literal(&start),
@@ -207,6 +228,7 @@ fn format_of(around: Around, end_of_turn: &str) -> Result<ToolFormat, ToolFormat
         after_arguments: literal(&after_arguments),
         separator: separator.as_deref().map(literal),
         end: literal(end.trim_end()),
+        tagged: None,
         arguments: ArgumentsAs::Object,
         has_short_ids: false,
     })
@@ -289,9 +311,14 @@ fn reproduced(format: &ToolFormat, text: &str) -> Result<(), ToolFormatError> {
         let (start, end) = json_at(text, idx).ok_or(ToolFormatError::NotReproduced)?;
         calls.push((*name, &text[start..end]));
     }
+    written_as(format, &calls, text)
+}
+
+/// Whether the format writes these calls as the text has them.
+fn written_as(format: &ToolFormat, calls: &[(&str, &str)], text: &str) -> Result<(), ToolFormatError> {
     let example = Literal(vec![Part::Id]).example(0);
     let text = IDS.iter().fold(text.to_owned(), |text, id| text.replace(id, &example));
-    if text.contains(&format.write(&calls)) { Ok(()) } else { Err(ToolFormatError::NotReproduced) }
+    if text.contains(&format.write(calls)) { Ok(()) } else { Err(ToolFormatError::NotReproduced) }
 }
 
 /// In bytes, of whole characters.

@@ -33,6 +33,22 @@ const NUMBERED: &str = "<calls>{% for call in message.tool_calls %}<call>functio
 const XML: &str = "{% for call in message.tool_calls %}<function={{ call.function.name }}>\
     {% for key, value in call.function.arguments | items %}<parameter={{ key }}>{{ value }}</parameter>{% endfor %}\
     </function>{% endfor %}";
+/// As Qwen3-Coder writes them.
+const BLOCKS: &str = "{% for call in message.tool_calls %}{{ '\\n<tool_call>\\n<function=' ~ call.function.name ~ '>\\n' }}\
+    {% for key, value in call.function.arguments | items %}{{ '<parameter=' ~ key ~ '>\\n' ~ value ~ '\\n</parameter>\\n' }}\
+    {% endfor %}{{ '</function>\\n</tool_call>' }}{% endfor %}";
+/// As GLM writes them.
+const PAIRS: &str = "{% for call in message.tool_calls %}{{ '\\n<tool_call>' ~ call.function.name ~ '\\n' }}\
+    {% for key, value in call.function.arguments | items %}{{ '<arg_key>' ~ key ~ '</arg_key>\\n<arg_value>' }}\
+    {{ value if value is string else value | tojson }}{{ '</arg_value>\\n' }}{% endfor %}</tool_call>{% endfor %}";
+/// Other values than strings stand between other tags.
+const MARKED: &str = "{% for call in message.tool_calls %}<function={{ call.function.name }}>\
+    {% for key, value in call.function.arguments | items %}<parameter={{ key }} string={{ value is string }}>{{ value }}\
+    </parameter>{% endfor %}</function>{% endfor %}";
+/// Strings are not written as they are.
+const ESCAPED: &str = "{% for call in message.tool_calls %}<function={{ call.function.name }}>\
+    {% for key, value in call.function.arguments | items %}<parameter={{ key }}>{{ value | string | replace('<', '&lt;') }}\
+    </parameter>{% endfor %}</function>{% endfor %}";
 const BARE: &str = "{% for call in message.tool_calls %}{{ call.function.name }}\n{{ call.function.arguments | tojson }}\
     {% endfor %}";
 
@@ -49,6 +65,10 @@ fn plain_template() -> ChatTemplate {
     ChatTemplate::new(source, "", "").expect("the template parses")
 }
 
+fn spec(name: &str) -> ToolSpec {
+    ToolSpec { name: name.to_owned(), description: String::new(), parameters: Some(json!({"type": "object"})) }
+}
+
 fn call(id: &str, name: &str, arguments: Value) -> ToolCall {
     let arguments = arguments.as_object().expect("arguments are an object").clone();
     ToolCall { id: id.to_owned(), name: name.to_owned(), arguments }
@@ -63,7 +83,14 @@ fn formats_are_read_off_templates() {
         {\"name\": \"b\", \"arguments\": {}, \"id\": \"abcdefgh1\"}]";
     let fenced = "<calls><call>function<sep>a\n```json\n{\"x\": 1}\n```</call><call>function<sep>b\n```json\n{}\n```</call></calls>";
     let numbered = "<calls><call>functions.a:0<args>{\"x\": 1}</call><call>functions.b:1<args>{}</call></calls>";
+    let blocks = "<tool_call>\n<function=a>\n<parameter=x>\n1\n</parameter>\n</function>\n</tool_call>\n\
+        <tool_call>\n<function=b>\n</function>\n</tool_call>";
+    let pairs =
+        "<tool_call>a\n<arg_key>x</arg_key>\n<arg_value>1</arg_value>\n</tool_call>\n<tool_call>b\n</tool_call>";
     let cases = [
+        ("blocks", BLOCKS, blocks),
+        ("pairs", PAIRS, pairs),
+        ("xml", XML, "<function=a><parameter=x>1</parameter></function><function=b></function>"),
         ("hermes", HERMES, hermes),
         ("mistral", MISTRAL, mistral),
         ("fenced", FENCED, fenced),
@@ -84,7 +111,8 @@ fn formats_are_read_off_templates() {
 fn formats_without_a_name_and_json_are_not_guessed() {
     let without_tools = ChatTemplate::new("{{ messages[-1].content }}", "", "").unwrap();
     let cases = [
-        (format(XML), ToolFormatError::ArgumentsNotJson),
+        (format(MARKED), ToolFormatError::NotReproduced),
+        (format(ESCAPED), ToolFormatError::NotReproduced),
         (format(BARE), ToolFormatError::NoMarker),
         (format(""), ToolFormatError::CallsNotShown),
         (ToolFormat::of(&without_tools), ToolFormatError::ToolsNotListed),
@@ -112,11 +140,11 @@ fn thoughts_and_other_ends_of_turn_are_no_part_of_calls() {
 
 #[test]
 fn what_a_format_writes_is_read_again() {
-    for calls in [HERMES, LLAMA, MISTRAL, FENCED, TAGS, NUMBERED] {
+    for calls in [HERMES, LLAMA, MISTRAL, FENCED, TAGS, NUMBERED, XML, BLOCKS, PAIRS] {
         let format = format(calls).unwrap();
         let two = [("first", "{\"a\": \"}]\\\"\"}"), ("second", "{}")];
         let wanted = &two[..if format.takes_several() { 2 } else { 1 }];
-        let mut parser = ToolParser::new(&format, vec!["first".to_owned(), "second".to_owned()]);
+        let mut parser = ToolParser::new(&format, ["first", "second"].map(spec).to_vec());
         let mut events = parser.push(&format.write(wanted));
         events.extend(parser.finish());
         let mut read: Vec<(String, String)> = Vec::new();
@@ -186,12 +214,7 @@ fn a_template_without_tools_gets_them_as_text() {
 
 #[test]
 fn grammars_say_what_an_answer_may_be() {
-    let tool = |name: &str| ToolSpec {
-        name: name.to_owned(),
-        description: String::new(),
-        parameters: Some(json!({"type": "object"})),
-    };
-    let tools = [tool("a"), tool("b")];
+    let tools = [spec("a"), spec("b")];
     let wanted = ToolGrammar { tools: &tools, need: CallNeed::Required, count: CallCount::Many, control_tokens: &[] };
     let rules = "args_0: %json {\"type\":\"object\"}\nargs_1: %json {\"type\":\"object\"}\n";
     let tags = format(TAGS).unwrap();
