@@ -1,11 +1,14 @@
-"""The official Anthropic client against `ballast serve`: messages, streams, counting, stop sequences, errors.
+"""The official Anthropic client against `ballast serve`: messages, streams, counting, stop sequences, thinking, errors.
 
 usage: anthropic_client.py --model FILE           starts the server itself
        anthropic_client.py --url URL --key KEY    uses one that runs
 """
 
+import contextlib
+import tempfile
+
 from clients import TOOL_ANSWER, TOOL_DESCRIPTION, TOOL_NAME, TOOL_QUESTION, TOOL_SCHEMA, main, run, tool_fault
-from programs import call
+from programs import call, serving_ballast
 
 try:
     import anthropic
@@ -15,6 +18,20 @@ except ImportError:
 MESSAGES = [{"role": "user", "content": "Say in one sentence what a lighthouse is for."}]
 GREEDY = {"temperature": 0}
 ASK = {"messages": MESSAGES, "max_tokens": 24, "extra_body": GREEDY}
+
+# Opens thoughts itself, so that there are thoughts for certain, and a budget ends them.
+THINKING_TEMPLATE = """\
+{%- for message in messages %}<|im_start|>{{ message.role }}
+{% if message.reasoning_content %}<think>
+{{ message.reasoning_content }}
+</think>
+
+{% endif %}{{ message.content }}<|im_end|>
+{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
+{% if enable_thinking %}<think>
+{% endif %}{% endif %}"""
+BUDGET = 8
+THINK = ASK | {"thinking": {"type": "enabled", "budget_tokens": BUDGET}, "max_tokens": 40}
 
 
 def whole(client, model):
@@ -98,9 +115,92 @@ def tools(client, model):
     return None if [block.type for block in back.content] == ["text"] else f"after the tool's answer {back.content}"
 
 
-def compare(report, url, key):
+def parts(message):
+    """The blocks of a message, as thoughts and texts."""
+    return [(block.type, block.thinking if block.type == "thinking" else block.text) for block in message.content]
+
+
+def thought(client, model, n_tokens):
+    """Thoughts come first, signed, within their budget, and the answer after them; streamed they are the same."""
+    message = client.messages.create(model=model, **THINK)
+    if [kind for kind, text in parts(message) if text.strip()] != ["thinking", "text"] or not message.content[0].signature:
+        return f"content {message.content}"
+    if not 0 < n_tokens(message.content[0].thinking) <= BUDGET:
+        return f"a budget of {BUDGET} tokens, and {message.content[0]}"
+    if "think>" in str(parts(message)):
+        return f"marks in {message.content}"
+    with client.messages.stream(model=model, **THINK) as stream:
+        events = list(stream)
+        final = stream.get_final_message()
+    if (parts(final), final.content[0].signature) != (parts(message), message.content[0].signature):
+        return f"{message.content} in one piece, {final.content} streamed"
+    if final.usage.output_tokens != message.usage.output_tokens:
+        return f"{message.usage} in one piece, {final.usage} streamed"
+    kinds = [event.type for event in events if event.type in ("thinking", "signature", "text")]
+    n_thoughts = kinds.index("signature")
+    expected = ["thinking"] * n_thoughts + ["signature"] + ["text"] * (len(kinds) - n_thoughts - 1)
+    return None if kinds == expected and n_thoughts > 1 else f"streamed {kinds}"
+
+
+def taken_back(client, model):
+    """What was thought goes back as it came, and the template shows it to the model."""
+    message = client.messages.create(model=model, **THINK)
+    counts = []
+    for blocks in (message.content, message.content[1:]):
+        messages = [*MESSAGES, {"role": "assistant", "content": blocks}, {"role": "user", "content": "And then?"}]
+        client.messages.create(model=model, **(THINK | {"messages": messages}))
+        counts.append(client.messages.count_tokens(model=model, messages=messages).input_tokens)
+    return None if counts[0] > counts[1] else f"{counts[0]} tokens with thoughts, {counts[1]} without"
+
+
+def thoughtless(client, model):
+    """Who does not ask for thoughts, or asks for none, gets none."""
+    for ask in (ASK, ASK | {"thinking": {"type": "disabled"}}):
+        kinds = [kind for kind, _ in parts(client.messages.create(model=model, **ask))]
+        if kinds != ["text"]:
+            return f"blocks {kinds}"
+    return None
+
+
+def without_room(client, model):
+    """A budget leaves room for an answer."""
+    try:
+        client.messages.create(model=model, **(THINK | {"max_tokens": BUDGET}))
+    except anthropic.BadRequestError as error:
+        return None if "budget_tokens" in str(error) else str(error)
+    return "expected an error, got an answer"
+
+
+@contextlib.contextmanager
+def serving_thinking(model):
+    """Our server on a model whose template opens thoughts."""
+    with tempfile.NamedTemporaryFile("w", suffix=".jinja") as template:
+        template.write(THINKING_TEMPLATE)
+        template.flush()
+        with serving_ballast(model, "--chat-template-file", template.name) as server:
+            yield server
+
+
+def compare_thinking(report, url, key):
+    client, model = connect(url, key)
+    n_tokens = lambda text: len(call(f"{url}/tokenize", {"content": text}, key)["tokens"])
+    checks = {
+        "thinking": lambda: thought(client, model, n_tokens),
+        "thoughts taken back": lambda: taken_back(client, model),
+        "no thinking": lambda: thoughtless(client, model),
+        "budget without room": lambda: without_room(client, model),
+    }
+    run(report, checks, anthropic.AnthropicError)
+
+
+def connect(url, key):
+    """A client, and the model that it asks."""
     client = anthropic.Anthropic(base_url=url, api_key=key, max_retries=0, timeout=120)
-    model = call(f"{url}/v1/models", key=key)["data"][0]["id"]
+    return client, call(f"{url}/v1/models", key=key)["data"][0]["id"]
+
+
+def compare(report, url, key):
+    client, model = connect(url, key)
     checks = {
         "message in one piece": lambda: whole(client, model),
         "streamed message": lambda: streamed(client, model),
@@ -112,4 +212,4 @@ def compare(report, url, key):
 
 
 if __name__ == "__main__":
-    main("anthropic", anthropic, compare)
+    main("anthropic", anthropic, compare, (serving_thinking, compare_thinking))

@@ -91,9 +91,9 @@ def serving_busy(model):
                            "--rate-limit", 1, "--rate-burst", 1)
 
 
-def main(package, module, compare, compare_when_busy=None):
-    """Has `compare(report, url, key)` ask a server that runs, or one that is started on a model; in that case has
-    `compare_when_busy(report, url, key)` ask one that refuses much, whose model is `other`."""
+def main(package, module, compare, *others):
+    """Has `compare(report, url, key)` ask a server that runs, or one that is started on a model; in that case has each
+    other `(serving, compare)` ask the server that `serving(model)` starts, such as `serving_busy`."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--model")
     parser.add_argument("--encoder")
@@ -113,9 +113,9 @@ def main(package, module, compare, compare_when_busy=None):
         try:
             with serving_both(options.model, options.encoder) as (url, key):
                 compare(report, url, key)
-            if compare_when_busy:
-                with serving_busy(options.model) as (url, key):
-                    compare_when_busy(report, url, key)
+            for start, compare_other in others:
+                with start(options.model) as (url, key):
+                    compare_other(report, url, key)
         except (RuntimeError, OSError, ValueError, KeyError) as error:
             report.check("server", str(error))
     report.end()

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import tempfile
 
-from clients import main, models
+from clients import main, models, serving_busy
 
 SCRIPTS = pathlib.Path(__file__).resolve().parent / "node"
 PACKAGES = pathlib.Path(os.environ.get("NODE_PACKAGES", "/nonexistent")) / "node_modules"
@@ -51,4 +51,4 @@ def compare_when_busy(report, url, key):
 
 
 if __name__ == "__main__":
-    main("Node", shutil.which("node") and PACKAGES.is_dir() or None, compare, compare_when_busy)
+    main("Node", shutil.which("node") and PACKAGES.is_dir() or None, compare, (serving_busy, compare_when_busy))

@@ -1,11 +1,21 @@
-"""The official Ollama client against `ballast serve`: chat and generate, whole and streamed, tags, show, errors.
+"""The official Ollama client against `ballast serve`: chat and generate, whole and streamed, tags, show, errors; and models
+that it copies, pulls from a hub that is played here, and deletes.
 
 usage: ollama_client.py --model FILE [--encoder FOLDER]   starts the server itself
        ollama_client.py --url URL --key KEY               uses one that runs
 """
 
+import contextlib
+import hashlib
+import http.server
+import json
+import pathlib
+import tempfile
+import threading
+
 from clients import (
     TOOL_ANSWER, TOOL_DESCRIPTION, TOOL_NAME, TOOL_QUESTION, TOOL_SCHEMA, main, models, run, tool_fault)
+from programs import serving_ballast
 
 try:
     import ollama
@@ -14,6 +24,12 @@ except ImportError:
 
 MESSAGES = [{"role": "user", "content": "Say in one sentence what a lighthouse is for."}]
 OPTIONS = {"temperature": 0, "num_predict": 24}
+
+# What the hub that is played here has.
+HUB_REPO = "somebody/tiny"
+HUB_FILE = "tiny-Q4_1.gguf"
+HUB_COMMIT = "0123456789abcdef0123456789abcdef01234567"
+PULLED = f"hf:{HUB_REPO}:Q4_1"
 
 
 def chat(client, model):
@@ -92,8 +108,151 @@ def embeds(client, encoder):
     return None if len(both) == 2 and both[0] == one[0] else f"{len(both)} vectors, the first alone is another"
 
 
+def names(client):
+    return [entry.model for entry in client.list().models]
+
+
+def answer(client, model):
+    return client.chat(model=model, messages=MESSAGES, options=OPTIONS).message.content
+
+
+def status_of(ask):
+    """The status of the client's own error; None where there was none."""
+    try:
+        ask()
+    except ollama.ResponseError as error:
+        return error.status_code
+    return None
+
+
+def copied(client, model):
+    """A model has a second name until that is deleted, and answers alike under both."""
+    if (status := client.copy(model, "twin").status) != "success":
+        return f"copying: {status}"
+    if "twin" not in names(client) or answer(client, "twin") != answer(client, model):
+        return f"listed {names(client)}, {answer(client, 'twin')!r} by the second name"
+    if (status := client.delete("twin").status) != "success" or "twin" in names(client):
+        return f"deleting: {status}, listed {names(client)}"
+    gone = status_of(lambda: answer(client, "twin"))
+    if gone != 404 or not answer(client, model):
+        return f"status {gone} for a name that is gone"
+    return None
+
+
+def pulled(client, model, home):
+    """A pull tells how far it is, the model answers, and goes with its file; whole and streamed."""
+    steps = list(client.pull(PULLED, stream=True))
+    done = [step.completed for step in steps if step.total]
+    if steps[-1].status != "success" or not done or done != sorted(done) or done[-1] != steps[-2].total:
+        return f"steps {steps[:2]} .. {steps[-2:]}"
+    for pull in (None, lambda: client.pull(PULLED)):
+        if pull and pull().status != "success":
+            return "not pulled in one piece"
+        if PULLED not in names(client) or answer(client, PULLED) != answer(client, model):
+            return f"listed {names(client)}, {answer(client, PULLED)!r} by what was pulled"
+        files = list(pathlib.Path(home).rglob("*.gguf"))
+        client.delete(PULLED)
+        left = list(pathlib.Path(home).rglob("*.gguf"))
+        if len(files) != 1 or left or PULLED in names(client):
+            return f"files {files} before it was deleted, {left} after, listed {names(client)}"
+    return None
+
+
+def unwanted(client, model):
+    """What cannot be copied, deleted or pulled is told."""
+    cases = {
+        "a copy of nothing": (lambda: client.copy("other", "twin"), 404),
+        "deleting nothing": (lambda: client.delete("other"), 404),
+        "a name that no hub has": (lambda: client.pull("llama3"), 400),
+        "a file of the machine": (lambda: client.pull("/etc/passwd"), 400),
+    }
+    for name, (ask, expected) in cases.items():
+        if (status := status_of(ask)) != expected:
+            return f"{name}: status {status}, expected {expected}"
+    for ask in (lambda: client.pull("hf:somebody/other"), lambda: list(client.pull("hf:somebody/other", stream=True))):
+        try:
+            ask()
+        except ollama.ResponseError as error:
+            if not error.error:
+                return "an error without words"
+            continue
+        return "a repository that is not there was pulled"
+    return None if names(client) == [model] else f"listed {names(client)}"
+
+
+class Hub(http.server.BaseHTTPRequestHandler):
+    """A hub with one repository; the class that is made of it has its file's path as `model`."""
+
+    def do_GET(self):
+        path = self.path.split("?")[0]
+        content = self.model.read_bytes()
+        digest = hashlib.sha256(content).hexdigest()
+        if path == f"/api/models/{HUB_REPO}/revision/main":
+            file = {"rfilename": HUB_FILE, "size": len(content), "lfs": {"sha256": digest, "size": len(content)}}
+            self.give(json.dumps({"id": HUB_REPO, "sha": HUB_COMMIT, "siblings": [file]}).encode())
+        elif path == f"/{HUB_REPO}/resolve/{HUB_COMMIT}/{HUB_FILE}":
+            self.give(content, ETag=f'"{digest}"')
+        else:
+            self.send_error(404)
+
+    def give(self, content, **headers):
+        self.send_response(200)
+        for name, value in (headers | {"Content-Length": len(content)}).items():
+            self.send_header(name, str(value))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_):
+        pass
+
+
+@contextlib.contextmanager
+def hub(model):
+    """The address of a hub that has the model's file."""
+    handler = type("HubOfModel", (Hub,), {"model": pathlib.Path(model)})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+
+
+@contextlib.contextmanager
+def serving_managed(model):
+    """Our server on a model, whose callers may manage its models in a home of its own."""
+    with tempfile.TemporaryDirectory() as home, hub(model) as address:
+        places = {"BALLAST_HOME": home, "HF_HUB_CACHE": f"{home}/none", "OLLAMA_MODELS": f"{home}/none", "HF_ENDPOINT": address,
+                  "HF_HUB_OFFLINE": "0"}
+        with serving_ballast(model, "--manage-models", env=places) as (url, key):
+            yield url, (key, home)
+
+
+def compare_managed(report, url, key_and_home):
+    key, home = key_and_home
+    client, (model, _) = connect(url, key), models(url, key)
+    checks = {
+        "copy and delete": lambda: copied(client, model),
+        "pull and delete": lambda: pulled(client, model, home),
+        "errors of copy, pull and delete": lambda: unwanted(client, model),
+    }
+    run(report, checks, ollama.ResponseError)
+
+
+def unmanaged(client, model):
+    """Where models are not managed, they stay as they are."""
+    for ask in (lambda: client.copy(model, "twin"), lambda: client.delete(model), lambda: client.pull(PULLED)):
+        if (status := status_of(ask)) != 501:
+            return f"status {status}"
+    return None if model in names(client) else f"listed {names(client)}"
+
+
+def connect(url, key):
+    return ollama.Client(host=url, headers={"authorization": f"Bearer {key}"}, timeout=120)
+
+
 def compare(report, url, key):
-    client = ollama.Client(host=url, headers={"authorization": f"Bearer {key}"}, timeout=120)
+    client = connect(url, key)
     model, encoder = models(url, key)
     checks = {
         "chat": lambda: chat(client, model),
@@ -101,6 +260,7 @@ def compare(report, url, key):
         "generate": lambda: generate(client, model),
         "tags, ps and show": lambda: told(client, model),
         "errors": lambda: refused(client, model),
+        "models that are not managed": lambda: unmanaged(client, model),
     }
     if encoder:
         checks["embed"] = lambda: embeds(client, encoder)
@@ -108,4 +268,4 @@ def compare(report, url, key):
 
 
 if __name__ == "__main__":
-    main("ollama", ollama, compare)
+    main("ollama", ollama, compare, (serving_managed, compare_managed))

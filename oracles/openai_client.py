@@ -12,7 +12,7 @@ import time
 
 from clients import (
     LIGHT_QUESTION, LIGHT_SCHEMA, TOOL_ANSWER, TOOL_DESCRIPTION, TOOL_NAME, TOOL_QUESTION, TOOL_SCHEMA, farthest,
-    light_fault, main, models, run, tool_fault)
+    light_fault, main, models, run, serving_busy, tool_fault)
 from programs import call
 
 try:
@@ -383,4 +383,4 @@ def compare_when_busy(report, url, key):
 
 
 if __name__ == "__main__":
-    main("openai", openai, compare, compare_when_busy)
+    main("openai", openai, compare, (serving_busy, compare_when_busy))

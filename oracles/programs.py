@@ -96,11 +96,11 @@ def wait_until_healthy(server, url, log):
 
 
 @contextlib.contextmanager
-def serving_ballast(*words):
-    """Our server on models, with options if they are given: its URL and a key for it."""
+def serving_ballast(*words, env=None):
+    """Our server on models, with options and variables if they are given: its URL and a key for it."""
     key, port = secrets.token_hex(16), free_port()
     command = [ballast(), "serve", *words, "--host", "127.0.0.1", "--port", port]
-    with serving(command, port, {"BALLAST_API_KEY": key}) as url:
+    with serving(command, port, {"BALLAST_API_KEY": key} | (env or {})) as url:
         yield url, key
 
 

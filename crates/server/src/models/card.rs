@@ -7,6 +7,8 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub(crate) struct Card {
     pub(crate) id: String,
+    /// Its other names.
+    pub(crate) aliases: Vec<String>,
     pub(crate) created: i64,
     pub(crate) facts: ModelFacts,
     /// Positions of one sequence, where that is known.

@@ -260,11 +260,11 @@ impl ServedModels {
     }
 
     fn card_of(&self, known: &Known) -> Card {
-        let KnownModel { id, created, facts, context_len, .. } = &known.model;
+        let KnownModel { id, aliases, created, facts, context_len, .. } = known.model.clone();
         let loaded = self.0.house.with_loaded(&known.id, |model| (model.kind.capability(), model.context_len()));
-        let context_len = loaded.map(|(_, context_len)| context_len).or(*context_len);
+        let context_len = loaded.map(|(_, context_len)| context_len).or(context_len);
         let state = self.state(known, loaded.map_or("", |(capability, _)| capability));
-        Card { id: id.clone(), created: *created, facts: facts.clone(), context_len, state }
+        Card { id, aliases, created, facts, context_len, state }
     }
 
     fn state(&self, known: &Known, capability: &'static str) -> Stage {

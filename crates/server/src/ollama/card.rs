@@ -15,10 +15,20 @@ use std::sync::Arc;
 /// When a model ends that stays until its room is needed: a date that every client can read.
 const FAR: i64 = i32::MAX as i64;
 
-/// Models that can be asked, loaded or not.
+/// Models that can be asked, loaded or not, by every name that they have.
 pub(crate) async fn list(State(server): State<Arc<Server>>) -> Json<Value> {
-    let objects: Vec<Value> = server.models.cards().iter().map(object).collect();
+    let objects: Vec<Value> = server.models.cards().iter().flat_map(by_each_name).collect();
     Json(json!({ "models": objects }))
+}
+
+fn by_each_name(card: &Card) -> Vec<Value> {
+    let named = |name: &String| {
+        let mut object = object(card);
+        object["name"] = name.as_str().into();
+        object["model"] = name.as_str().into();
+        object
+    };
+    std::iter::once(&card.id).chain(&card.aliases).map(named).collect()
 }
 
 /// Models that are loaded, and for how long yet.

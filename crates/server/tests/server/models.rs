@@ -66,7 +66,7 @@ async fn all_models_are_listed_and_measured() {
         list.iter().map(|model| model[name].as_str().expect("a name").to_owned()).collect()
     };
     assert_eq!(names(&house.get("/v1/models").await.json(), "/data", "id"), [MODEL, OTHER]);
-    assert_eq!(names(&house.get("/api/tags").await.json(), "/models", "name"), [MODEL, OTHER]);
+    assert_eq!(names(&house.get("/api/tags").await.json(), "/models", "name"), [MODEL, ALIAS, OTHER]);
     assert_eq!(names(&house.get("/api/ps").await.json(), "/models", "name"), [MODEL, OTHER]);
     assert_eq!(house.get("/props").await.json()["model_alias"], MODEL, "the first, where none is named");
     assert_eq!(house.get("/props?model=other").await.json()["model_alias"], OTHER);
