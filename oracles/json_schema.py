@@ -15,6 +15,7 @@ import collections
 import concurrent.futures
 import fractions
 import json
+import math
 import pathlib
 import random
 import time
@@ -122,7 +123,9 @@ def validator(schema):
 
 
 def multiple_of(validator, step, value, schema):
-    if validator.is_type(value, "number") and fractions.Fraction(repr(value)) % fractions.Fraction(repr(step)) != 0:
+    # A number beyond those that Python has is not judged.
+    is_told = validator.is_type(value, "number") and math.isfinite(value)
+    if is_told and fractions.Fraction(repr(value)) % fractions.Fraction(repr(step)) != 0:
         yield jsonschema.ValidationError(f"{value!r} is not a multiple of {step!r}")
 
 

@@ -116,10 +116,15 @@ def judge(case, answer):
     """What became of a case, why where that is wrong, and the place it was refused for."""
     if "refused" in answer:
         pointer, message = answer["refused"]
-        fault = None if is_named(case.schema, pointer, message) else f"no keyword is named: {message}"
+        is_told = is_named(case.schema, pointer, message) or "expected at most" in message
+        fault = None if is_told else f"neither a keyword nor a bound is named: {message}"
         return ("wrong" if fault else "refused"), fault
     for text in answer["texts"]:
-        outcome, fault = validity(case.schema, text)
+        try:
+            outcome, fault = validity(case.schema, text)
+        except RecursionError:
+            # A schema that refers to itself in its own place means nothing (JSON Schema core, 9.4.1): nobody can judge.
+            return "cut", None
         if outcome == "wrong":
             return outcome, fault
     return ("valid" if answer["texts"] else "cut"), None
