@@ -5,16 +5,25 @@
 #     scripts/serving.sh LLAMA_BIN MODEL.gguf
 #
 # LLAMA_BIN is the folder of llama.cpp's programs (scripts/peer.sh builds them). ROUNDS, CLIENTS and RATES as in
-# `ballast bench serve --help`.
+# `ballast bench serve --help`; ONLY names the pieces to measure, of: http clients arrivals schema overload.
 set -eu -o pipefail
 cd "$(dirname "$0")/.."
 llama=${1:?usage: scripts/serving.sh LLAMA_BIN MODEL.gguf}
 model=${2:?usage: scripts/serving.sh LLAMA_BIN MODEL.gguf}
 rounds=${ROUNDS:-5} clients=${CLIENTS:-1,4,8,16,32} rates=${RATES:-1,2}
+only=${ONLY:-http clients arrivals schema overload}
 cargo build --release --quiet --package ballast-cli
 cargo build --release --quiet --package ballast-server --examples
 built=${CARGO_TARGET_DIR:-target}/release
 out=docs/SERVING.md
+
+# piece NAME COMMAND..: measures a piece that is wanted.
+piece() {
+    case " $only " in
+        *" $1 "*) "${@:2}" ;;
+        *) printf '\nnot measured\n' ;;
+    esac
+}
 
 # told COMMAND..: a command as a person would type it.
 told() {
@@ -59,30 +68,30 @@ TEXT
 Keys, limits, metrics, chat template, scheduler and threads before an engine that costs nothing, and a handler that
 returns the same bytes, in alternating rounds.
 TEXT
-    gates "cargo run --release -p ballast-server --example overhead" "$built/examples/overhead"
+    piece http gates "cargo run --release -p ballast-server --example overhead" "$built/examples/overhead"
     cat <<'TEXT'
 
 ## Clients that ask again once they are answered
 TEXT
-    table serve "$model" --rounds "$rounds" --clients "$clients" --peer "llama:$llama/llama-server"
+    piece clients table serve "$model" --rounds "$rounds" --clients "$clients" --peer "llama:$llama/llama-server"
     cat <<'TEXT'
 
 ## Arrivals that wait for nobody
 
 Half of each prompt is one that all share.
 TEXT
-    table serve "$model" --rounds "$rounds" --rate "$rates" --requests 20 --shared 0.5 --peer "llama:$llama/llama-server"
+    piece arrivals table serve "$model" --rounds "$rounds" --rate "$rates" --requests 20 --shared 0.5 --peer "llama:$llama/llama-server"
     cat <<'TEXT'
 
 ## Answers that keep to a schema
 
 The mask of every token of real answers, made again and timed, and the speed of the same model with the schema and without.
 TEXT
-    table constraint "$model" --rounds "$rounds"
+    piece schema table constraint "$model" --rounds "$rounds"
     cat <<'TEXT'
 
 ## Four times as much as it can take, slow readers, clients that leave
 TEXT
-    gates "ballast bench overload MODEL" "$built/ballast" bench overload "$model"
+    piece overload gates "ballast bench overload MODEL" "$built/ballast" bench overload "$model"
 } > "$out.new"
 mv "$out.new" "$out"

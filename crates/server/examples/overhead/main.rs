@@ -118,7 +118,7 @@ fn table(rounds: &[Round], answer_bytes: usize) -> (String, bool) {
     };
     let mut text = format!(
         "{CLIENTS} clients, answers of {answer_bytes} bytes with their heads, {} rounds: median (least to most)\n\
-        {:<34}{:>30}{:>30}\n",
+        {:<28}{:>38}{:>38}\n",
         rounds.len(),
         "",
         "ballast",
@@ -129,7 +129,7 @@ fn table(rounds: &[Round], answer_bytes: usize) -> (String, bool) {
             let (middle, least, most) = median(&|round| of(round, idx));
             (middle, format!("{middle:.2} ({least:.2} to {most:.2})"))
         });
-        writeln!(text, "{name:<34}{:>30}{:>30}", cells[0].1, cells[1].1).expect("a string takes any text");
+        writeln!(text, "{name:<28}{:>38}{:>38}", cells[0].1, cells[1].1).expect("a string takes any text");
         cells.map(|(middle, _)| middle)
     };
     let ms = |time: Duration| time.as_secs_f64() * 1e3;
