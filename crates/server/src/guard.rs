@@ -6,7 +6,7 @@ use crate::api_error::{ApiError, Limited};
 use crate::caller::Visit;
 use crate::keys;
 use crate::limits::{Refused, Standings};
-use crate::routes::{Route, RouteClass};
+use crate::routes::{Route, RouteClass, RouteTime};
 use crate::state::Server;
 use crate::trail::Trail;
 use crate::wire::Wire;
@@ -90,15 +90,16 @@ async fn answer(
         Err(refused) => return refused.into_response(),
     };
     let pass = Pass { _visit: Arc::clone(visit), _place: place };
-    let answered = in_time(server, class, answer).await;
+    let time = route.map_or(RouteTime::Bounded, |route| route.time);
+    let answered = in_time(server, time, answer).await;
     answered.map(|body| Body::new(Accompanied { body, _pass: pass }))
 }
 
-/// What a route answers in the time it has. Where something is generated or embedded, requests have times of their own.
-async fn in_time(server: &Server, class: RouteClass, answer: impl Future<Output = Response>) -> Response {
-    match class {
-        RouteClass::Generation | RouteClass::Embeddings | RouteClass::Liveness => answer.await,
-        RouteClass::Reading | RouteClass::Admin => {
+/// What a route answers in the time it has.
+async fn in_time(server: &Server, time: RouteTime, answer: impl Future<Output = Response>) -> Response {
+    match time {
+        RouteTime::Own => answer.await,
+        RouteTime::Bounded => {
             let max = server.options.route_timeout;
             timeout(max, answer).await.unwrap_or_else(|_| ApiError::RouteTimeout { max }.into_response())
         }

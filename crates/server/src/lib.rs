@@ -128,7 +128,7 @@ pub use openapi::openapi;
 pub use options::{PhaseHook, RandomSource, Reasoning, ServerOptions, ServerPhase, UnixTime};
 pub use params::CHOICES_MAX;
 pub use request_id::REQUEST_ID_BYTES_MAX;
-pub use routes::{Route, RouteClass, RouteMethod, routes};
+pub use routes::{Route, RouteClass, RouteMethod, RouteTime, routes};
 pub use scope::{Scope, ScopeUnknown};
 pub use thinking::TEMPLATE_VARIABLES_MAX;
 pub use tls::{PEM_BYTES_MAX, TlsError, TlsFile, TlsFiles, TlsStore};

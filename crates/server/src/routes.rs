@@ -3,7 +3,7 @@
 mod table;
 
 pub(crate) use table::route_of;
-pub use table::{Route, RouteClass, RouteMethod, routes};
+pub use table::{Route, RouteClass, RouteMethod, RouteTime, routes};
 
 use crate::api_error::{ApiError, Refusal};
 use crate::state::Server;

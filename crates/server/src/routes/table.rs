@@ -62,6 +62,15 @@ pub enum RouteClass {
     Liveness,
 }
 
+/// How long a route may take to begin its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RouteTime {
+    /// As long as every route that does no long work.
+    Bounded,
+    /// What it does has a bound of its own, or lasts as long as the caller waits.
+    Own,
+}
+
 /// One row.
 #[derive(Clone, Copy)]
 pub struct Route {
@@ -73,6 +82,8 @@ pub struct Route {
     pub scope: Option<Scope>,
     /// Whom it shares its places with.
     pub class: RouteClass,
+    /// How long it may take.
+    pub time: RouteTime,
     to: fn(MethodFilter) -> MethodRouter<Arc<Server>>,
 }
 
@@ -110,32 +121,37 @@ pub(crate) fn route_of(method: &Method, path: &str) -> Option<&'static Route> {
 type To = fn(MethodFilter) -> MethodRouter<Arc<Server>>;
 
 const fn generation(method: RouteMethod, path: &'static str, to: To) -> Route {
-    Route { method, path, scope: Some(Scope::Generate), class: RouteClass::Generation, to }
+    Route { method, path, scope: Some(Scope::Generate), class: RouteClass::Generation, time: RouteTime::Own, to }
 }
 
 const fn embedding(path: &'static str, to: To) -> Route {
-    Route { method: Post, path, scope: Some(Scope::Embed), class: RouteClass::Embeddings, to }
+    Route { method: Post, path, scope: Some(Scope::Embed), class: RouteClass::Embeddings, time: RouteTime::Own, to }
 }
 
 const fn reading(method: RouteMethod, path: &'static str, to: To) -> Route {
-    Route { method, path, scope: Some(Scope::Read), class: RouteClass::Reading, to }
+    Route { method, path, scope: Some(Scope::Read), class: RouteClass::Reading, time: RouteTime::Bounded, to }
 }
 
 /// What was generated before: nothing runs on a model, and nobody may see it who may not have it generated.
 const fn kept(method: RouteMethod, path: &'static str, to: To) -> Route {
-    Route { method, path, scope: Some(Scope::Generate), class: RouteClass::Reading, to }
+    Route { method, path, scope: Some(Scope::Generate), class: RouteClass::Reading, time: RouteTime::Bounded, to }
 }
 
 const fn counting(method: RouteMethod, path: &'static str, to: To) -> Route {
-    Route { method, path, scope: Some(Scope::Metrics), class: RouteClass::Admin, to }
+    Route { method, path, scope: Some(Scope::Metrics), class: RouteClass::Admin, time: RouteTime::Bounded, to }
 }
 
 const fn operating(method: RouteMethod, path: &'static str, to: To) -> Route {
-    Route { method, path, scope: Some(Scope::Admin), class: RouteClass::Admin, to }
+    Route { method, path, scope: Some(Scope::Admin), class: RouteClass::Admin, time: RouteTime::Bounded, to }
+}
+
+/// Models come and go: a file takes as long as its way here.
+const fn stocking(method: RouteMethod, path: &'static str, to: To) -> Route {
+    Route { time: RouteTime::Own, ..operating(method, path, to) }
 }
 
 const fn liveness(path: &'static str, to: To) -> Route {
-    Route { method: Get, path, scope: None, class: RouteClass::Liveness, to }
+    Route { method: Get, path, scope: None, class: RouteClass::Liveness, time: RouteTime::Own, to }
 }
 
 static ROUTES: &[Route] = &[
@@ -171,9 +187,9 @@ static ROUTES: &[Route] = &[
     reading(Get, "/api/ps", |m| on(m, ollama::running)),
     reading(Post, "/api/show", |m| on(m, ollama::show)),
     reading(Get, "/api/version", |m| on(m, ollama::version)),
-    operating(Post, "/api/pull", |m| on(m, ollama::pull)),
+    stocking(Post, "/api/pull", |m| on(m, ollama::pull)),
     operating(Post, "/api/copy", |m| on(m, ollama::copy)),
-    operating(Delete, "/api/delete", |m| on(m, ollama::delete)),
+    stocking(Delete, "/api/delete", |m| on(m, ollama::delete)),
     operating(Post, "/models/load", |m| on(m, llamacpp::load)),
     operating(Post, "/models/unload", |m| on(m, llamacpp::unload)),
     embedding("/v1/embeddings", |m| on(m, openai::embeddings)),

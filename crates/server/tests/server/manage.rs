@@ -8,6 +8,7 @@ use ballast_testkit::PATIENCE;
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -120,4 +121,17 @@ async fn what_cannot_be_pulled_is_told_and_one_is_pulled_at_a_time() {
         while house.post("/api/pull", &json!({"model": "hf:a/b", "stream": false})).await.status != 200 {}
     };
     tokio::time::timeout(PATIENCE, ended).await.expect("the work ends");
+}
+
+#[tokio::test]
+async fn a_pull_takes_as_long_as_its_file_takes() {
+    let stock: Arc<dyn ModelStock> = Arc::new(Stock::default());
+    let house = House::open_with(Plan::default(), |options| {
+        options.stock = Some(stock);
+        options.route_timeout = Duration::from_nanos(1);
+    });
+    let house = house.await;
+    let pulled = house.post("/api/pull", &json!({"model": "hf:a/b", "stream": false})).await;
+    assert_eq!(pulled.status, 200, "{}", pulled.body);
+    assert_eq!(delete(&house, "hf:a/b").await, 200);
 }
