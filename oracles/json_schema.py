@@ -56,6 +56,13 @@ def own_cases():
             yield Case(f"own: {file.stem}", name, entry["schema"], entry["prompt"])
 
 
+def all_cases(report, suite):
+    """Our own schemas, and the suite's where its folder was given."""
+    if not suite:
+        report.skipped("JSON Schema Test Suite", "its folder was not given")
+    return [*own_cases(), *(suite_cases(suite) if suite else ())]
+
+
 def ordered(cases):
     """Some of every file first, always the same."""
     cases = sorted(cases, key=lambda case: (case.file, case.name))
@@ -186,11 +193,7 @@ def main():
     elif ballast() is None:
         report.skipped(name, "there is no ballast program; set BALLAST")
     else:
-        cases = list(own_cases())
-        if options.suite:
-            cases += suite_cases(options.suite)
-        else:
-            report.skipped("JSON Schema Test Suite", "its folder was not given")
+        cases = all_cases(report, options.suite)
         with serving_ballast(options.model) as (url, key):
             MODEL = call(f"{url}/v1/models", key=key)["data"][0]["id"]
             compare(report, url, key, ordered(cases), options)

@@ -19,7 +19,7 @@ import random
 import subprocess
 import sys
 
-from json_schema import SHORT, Case, is_named, own_cases, suite_cases, table, validity
+from json_schema import SHORT, Case, all_cases, is_named, table, validity
 from programs import ROOT
 from report import Report
 
@@ -144,12 +144,7 @@ def main():
     elif program() is None:
         report.skipped(name, "the example schema_walk is not built; set SCHEMA_WALK")
     else:
-        cases = list(own_cases())
-        if options.suite:
-            cases += suite_cases(options.suite)
-        else:
-            report.skipped("JSON Schema Test Suite", "its folder was not given")
-        cases += Drawn(options.seed).cases(options.random)
+        cases = all_cases(report, options.suite) + Drawn(options.seed).cases(options.random)
         compare(report, cases, options)
     report.end()
 

@@ -129,10 +129,10 @@ impl ChatPrompt {
         if thinking.shown == Shown::InText {
             return None;
         }
-        let controls = model.format().control_tokens();
-        let is_mark = |name: &str| name == format.open() || name == format.close();
+        let tokenizer = model.format().tokenizer();
+        let is_control = |mark: &str| tokenizer.id_of(mark).is_some_and(|id| tokenizer.is_special(id));
         // Control tokens are no text unless they are asked for.
-        generation.show_special |= controls.iter().any(|(name, _)| is_mark(name));
+        generation.show_special |= is_control(format.open()) || is_control(format.close());
         Some(ThinkingParser::new(format, start))
     }
 }
