@@ -11,28 +11,61 @@ pub const RANK_MAX: usize = 8;
 pub enum DType {
     /// IEEE 754 binary32.
     F32,
+    /// IEEE 754 binary64.
+    F64,
     /// IEEE 754 binary16, kept as its bits.
     F16,
+    /// The upper half of binary32, kept as its bits.
+    Bf16,
     /// 64-bit signed integer.
     I64,
     /// 32-bit signed integer.
     I32,
+    /// 16-bit signed integer.
+    I16,
     /// 8-bit signed integer.
     I8,
+    /// 64-bit unsigned integer.
+    U64,
+    /// 32-bit unsigned integer.
+    U32,
+    /// 16-bit unsigned integer.
+    U16,
     /// 8-bit unsigned integer.
     U8,
     /// Truth value, one byte each.
     Bool,
+    /// Text.
+    Str,
 }
 
 impl DType {
-    /// Bytes of one element.
+    /// All types.
+    pub const EVERY: [Self; 14] = [
+        Self::F32,
+        Self::F64,
+        Self::F16,
+        Self::Bf16,
+        Self::I64,
+        Self::I32,
+        Self::I16,
+        Self::I8,
+        Self::U64,
+        Self::U32,
+        Self::U16,
+        Self::U8,
+        Self::Bool,
+        Self::Str,
+    ];
+
+    /// Bytes of one element; of a text, of its handle.
     #[must_use]
     pub fn size_bytes(self) -> usize {
         match self {
-            Self::I64 => 8,
-            Self::F32 | Self::I32 => 4,
-            Self::F16 => 2,
+            Self::Str => size_of::<String>(),
+            Self::F64 | Self::I64 | Self::U64 => 8,
+            Self::F32 | Self::I32 | Self::U32 => 4,
+            Self::F16 | Self::Bf16 | Self::I16 | Self::U16 => 2,
             Self::I8 | Self::U8 | Self::Bool => 1,
         }
     }
@@ -42,12 +75,19 @@ impl DType {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::F32 => "f32",
+            Self::F64 => "f64",
             Self::F16 => "f16",
+            Self::Bf16 => "bf16",
             Self::I64 => "i64",
             Self::I32 => "i32",
+            Self::I16 => "i16",
             Self::I8 => "i8",
+            Self::U64 => "u64",
+            Self::U32 => "u32",
+            Self::U16 => "u16",
             Self::U8 => "u8",
             Self::Bool => "bool",
+            Self::Str => "str",
         }
     }
 }
@@ -63,32 +103,53 @@ impl fmt::Display for DType {
 pub enum TensorData {
     /// Elements of [`DType::F32`].
     F32(Vec<f32>),
+    /// Elements of [`DType::F64`].
+    F64(Vec<f64>),
     /// Bits of elements of [`DType::F16`].
     F16(Vec<u16>),
+    /// Bits of elements of [`DType::Bf16`].
+    Bf16(Vec<u16>),
     /// Elements of [`DType::I64`].
     I64(Vec<i64>),
     /// Elements of [`DType::I32`].
     I32(Vec<i32>),
+    /// Elements of [`DType::I16`].
+    I16(Vec<i16>),
     /// Elements of [`DType::I8`].
     I8(Vec<i8>),
+    /// Elements of [`DType::U64`].
+    U64(Vec<u64>),
+    /// Elements of [`DType::U32`].
+    U32(Vec<u32>),
+    /// Elements of [`DType::U16`].
+    U16(Vec<u16>),
     /// Elements of [`DType::U8`].
     U8(Vec<u8>),
     /// Elements of [`DType::Bool`].
     Bool(Vec<bool>),
+    /// Elements of [`DType::Str`].
+    Str(Vec<String>),
 }
 
 impl TensorData {
-    /// `len` zeros, or `false`.
+    /// `len` zeros, `false` or empty texts.
     #[must_use]
     pub fn zeros(dtype: DType, len: usize) -> Self {
         match dtype {
             DType::F32 => Self::F32(vec![0.0; len]),
+            DType::F64 => Self::F64(vec![0.0; len]),
             DType::F16 => Self::F16(vec![0; len]),
+            DType::Bf16 => Self::Bf16(vec![0; len]),
             DType::I64 => Self::I64(vec![0; len]),
             DType::I32 => Self::I32(vec![0; len]),
+            DType::I16 => Self::I16(vec![0; len]),
             DType::I8 => Self::I8(vec![0; len]),
+            DType::U64 => Self::U64(vec![0; len]),
+            DType::U32 => Self::U32(vec![0; len]),
+            DType::U16 => Self::U16(vec![0; len]),
             DType::U8 => Self::U8(vec![0; len]),
             DType::Bool => Self::Bool(vec![false; len]),
+            DType::Str => Self::Str(vec![String::new(); len]),
         }
     }
 
@@ -97,12 +158,19 @@ impl TensorData {
     pub fn dtype(&self) -> DType {
         match self {
             Self::F32(_) => DType::F32,
+            Self::F64(_) => DType::F64,
             Self::F16(_) => DType::F16,
+            Self::Bf16(_) => DType::Bf16,
             Self::I64(_) => DType::I64,
             Self::I32(_) => DType::I32,
+            Self::I16(_) => DType::I16,
             Self::I8(_) => DType::I8,
+            Self::U64(_) => DType::U64,
+            Self::U32(_) => DType::U32,
+            Self::U16(_) => DType::U16,
             Self::U8(_) => DType::U8,
             Self::Bool(_) => DType::Bool,
+            Self::Str(_) => DType::Str,
         }
     }
 
@@ -111,12 +179,19 @@ impl TensorData {
     pub fn len(&self) -> usize {
         match self {
             Self::F32(values) => values.len(),
+            Self::F64(values) => values.len(),
             Self::F16(bits) => bits.len(),
+            Self::Bf16(bits) => bits.len(),
             Self::I64(values) => values.len(),
             Self::I32(values) => values.len(),
+            Self::I16(values) => values.len(),
             Self::I8(values) => values.len(),
+            Self::U64(values) => values.len(),
+            Self::U32(values) => values.len(),
+            Self::U16(values) => values.len(),
             Self::U8(values) => values.len(),
             Self::Bool(values) => values.len(),
+            Self::Str(values) => values.len(),
         }
     }
 

@@ -172,12 +172,18 @@ impl Shared {
 fn zero(data: &mut TensorData) {
     match data {
         TensorData::F32(values) => values.fill(0.0),
-        TensorData::F16(bits) => bits.fill(0),
+        TensorData::F64(values) => values.fill(0.0),
+        TensorData::F16(bits) | TensorData::Bf16(bits) => bits.fill(0),
         TensorData::I64(values) => values.fill(0),
         TensorData::I32(values) => values.fill(0),
+        TensorData::I16(values) => values.fill(0),
         TensorData::I8(values) => values.fill(0),
+        TensorData::U64(values) => values.fill(0),
+        TensorData::U32(values) => values.fill(0),
+        TensorData::U16(values) => values.fill(0),
         TensorData::U8(values) => values.fill(0),
         TensorData::Bool(values) => values.fill(false),
+        TensorData::Str(values) => values.iter_mut().for_each(String::clear),
     }
 }
 

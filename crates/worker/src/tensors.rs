@@ -1,10 +1,15 @@
-//! Tensors in shared memory: elements back to back, in the order of their heads.
+//! Tensors in shared memory: elements back to back, in the order of their heads. Texts are their lengths in bytes, 32 bits
+//! each, and then their bytes.
 
 use crate::WorkerError;
 use crate::shared::SharedArea;
 use crate::wire::{TensorHead, bounded};
-use ballast_backend::{RANK_MAX, Tensor, TensorData, TensorError, TensorMap, TensorSpec, element_count};
+use ballast_backend::{DType, RANK_MAX, Tensor, TensorData, TensorError, TensorMap, TensorSpec, element_count};
 use bytemuck::{cast_slice, cast_slice_mut};
+use std::borrow::Cow;
+
+/// Bytes that tell how long a text is.
+const TEXT_LEN_BYTES: usize = 4;
 
 /// Writes tensors to shared memory and returns their heads.
 pub(crate) fn write<'a>(
@@ -13,7 +18,7 @@ pub(crate) fn write<'a>(
 ) -> Result<Vec<TensorHead>, WorkerError> {
     let mut offset = 0;
     let mut write = |(name, tensor): (&str, &Tensor)| {
-        offset = area.write(offset, bytes(tensor.data()))?;
+        offset = area.write(offset, &bytes(tensor.data())?)?;
         Ok(TensorHead { name: name.to_owned(), dtype: tensor.dtype().into(), shape: tensor.shape().to_vec() })
     };
     tensors.map(&mut write).collect()
@@ -64,7 +69,8 @@ fn is_like(tensor: &Tensor, head: &TensorHead) -> bool {
 fn check_claims(heads: &[TensorHead], there_bytes: u64) -> Result<(), WorkerError> {
     let size_bytes = |head: &TensorHead| {
         let n_elements = element_count(&head.shape).filter(|_| head.shape.len() <= RANK_MAX)?;
-        n_elements.checked_mul(ballast_backend::DType::from(head.dtype).size_bytes())
+        let dtype = DType::from(head.dtype);
+        n_elements.checked_mul(if dtype == DType::Str { TEXT_LEN_BYTES } else { dtype.size_bytes() })
     };
     let claimed = heads.iter().try_fold(0_usize, |sum, head| sum.checked_add(size_bytes(head)?));
     match claimed {
@@ -76,28 +82,70 @@ fn check_claims(heads: &[TensorHead], there_bytes: u64) -> Result<(), WorkerErro
     }
 }
 
-fn bytes(data: &TensorData) -> &[u8] {
-    match data {
+fn bytes(data: &TensorData) -> Result<Cow<'_, [u8]>, WorkerError> {
+    Ok(Cow::Borrowed(match data {
         TensorData::F32(values) => cast_slice(values),
-        TensorData::F16(bits) => cast_slice(bits),
+        TensorData::F64(values) => cast_slice(values),
+        TensorData::F16(bits) | TensorData::Bf16(bits) => cast_slice(bits),
         TensorData::I64(values) => cast_slice(values),
         TensorData::I32(values) => cast_slice(values),
+        TensorData::I16(values) => cast_slice(values),
         TensorData::I8(values) => cast_slice(values),
+        TensorData::U64(values) => cast_slice(values),
+        TensorData::U32(values) => cast_slice(values),
+        TensorData::U16(values) => cast_slice(values),
         TensorData::U8(values) => values,
         TensorData::Bool(values) => cast_slice(values),
+        TensorData::Str(texts) => return Ok(Cow::Owned(text_bytes(texts)?)),
+    }))
+}
+
+fn text_bytes(texts: &[String]) -> Result<Vec<u8>, WorkerError> {
+    let too_long = |_| WorkerError::Protocol { expected: "texts of less than 4 GiB", got: "a longer one".to_owned() };
+    let mut bytes = Vec::with_capacity(texts.iter().map(|text| text.len() + TEXT_LEN_BYTES).sum());
+    for text in texts {
+        bytes.extend(u32::try_from(text.len()).map_err(too_long)?.to_le_bytes());
     }
+    texts.iter().for_each(|text| bytes.extend(text.as_bytes()));
+    Ok(bytes)
 }
 
 fn read_elements(area: &SharedArea, offset: u64, data: &mut TensorData) -> Result<u64, WorkerError> {
     match data {
         TensorData::F32(values) => area.read(offset, cast_slice_mut(values)),
-        TensorData::F16(bits) => area.read(offset, cast_slice_mut(bits)),
+        TensorData::F64(values) => area.read(offset, cast_slice_mut(values)),
+        TensorData::F16(bits) | TensorData::Bf16(bits) => area.read(offset, cast_slice_mut(bits)),
         TensorData::I64(values) => area.read(offset, cast_slice_mut(values)),
         TensorData::I32(values) => area.read(offset, cast_slice_mut(values)),
+        TensorData::I16(values) => area.read(offset, cast_slice_mut(values)),
         TensorData::I8(values) => area.read(offset, cast_slice_mut(values)),
+        TensorData::U64(values) => area.read(offset, cast_slice_mut(values)),
+        TensorData::U32(values) => area.read(offset, cast_slice_mut(values)),
+        TensorData::U16(values) => area.read(offset, cast_slice_mut(values)),
         TensorData::U8(values) => area.read(offset, values),
         TensorData::Bool(values) => read_truths(area, offset, values),
+        TensorData::Str(texts) => read_texts(area, offset, texts),
     }
+}
+
+/// Lengths are another process's word: they are checked against what there is before anything is allocated.
+fn read_texts(area: &SharedArea, offset: u64, texts: &mut [String]) -> Result<u64, WorkerError> {
+    let mut lens = vec![0; texts.len() * TEXT_LEN_BYTES];
+    let mut offset = area.read(offset, &mut lens)?;
+    let lens: Vec<u32> = lens.as_chunks().0.iter().map(|len| u32::from_le_bytes(*len)).collect();
+    let claimed = lens.iter().map(|&len| u64::from(len)).sum::<u64>();
+    let there_bytes = area.len_bytes()?;
+    if claimed > there_bytes {
+        let got = format!("{claimed} of {there_bytes} bytes");
+        return Err(WorkerError::Protocol { expected: "texts that are in shared memory", got });
+    }
+    for (text, len) in texts.iter_mut().zip(lens) {
+        let mut bytes = vec![0; len as usize];
+        offset = area.read(offset, &mut bytes)?;
+        *text = String::from_utf8(bytes)
+            .map_err(|error| WorkerError::Protocol { expected: "texts in UTF-8", got: bounded(&error.to_string()) })?;
+    }
+    Ok(offset)
 }
 
 /// Only 0 and 1 are truth values; memory that another process writes holds any byte.
@@ -119,7 +167,7 @@ mod tests {
     use super::*;
     use crate::SharedPlace;
     use crate::wire::Element;
-    use ballast_backend::{DType, Dim};
+    use ballast_backend::Dim;
     use proptest::prelude::*;
 
     fn area() -> SharedArea {
@@ -135,6 +183,13 @@ mod tests {
             TensorData::I8(vec![-1, 2, 3]),
             TensorData::U8(vec![255, 2, 3]),
             TensorData::Bool(vec![true, false, true]),
+            TensorData::F64(vec![1.5, f64::MIN, -0.0]),
+            TensorData::Bf16(vec![1, 2, 65535]),
+            TensorData::I16(vec![-1, 2, 3]),
+            TensorData::U64(vec![u64::MAX, 2, 3]),
+            TensorData::U32(vec![u32::MAX, 2, 3]),
+            TensorData::U16(vec![u16::MAX, 2, 3]),
+            TensorData::Str(["", "a", "Größe"].map(str::to_owned).to_vec()),
         ];
         data.into_iter().map(|d| (d.dtype().to_string(), Tensor::new(vec![1, 3], d).unwrap())).collect()
     }
@@ -144,7 +199,7 @@ mod tests {
     }
 
     fn all_bytes(map: &TensorMap) -> Vec<(&str, Vec<u8>)> {
-        pairs(map).map(|(name, tensor)| (name, bytes(tensor.data()).to_vec())).collect()
+        pairs(map).map(|(name, tensor)| (name, bytes(tensor.data()).unwrap().into_owned())).collect()
     }
 
     #[test]
@@ -175,6 +230,14 @@ mod tests {
         let area = area();
         area.write(0, &[1, 2]).unwrap();
         let head = TensorHead { name: "x".to_owned(), dtype: Element::Bool, shape: vec![2] };
+        assert!(matches!(read(&[head], &area, &mut TensorMap::new()), Err(WorkerError::Protocol { .. })));
+    }
+
+    #[test]
+    fn texts_longer_than_the_memory_are_refused_before_they_are_read() {
+        let area = area();
+        area.write(0, &[255; 8]).unwrap();
+        let head = TensorHead { name: "x".to_owned(), dtype: Element::Str, shape: vec![2] };
         assert!(matches!(read(&[head], &area, &mut TensorMap::new()), Err(WorkerError::Protocol { .. })));
     }
 

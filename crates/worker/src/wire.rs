@@ -130,24 +130,38 @@ pub(crate) struct Shares {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Element {
     F32,
+    F64,
     F16,
+    Bf16,
     I64,
     I32,
+    I16,
     I8,
+    U64,
+    U32,
+    U16,
     U8,
     Bool,
+    Str,
 }
 
 impl From<DType> for Element {
     fn from(dtype: DType) -> Self {
         match dtype {
             DType::F32 => Self::F32,
+            DType::F64 => Self::F64,
             DType::F16 => Self::F16,
+            DType::Bf16 => Self::Bf16,
             DType::I64 => Self::I64,
             DType::I32 => Self::I32,
+            DType::I16 => Self::I16,
             DType::I8 => Self::I8,
+            DType::U64 => Self::U64,
+            DType::U32 => Self::U32,
+            DType::U16 => Self::U16,
             DType::U8 => Self::U8,
             DType::Bool => Self::Bool,
+            DType::Str => Self::Str,
         }
     }
 }
@@ -156,12 +170,19 @@ impl From<Element> for DType {
     fn from(element: Element) -> Self {
         match element {
             Element::F32 => Self::F32,
+            Element::F64 => Self::F64,
             Element::F16 => Self::F16,
+            Element::Bf16 => Self::Bf16,
             Element::I64 => Self::I64,
             Element::I32 => Self::I32,
+            Element::I16 => Self::I16,
             Element::I8 => Self::I8,
+            Element::U64 => Self::U64,
+            Element::U32 => Self::U32,
+            Element::U16 => Self::U16,
             Element::U8 => Self::U8,
             Element::Bool => Self::Bool,
+            Element::Str => Self::Str,
         }
     }
 }

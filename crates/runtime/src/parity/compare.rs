@@ -2,7 +2,7 @@
 
 use super::error::ParityError;
 use ballast_backend::{Tensor, TensorData};
-use half::f16;
+use half::{bf16, f16};
 use serde::{Serialize, Serializer};
 
 /// One element's value, kept so that it can be told exactly.
@@ -11,7 +11,7 @@ pub enum Value {
     /// A float of any width.
     Float(f64),
     /// An integer of any width, or a truth value as 0 or 1.
-    Int(i64),
+    Int(i128),
 }
 
 impl Serialize for Value {
@@ -20,7 +20,7 @@ impl Serialize for Value {
         match self {
             Self::Float(value) if value.is_finite() => serializer.serialize_f64(*value),
             Self::Float(value) => serializer.collect_str(value),
-            Self::Int(value) => serializer.serialize_i64(*value),
+            Self::Int(value) => serializer.serialize_i128(*value),
         }
     }
 }
@@ -91,7 +91,7 @@ impl Sums {
     }
 
     /// Subtracted as integers: two that differ never become equal by rounding.
-    fn ints(&mut self, index: usize, reference: i64, candidate: i64) {
+    fn ints(&mut self, index: usize, reference: i128, candidate: i128) {
         let apart = reference.abs_diff(candidate) as f64;
         let value = Value::Int;
         self.finite(Worst { index, reference: value(reference), candidate: value(candidate), difference: Some(apart) });
@@ -119,9 +119,11 @@ impl Sums {
         let Difference { n_same_nonfinite, n_unmatched, .. } = self.difference;
         let n_finite = n_elements - n_same_nonfinite - n_unmatched;
         let rmse = if n_finite == 0 { 0.0 } else { (self.squares / n_finite as f64).sqrt() };
-        // One root of the product, so that equal vectors have exactly 1. Squares of no element type come near its ends.
+        // One root of the product, so that equal vectors have exactly 1. Only squares of 64-bit floats come near its ends.
         let norms = (self.norm_reference * self.norm_candidate).sqrt();
-        let cosine = if norms > 0.0 {
+        let cosine = if norms.is_infinite() {
+            None
+        } else if norms > 0.0 {
             Some((self.dot / norms).clamp(-1.0, 1.0))
         } else if self.norm_reference > 0.0 || self.norm_candidate > 0.0 {
             Some(0.0)
@@ -161,19 +163,42 @@ pub fn compare_tensors(name: &str, reference: &Tensor, candidate: &Tensor) -> Re
             let wide = |bits: u16| f64::from(f16::from_bits(bits));
             a.iter().zip(b).enumerate().for_each(|(index, (a, b))| sums.floats(index, wide(*a), wide(*b)));
         }
+        (TensorData::Bf16(a), TensorData::Bf16(b)) => {
+            let wide = |bits: u16| f64::from(bf16::from_bits(bits));
+            a.iter().zip(b).enumerate().for_each(|(index, (a, b))| sums.floats(index, wide(*a), wide(*b)));
+        }
+        (TensorData::F64(a), TensorData::F64(b)) => {
+            a.iter().zip(b).enumerate().for_each(|(index, (a, b))| sums.floats(index, *a, *b));
+        }
         (TensorData::I64(a), TensorData::I64(b)) => ints(&mut sums, a, b),
         (TensorData::I32(a), TensorData::I32(b)) => ints(&mut sums, a, b),
+        (TensorData::I16(a), TensorData::I16(b)) => ints(&mut sums, a, b),
         (TensorData::I8(a), TensorData::I8(b)) => ints(&mut sums, a, b),
+        (TensorData::U64(a), TensorData::U64(b)) => ints(&mut sums, a, b),
+        (TensorData::U32(a), TensorData::U32(b)) => ints(&mut sums, a, b),
+        (TensorData::U16(a), TensorData::U16(b)) => ints(&mut sums, a, b),
         (TensorData::U8(a), TensorData::U8(b)) => ints(&mut sums, a, b),
         (TensorData::Bool(a), TensorData::Bool(b)) => ints(&mut sums, a, b),
+        // Texts are equal or as far apart as can be.
+        (TensorData::Str(a), TensorData::Str(b)) => {
+            let pairs = a.iter().zip(b).enumerate();
+            pairs.for_each(|(index, (a, b))| sums.floats(index, 0.0, if a == b { 0.0 } else { f64::INFINITY }));
+        }
         (
             TensorData::F32(_)
+            | TensorData::F64(_)
             | TensorData::F16(_)
+            | TensorData::Bf16(_)
             | TensorData::I64(_)
             | TensorData::I32(_)
+            | TensorData::I16(_)
             | TensorData::I8(_)
+            | TensorData::U64(_)
+            | TensorData::U32(_)
+            | TensorData::U16(_)
             | TensorData::U8(_)
-            | TensorData::Bool(_),
+            | TensorData::Bool(_)
+            | TensorData::Str(_),
             _,
         ) => {
             let (reference, candidate) = (reference.dtype(), candidate.dtype());
@@ -183,7 +208,7 @@ pub fn compare_tensors(name: &str, reference: &Tensor, candidate: &Tensor) -> Re
     Ok(sums.finish(len))
 }
 
-fn ints<T: Copy + Into<i64>>(sums: &mut Sums, reference: &[T], candidate: &[T]) {
+fn ints<T: Copy + Into<i128>>(sums: &mut Sums, reference: &[T], candidate: &[T]) {
     let pairs = reference.iter().zip(candidate).enumerate();
     pairs.for_each(|(index, (a, b))| sums.ints(index, (*a).into(), (*b).into()));
 }

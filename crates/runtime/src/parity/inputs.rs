@@ -2,7 +2,7 @@
 
 use super::error::ParityError;
 use ballast_backend::{DType, Dim, IoSchema, Tensor, TensorData, TensorMap, TensorSpec, element_count};
-use half::f16;
+use half::{bf16, f16};
 use serde::Serialize;
 
 /// How floats are spread.
@@ -119,11 +119,23 @@ fn values(
             let values = is_finite.then_some(values).ok_or_else(|| outside(floats))?;
             TensorData::F16(values.into_iter().map(f16::to_bits).collect())
         }
+        DType::F64 => TensorData::F64((0..len).map(|_| random.float(options.floats)).collect()),
+        DType::Bf16 => {
+            let values: Vec<bf16> = (0..len).map(|_| bf16::from_f64(random.float(options.floats))).collect();
+            let is_finite = values.iter().all(|value| value.is_finite());
+            let values = is_finite.then_some(values).ok_or_else(|| outside(floats))?;
+            TensorData::Bf16(values.into_iter().map(bf16::to_bits).collect())
+        }
         DType::I64 => TensorData::I64(random.ints(len, options).ok_or_else(|| outside(ints))?),
         DType::I32 => TensorData::I32(random.ints(len, options).ok_or_else(|| outside(ints))?),
+        DType::I16 => TensorData::I16(random.ints(len, options).ok_or_else(|| outside(ints))?),
+        DType::U64 => TensorData::U64(random.ints(len, options).ok_or_else(|| outside(ints))?),
+        DType::U32 => TensorData::U32(random.ints(len, options).ok_or_else(|| outside(ints))?),
+        DType::U16 => TensorData::U16(random.ints(len, options).ok_or_else(|| outside(ints))?),
         DType::I8 => TensorData::I8(random.ints(len, options).ok_or_else(|| outside(ints))?),
         DType::U8 => TensorData::U8(random.ints(len, options).ok_or_else(|| outside(ints))?),
         DType::Bool => TensorData::Bool((0..len).map(|_| random.next() & 1 == 1).collect()),
+        DType::Str => TensorData::Str((0..len).map(|_| format!("{:x}", random.next())).collect()),
     })
 }
 

@@ -9,7 +9,7 @@ fn spec(name: &str, dtype: DType, shape: &[Dim]) -> TensorSpec {
 }
 
 fn schema() -> IoSchema {
-    let dtypes = [DType::F32, DType::F16, DType::I64, DType::I32, DType::I8, DType::U8, DType::Bool];
+    let dtypes = DType::EVERY;
     let inputs = dtypes.map(|dtype| spec(dtype.as_str(), dtype, &[Dim::Any, Dim::Fixed(50)]));
     IoSchema { inputs: inputs.to_vec(), outputs: Vec::new() }
 }

@@ -3,10 +3,12 @@
 
 use super::KnownModel;
 use ballast_backend::ErrorKind;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::sync::mpsc;
+use std::sync::{Mutex, PoisonError};
+use tokio::sync::Notify;
 
-/// Steps of a pull that wait to be told; a reader that is slower misses some.
+/// Files of a pull whose newest steps wait to be told; a reader that is slower misses the oldest.
 pub const PULL_STEPS_MAX: usize = 16;
 
 /// Somebody who fetches and deletes models.
@@ -46,19 +48,16 @@ pub struct PullStep {
     pub total: Option<u64>,
 }
 
-/// Who waits for a pull.
-#[derive(Debug)]
+/// Who waits for a pull. Whatever a slow reader misses, the last step of a file is not among it.
+#[derive(Debug, Default)]
 pub struct PullWatch {
     cancelled: AtomicBool,
-    steps: mpsc::Sender<PullStep>,
+    /// At most one for each file.
+    steps: Mutex<VecDeque<PullStep>>,
+    told: Notify,
 }
 
 impl PullWatch {
-    pub(crate) fn new() -> (Self, mpsc::Receiver<PullStep>) {
-        let (steps, receiver) = mpsc::channel(PULL_STEPS_MAX);
-        (Self { cancelled: AtomicBool::new(false), steps }, receiver)
-    }
-
     /// True once nobody waits any more.
     #[must_use]
     pub fn cancelled(&self) -> &AtomicBool {
@@ -67,12 +66,52 @@ impl PullWatch {
 
     /// Tells how far it is.
     pub fn tell(&self, step: PullStep) {
-        if self.steps.try_send(step).is_err() {
-            tracing::trace!("a step of a pull is not told");
+        let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
+        match steps.back_mut().filter(|newest| newest.label == step.label) {
+            Some(newest) => *newest = step,
+            None => {
+                if steps.len() == PULL_STEPS_MAX {
+                    steps.pop_front();
+                }
+                steps.push_back(step);
+            }
+        }
+        drop(steps);
+        self.told.notify_one();
+    }
+
+    /// The next step. Dropping the future loses none.
+    pub(crate) async fn step(&self) -> PullStep {
+        loop {
+            let step = self.steps.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            match step {
+                Some(step) => return step,
+                None => self.told.notified().await,
+            }
         }
     }
 
     pub(crate) fn cancel(&self) {
         self.cancelled.store(true, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PULL_STEPS_MAX, PullStep, PullWatch};
+
+    #[tokio::test]
+    async fn a_slow_reader_misses_steps_but_never_the_last_of_a_file() {
+        let watch = PullWatch::default();
+        let step = |label: usize, done| PullStep { label: label.to_string(), done, total: Some(100) };
+        for done in 0..=100 {
+            watch.tell(step(0, done));
+        }
+        watch.tell(step(1, 100));
+        assert_eq!((watch.step().await, watch.step().await), (step(0, 100), step(1, 100)));
+        for label in 0..=PULL_STEPS_MAX {
+            watch.tell(step(label, 100));
+        }
+        assert_eq!(watch.step().await, step(1, 100), "the oldest goes");
     }
 }

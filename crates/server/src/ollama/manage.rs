@@ -16,7 +16,6 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::sync::Arc;
-use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinHandle;
 
 /// Most pulls at a time.
@@ -94,7 +93,6 @@ fn model(fields: &mut Fields) -> Result<String, ParamError> {
 struct Pulling {
     server: Arc<Server>,
     watch: Arc<PullWatch>,
-    steps: Receiver<PullStep>,
     /// `None`: it has ended.
     work: Option<JoinHandle<Result<KnownModel, StockError>>>,
     /// The first line has not been said.
@@ -111,8 +109,7 @@ impl Pulling {
     fn begin(server: &Arc<Server>, stock: Arc<dyn ModelStock>, name: String) -> Result<Self, ApiError> {
         let place = Arc::clone(&server.pulls).try_acquire_owned();
         let place = place.map_err(|_| Limited::Places { class: RouteClass::Admin })?;
-        let (watch, steps) = PullWatch::new();
-        let watch = Arc::new(watch);
+        let watch = Arc::new(PullWatch::default());
         let watched = Arc::clone(&watch);
         let work = tokio::task::spawn_blocking(move || {
             let pulled = stock.pull(&name, &watched);
@@ -120,7 +117,7 @@ impl Pulling {
             drop(place);
             pulled
         });
-        Ok(Self { server: Arc::clone(server), watch, steps, work: Some(work), is_new: true })
+        Ok(Self { server: Arc::clone(server), watch, work: Some(work), is_new: true })
     }
 
     /// The next line; `None` after the last.
@@ -131,8 +128,7 @@ impl Pulling {
         let work = self.work.as_mut()?;
         tokio::select! {
             biased;
-            Some(step) = self.steps.recv() => {
-                let PullStep { label, done, total } = step;
+            PullStep { label, done, total } = self.watch.step() => {
                 Some(json!({ "status": format!("pulling {label}"), "digest": label, "completed": done, "total": total }))
             }
             pulled = work => {
@@ -149,7 +145,6 @@ impl Pulling {
     /// Waits for the end.
     async fn end(&mut self) -> Result<(), ApiError> {
         let Some(work) = self.work.take() else { return Ok(()) };
-        self.steps.close();
         let known = work.await.map_err(|_| ApiError::Panicked)??;
         self.declare(known)
     }

@@ -1,0 +1,261 @@
+//! Reads ONNX models from untrusted bytes. (<https://onnx.ai/onnx/repo-docs/IR.html>; field numbers as in `onnx.proto`)
+
+mod tensor;
+mod types;
+
+use crate::array::{Array, Value};
+use crate::error::GraphError;
+use crate::graph::{Attribute, Graph, Model, Node, Port};
+use crate::protobuf::{Field, Message};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+pub(crate) use tensor::{read_optional, read_sequence, read_tensor};
+
+/// Bounds of a model file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadLimits {
+    /// Most bytes of the file.
+    pub file_bytes_max: u64,
+    /// Most nodes of all graphs together.
+    pub nodes_max: usize,
+    /// Most bytes of one tensor.
+    pub tensor_bytes_max: usize,
+}
+
+impl Default for ReadLimits {
+    fn default() -> Self {
+        // A protobuf cannot be longer than 2 GiB.
+        Self { file_bytes_max: 2 << 30, nodes_max: 1 << 20, tensor_bytes_max: 2 << 30 }
+    }
+}
+
+/// Reads a model.
+pub(crate) struct Reader<'a> {
+    pub(crate) limits: ReadLimits,
+    /// Where files with tensors lie; `None`: there are none.
+    pub(crate) folder: Option<&'a Path>,
+    n_nodes: usize,
+}
+
+impl Model {
+    /// Reads an ONNX model and the files beside it that its tensors lie in.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or is not an ONNX model.
+    pub fn open_onnx(path: &Path, limits: ReadLimits) -> Result<Self, GraphError> {
+        let bytes = read_file(path, limits.file_bytes_max)?;
+        Reader { limits, folder: path.parent(), n_nodes: 0 }.model(&bytes)
+    }
+
+    /// Reads an ONNX model whose tensors are all in it.
+    ///
+    /// # Errors
+    /// Bytes that are not an ONNX model.
+    pub fn from_onnx(bytes: &[u8], limits: ReadLimits) -> Result<Self, GraphError> {
+        Reader { limits, folder: None, n_nodes: 0 }.model(bytes)
+    }
+}
+
+pub(crate) fn read_file(path: &Path, bytes_max: u64) -> Result<Vec<u8>, GraphError> {
+    let fault = |error: std::io::Error| GraphError::File { path: PathBuf::from(path), fault: error.to_string() };
+    let n_bytes = std::fs::metadata(path).map_err(fault)?.len();
+    if n_bytes > bytes_max {
+        return Err(GraphError::TooMany { what: "bytes of the file".to_owned(), max: bytes_max, got: n_bytes });
+    }
+    std::fs::read(path).map_err(fault)
+}
+
+impl Reader<'_> {
+    fn model(&mut self, bytes: &[u8]) -> Result<Model, GraphError> {
+        let (mut model, mut has_graph) = (Model::default(), false);
+        for field in Message::new(bytes, "model").fields() {
+            let field = field?;
+            match field.number {
+                2 => model.producer = field.text()?,
+                7 => (model.graph, has_graph) = (self.graph(field.message("graph")?)?, true),
+                8 => {
+                    let (domain, version) = opset(field.message("opset import")?)?;
+                    model.opsets.insert(if domain == "ai.onnx" { String::new() } else { domain }, version);
+                }
+                14 => {
+                    let (key, value) = pair(field.message("metadata")?)?;
+                    model.metadata.insert(key, value);
+                }
+                25 => {
+                    let what = vec!["functions of the model's own".to_owned()];
+                    return Err(GraphError::Unsupported { what });
+                }
+                _ => {}
+            }
+        }
+        if !has_graph || model.opsets.is_empty() {
+            return Err(GraphError::malformed("model", "an ONNX model with a graph and versions of operators", "neither or one"));
+        }
+        Ok(model)
+    }
+
+    fn graph(&mut self, message: Message<'_>) -> Result<Graph, GraphError> {
+        let mut graph = Graph::default();
+        for field in message.fields() {
+            let field = field?;
+            match field.number {
+                1 => {
+                    self.n_nodes += 1;
+                    if self.n_nodes > self.limits.nodes_max {
+                        let (max, got) = (self.limits.nodes_max as u64, self.n_nodes as u64);
+                        return Err(GraphError::TooMany { what: "nodes".to_owned(), max, got });
+                    }
+                    let node = self.node(field.message("node")?)?;
+                    graph.nodes.push(node);
+                }
+                5 => {
+                    let (name, array) = read_tensor(field.message("initializer")?, self)?;
+                    graph.constants.insert(name, array);
+                }
+                11 => graph.inputs.push(types::port(field.message("input")?)?),
+                12 => graph.outputs.push(types::port(field.message("output")?)?),
+                15 => {
+                    return Err(GraphError::Unsupported { what: vec!["sparse initializers".to_owned()] });
+                }
+                _ => {}
+            }
+        }
+        // Before version 4 of the format constants were listed among the inputs, too.
+        graph.inputs.retain(|port: &Port| !graph.constants.contains_key(&port.name));
+        Ok(graph)
+    }
+
+    fn node(&mut self, message: Message<'_>) -> Result<Node, GraphError> {
+        let mut node = Node::default();
+        for field in message.fields() {
+            let field = field?;
+            match field.number {
+                1 => node.inputs.push(field.text()?),
+                2 => node.outputs.push(field.text()?),
+                3 => node.name = field.text()?,
+                4 => node.op = field.text()?,
+                5 => {
+                    let (name, attribute) = self.attribute(field.message("attribute")?)?;
+                    node.attributes.insert(name, attribute);
+                }
+                7 => node.domain = field.text()?,
+                _ => {}
+            }
+        }
+        if node.domain == "ai.onnx" {
+            node.domain.clear();
+        }
+        Ok(node)
+    }
+
+    fn attribute(&mut self, message: Message<'_>) -> Result<(String, Attribute), GraphError> {
+        let mut parts = AttributeParts::default();
+        for field in message.fields() {
+            self.attribute_part(field?, &mut parts)?;
+        }
+        let AttributeParts { name, code, int, float, text, ints, floats, texts, array, graph } = parts;
+        let absent = |what: &str| GraphError::malformed(format!("attribute {name:?}"), what, "nothing");
+        let attribute = match code {
+            1 => Attribute::Float(float),
+            2 => Attribute::Int(int),
+            3 => Attribute::Text(text),
+            4 => Attribute::Array(array.ok_or_else(|| absent("a tensor"))?),
+            5 => Attribute::Graph(Box::new(graph.ok_or_else(|| absent("a graph"))?)),
+            6 => Attribute::Floats(floats),
+            7 => Attribute::Ints(ints),
+            8 => Attribute::Texts(texts),
+            other => {
+                return Err(GraphError::Unsupported { what: vec![format!("attribute {name:?} of type {other}")] });
+            }
+        };
+        Ok((name, attribute))
+    }
+
+    fn attribute_part(&mut self, field: Field<'_>, parts: &mut AttributeParts) -> Result<(), GraphError> {
+        match field.number {
+            1 => parts.name = field.text()?,
+            2 => parts.float = field.float()?,
+            3 => parts.int = field.int()?,
+            4 => parts.text = lossless(&field)?,
+            5 => parts.array = Some(read_tensor(field.message("tensor of an attribute")?, self)?.1),
+            6 => parts.graph = Some(self.graph(field.message("graph of an attribute")?)?),
+            7 => field.floats(&mut parts.floats)?,
+            8 => field.ints(&mut parts.ints)?,
+            9 => parts.texts.push(lossless(&field)?),
+            20 => parts.code = field.int()?,
+            21 => {
+                let what = vec![format!("attribute {:?}, which refers to a function's", parts.name)];
+                return Err(GraphError::Unsupported { what });
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// The fields of an attribute as they come.
+#[derive(Default)]
+struct AttributeParts {
+    name: String,
+    code: i64,
+    int: i64,
+    float: f32,
+    text: String,
+    ints: Vec<i64>,
+    floats: Vec<f32>,
+    texts: Vec<String>,
+    array: Option<Array>,
+    graph: Option<Graph>,
+}
+
+fn lossless(field: &Field<'_>) -> Result<String, GraphError> {
+    field.text()
+}
+
+fn opset(message: Message<'_>) -> Result<(String, i64), GraphError> {
+    let mut opset = (String::new(), 0);
+    for field in message.fields() {
+        let field = field?;
+        match field.number {
+            1 => opset.0 = field.text()?,
+            2 => opset.1 = field.int()?,
+            _ => {}
+        }
+    }
+    Ok(opset)
+}
+
+/// A key and its value.
+pub(crate) fn pair(message: Message<'_>) -> Result<(String, String), GraphError> {
+    let mut pair = (String::new(), String::new());
+    for field in message.fields() {
+        let field = field?;
+        match field.number {
+            1 => pair.0 = field.text()?,
+            2 => pair.1 = field.text()?,
+            _ => {}
+        }
+    }
+    Ok(pair)
+}
+
+/// A value of a test: a tensor, a sequence or an optional value, as `kind` says.
+pub(crate) fn read_value(bytes: &[u8], kind: ValueKind) -> Result<Value, GraphError> {
+    let mut reader = Reader { limits: ReadLimits::default(), folder: None, n_nodes: 0 };
+    match kind {
+        ValueKind::Tensor => Ok(read_tensor(Message::new(bytes, "tensor"), &mut reader)?.1.into()),
+        ValueKind::Sequence => read_sequence(Message::new(bytes, "sequence"), &mut reader),
+        ValueKind::Optional => read_optional(Message::new(bytes, "optional value"), &mut reader),
+    }
+}
+
+/// What a value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ValueKind {
+    Tensor,
+    Sequence,
+    Optional,
+}
+
+/// Metadata by key.
+pub(crate) type Metadata = BTreeMap<String, String>;

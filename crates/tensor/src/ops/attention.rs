@@ -1,0 +1,5 @@
+//! Attention and rotary positions.
+
+use crate::operator::Build;
+
+pub(super) const OPS: &[(&str, Build)] = &[];

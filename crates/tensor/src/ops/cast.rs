@@ -1,0 +1,5 @@
+//! Conversions between types.
+
+use crate::operator::Build;
+
+pub(super) const OPS: &[(&str, Build)] = &[];

@@ -1,0 +1,5 @@
+//! Comparisons, logic and bits.
+
+use crate::operator::Build;
+
+pub(super) const OPS: &[(&str, Build)] = &[];

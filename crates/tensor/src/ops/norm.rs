@@ -1,0 +1,5 @@
+//! Normalisations.
+
+use crate::operator::Build;
+
+pub(super) const OPS: &[(&str, Build)] = &[];

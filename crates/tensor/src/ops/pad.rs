@@ -1,0 +1,5 @@
+//! Padding.
+
+use crate::operator::Build;
+
+pub(super) const OPS: &[(&str, Build)] = &[];

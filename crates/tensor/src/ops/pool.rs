@@ -1,0 +1,5 @@
+//! Pooling.
+
+use crate::operator::Build;
+
+pub(super) const OPS: &[(&str, Build)] = &[];

@@ -1,0 +1,5 @@
+//! Recurrent layers.
+
+use crate::operator::Build;
+
+pub(super) const OPS: &[(&str, Build)] = &[];

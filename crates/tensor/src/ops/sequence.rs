@@ -1,0 +1,5 @@
+//! Sequences and optional values.
+
+use crate::operator::Build;
+
+pub(super) const OPS: &[(&str, Build)] = &[];

@@ -1,0 +1,5 @@
+//! Texts.
+
+use crate::operator::Build;
+
+pub(super) const OPS: &[(&str, Build)] = &[];

@@ -1,0 +1,196 @@
+//! Runs plans: one operator after the other, each with what the ones before came to.
+
+use crate::array::{Array, Element, Value};
+use crate::error::{GraphError, OpError};
+use crate::operator::{Inputs, checked_len};
+use crate::plan::{Plan, Step};
+use ballast_backend::{Clock, DType, Pulse};
+use ballast_kernels::Kernels;
+use ballast_threads::ComputePool;
+use half::f16;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Bounds of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunLimits {
+    /// Most bytes of one tensor.
+    pub tensor_bytes_max: usize,
+    /// Deepest nesting of graphs within operators.
+    pub depth_max: usize,
+}
+
+impl Default for RunLimits {
+    fn default() -> Self {
+        Self { tensor_bytes_max: 2 << 30, depth_max: 8 }
+    }
+}
+
+/// To what floats are rounded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rounding {
+    /// To their type.
+    #[default]
+    AsTyped,
+    /// The results of every operator to the values that f16 has: about what an accelerator that computes in it gives.
+    ToF16,
+}
+
+/// What one operator took.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceEntry {
+    /// The node's name, or that of its first output.
+    pub node: String,
+    /// Its operator.
+    pub op: String,
+    /// How long it ran.
+    pub took: Duration,
+    /// Bytes of what it gave.
+    pub output_bytes: usize,
+}
+
+/// Notes what every operator takes.
+pub struct Tracing {
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// What was noted, in the order of the run; graphs within operators count as part of them.
+    pub entries: Vec<TraceEntry>,
+}
+
+impl fmt::Debug for Tracing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tracing").field("entries", &self.entries).finish_non_exhaustive()
+    }
+}
+
+/// What operators compute with.
+pub(crate) struct Context<'a> {
+    pub(crate) kernels: &'static dyn Kernels,
+    pub(crate) pool: &'a mut ComputePool,
+    pub(crate) pulse: &'a Pulse,
+    pub(crate) limits: RunLimits,
+    pub(crate) rounding: Rounding,
+    pub(crate) tracing: Option<&'a mut Tracing>,
+    /// How deep in graphs within operators.
+    pub(crate) depth: usize,
+}
+
+impl fmt::Debug for Context<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context").field("kernels", &self.kernels.name()).field("depth", &self.depth).finish_non_exhaustive()
+    }
+}
+
+impl Context<'_> {
+    /// How many elements a shape has, if an array of it may be allocated.
+    pub(crate) fn len_of(&self, shape: &[usize], dtype: DType) -> Result<usize, OpError> {
+        checked_len(shape, self.limits.tensor_bytes_max, dtype.size_bytes())
+    }
+
+    /// Zeros for the elements of an array of this shape.
+    pub(crate) fn zeros<T: Element>(&self, shape: &[usize]) -> Result<Vec<T>, OpError> {
+        Ok(vec![T::default(); self.len_of(shape, T::DTYPE)?])
+    }
+
+    /// Room for the elements of an array of this shape.
+    pub(crate) fn room<T: Element>(&self, shape: &[usize]) -> Result<Vec<T>, OpError> {
+        Ok(Vec::with_capacity(self.len_of(shape, T::DTYPE)?))
+    }
+
+    /// Runs a graph within an operator.
+    pub(crate) fn run_within(&mut self, plan: &Plan, inputs: Vec<Option<Value>>) -> Result<Vec<Value>, OpError> {
+        if self.depth == self.limits.depth_max {
+            return Err(OpError::unsupported(format!("a nesting of more than {} graphs", self.limits.depth_max)));
+        }
+        self.depth += 1;
+        let outputs = plan.run(inputs, self);
+        self.depth -= 1;
+        outputs.map_err(|error| OpError::Within(Box::new(error)))
+    }
+}
+
+impl Plan {
+    /// Runs the plan on its inputs, in their order, and returns its outputs.
+    pub(crate) fn run(&self, inputs: Vec<Option<Value>>, context: &mut Context<'_>) -> Result<Vec<Value>, GraphError> {
+        let mut slots: Vec<Option<Value>> = vec![None; self.n_slots];
+        for (slot, value) in &self.constants {
+            slots[*slot] = Some(value.clone());
+        }
+        for (slot, input) in self.inputs.iter().zip(inputs) {
+            slots[*slot] = input;
+        }
+        for step in &self.steps {
+            context.pulse.beat().map_err(|interrupted| step.failed(&interrupted.into()))?;
+            let gathered = step.inputs.iter().map(|input| {
+                let (slot, is_last) = (*input)?;
+                if is_last { slots[slot].take() } else { slots[slot].clone() }
+            });
+            let inputs = Inputs(gathered.collect());
+            let outputs = step.run(inputs, context)?;
+            for (slot, mut output) in step.outputs.iter().zip(outputs) {
+                if context.rounding == Rounding::ToF16 {
+                    round_to_f16(&mut output);
+                }
+                if let Some(slot) = slot {
+                    slots[*slot] = Some(output);
+                }
+            }
+        }
+        let missing = |name: &String| GraphError::malformed(format!("output {name:?}"), "a value", "nothing");
+        let outputs = self.outputs.iter().zip(&self.output_names);
+        outputs.map(|(slot, name)| slots[*slot].clone().ok_or_else(|| missing(name))).collect()
+    }
+}
+
+impl Step {
+    fn run(&self, inputs: Inputs, context: &mut Context<'_>) -> Result<crate::operator::Outputs, GraphError> {
+        let is_traced = context.depth == 0;
+        let start = context.tracing.as_ref().filter(|_| is_traced).map(|tracing| tracing.clock.now());
+        let outputs = self.operator.run(inputs, context).map_err(|error| self.failed(&error))?;
+        if let (Some(tracing), Some(start)) = (&mut context.tracing, start) {
+            let output_bytes = outputs.iter().map(size_bytes).sum();
+            let took = tracing.clock.now().saturating_sub(start);
+            tracing.entries.push(TraceEntry { node: self.label.clone(), op: self.op.clone(), took, output_bytes });
+        }
+        Ok(outputs)
+    }
+
+    fn failed(&self, error: &OpError) -> GraphError {
+        let interrupted = match error {
+            OpError::Interrupted(interrupted) => Some(*interrupted),
+            OpError::Within(within) => {
+                if let GraphError::Node { interrupted, .. } = &**within { *interrupted } else { None }
+            }
+            _ => None,
+        };
+        GraphError::Node { node: self.label.clone(), op: self.op.clone(), fault: error.to_string(), interrupted }
+    }
+}
+
+fn size_bytes(value: &Value) -> usize {
+    match value {
+        Value::Array(array) => array.size_bytes(),
+        Value::Sequence(values) => values.iter().map(size_bytes).sum(),
+        Value::Optional(value) => value.as_deref().map_or(0, size_bytes),
+    }
+}
+
+fn round_to_f16(value: &mut Value) {
+    if let Value::Array(array) = value
+        && array.dtype() == DType::F32
+    {
+        for value in array.values_mut::<f32>().into_iter().flatten() {
+            *value = f16::from_f32(*value).to_f32();
+        }
+    }
+}
+
+/// The arrays among the outputs of a run.
+pub(crate) fn arrays(values: Vec<Value>, names: &[String]) -> Result<Vec<Array>, GraphError> {
+    let array = |(value, name): (Value, &String)| match value {
+        Value::Array(array) => Ok(array),
+        other => Err(GraphError::malformed(format!("output {name:?}"), "a tensor", other.kind())),
+    };
+    values.into_iter().zip(names).map(array).collect()
+}
