@@ -126,14 +126,8 @@ pub fn encoder_inputs(texts: &[EncoderText<'_>]) -> Result<TensorMap, TensorErro
 /// agree with each other.
 #[must_use]
 pub fn encoder_texts(inputs: &TensorMap) -> Option<Vec<(&[i32], usize)>> {
-    let ints = |name: &str| match inputs.get(name)?.data() {
-        TensorData::I32(values) => Some(values.as_slice()),
-        TensorData::F32(_)
-        | TensorData::F16(_)
-        | TensorData::I64(_)
-        | TensorData::I8(_)
-        | TensorData::U8(_)
-        | TensorData::Bool(_) => None,
+    let ints = |name: &str| {
+        if let TensorData::I32(values) = inputs.get(name)?.data() { Some(values.as_slice()) } else { None }
     };
     let (mut rest, lengths, n_first) = (ints(TOKENS)?, ints(LENGTHS)?, ints(N_FIRST)?);
     if lengths.len() != n_first.len() {

@@ -12,7 +12,8 @@ fn main() {
     let given: Vec<String> = std::env::args().skip(1).collect();
     let lines = || std::io::stdin().lock().lines().map_while(Result::ok).collect();
     for folder in if given.is_empty() { lines() } else { given } {
-        let outcome = catch_unwind(|| run_case(Path::new(&folder), ExecutorOptions::default(), CaseTolerance::default()));
+        let outcome =
+            catch_unwind(|| run_case(Path::new(&folder), ExecutorOptions::default(), CaseTolerance::default()));
         let (word, text) = match outcome {
             Ok(Ok(CaseOutcome::Passed)) => ("passed", String::new()),
             Ok(Ok(CaseOutcome::Refused { what })) => ("refused", what),

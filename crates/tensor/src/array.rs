@@ -183,7 +183,10 @@ impl Array {
     /// If they are not as many.
     pub(crate) fn reshaped(self, shape: &[usize]) -> Result<Self, OpError> {
         if shape.len() > RANK_MAX || element_count(shape) != Some(self.len()) {
-            return Err(OpError::Shape { expected: format!("a shape of {} elements", self.len()), got: shape.to_vec() });
+            return Err(OpError::Shape {
+                expected: format!("a shape of {} elements", self.len()),
+                got: shape.to_vec(),
+            });
         }
         Ok(Self { shape: Shape::from_slice(shape), data: self.data })
     }
@@ -228,7 +231,8 @@ impl Array {
             Data::Bool(values) => TensorData::Bool(Arc::unwrap_or_clone(values)),
             Data::Str(values) => TensorData::Str(Arc::unwrap_or_clone(values)),
         };
-        Tensor::new(self.shape.to_vec(), data).expect("an array has the elements of its shape, and no more dimensions than a tensor")
+        Tensor::new(self.shape.to_vec(), data)
+            .expect("an array has the elements of its shape, and no more dimensions than a tensor")
     }
 }
 

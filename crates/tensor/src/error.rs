@@ -121,6 +121,6 @@ impl GraphError {
 
 impl From<GraphError> for EngineError {
     fn from(error: GraphError) -> Self {
-        Self::new(error.kind(), error.to_string())
+        Self::new(error.kind(), error)
     }
 }

@@ -53,7 +53,10 @@ pub struct Executor {
 
 impl fmt::Debug for Executor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Executor").field("schema", &self.schema).field("n_steps", &self.plan.steps.len()).finish_non_exhaustive()
+        f.debug_struct("Executor")
+            .field("schema", &self.schema)
+            .field("n_steps", &self.plan.steps.len())
+            .finish_non_exhaustive()
     }
 }
 

@@ -89,7 +89,11 @@ impl Reader<'_> {
             }
         }
         if !has_graph || model.opsets.is_empty() {
-            return Err(GraphError::malformed("model", "an ONNX model with a graph and versions of operators", "neither or one"));
+            return Err(GraphError::malformed(
+                "model",
+                "an ONNX model with a graph and versions of operators",
+                "neither or one",
+            ));
         }
         Ok(model)
     }

@@ -1,9 +1,9 @@
 //! The operators, by what they do. Each table lists those that a file has.
 
-pub(crate) mod control;
 mod attention;
 mod cast;
 mod compare;
+pub(crate) mod control;
 mod conv;
 mod einsum;
 mod elementwise;

@@ -61,9 +61,10 @@ pub(crate) fn captures(graph: &Graph) -> BTreeSet<String> {
 }
 
 fn inner_captures(node: &Node) -> BTreeSet<String> {
-    let graphs = node.attributes.values().filter_map(|attribute| {
-        if let Attribute::Graph(graph) = attribute { Some(&**graph) } else { None }
-    });
+    let graphs = node
+        .attributes
+        .values()
+        .filter_map(|attribute| if let Attribute::Graph(graph) = attribute { Some(&**graph) } else { None });
     graphs.flat_map(captures).collect()
 }
 
@@ -160,8 +161,10 @@ impl Planner<'_> {
                 return Ok(());
             }
         };
-        let inputs = inputs.into_iter().enumerate().map(|(idx, slot)| Some((slot.filter(|_| !operator.keeps(idx))?, false)));
-        let step = Step { label: node.label().to_owned(), op: node.op.clone(), operator, inputs: inputs.collect(), outputs };
+        let needed = |(idx, slot): (usize, Option<usize>)| Some((slot.filter(|_| !operator.keeps(idx))?, false));
+        let inputs = inputs.into_iter().enumerate().map(needed).collect();
+        let (label, op) = (node.label().to_owned(), node.op.clone());
+        let step = Step { label, op, operator, inputs, outputs };
         match self.folded(&step, context) {
             Some(values) => {
                 let outputs = step.outputs.iter().zip(values);
@@ -188,8 +191,7 @@ impl Planner<'_> {
         };
         let inputs = step.inputs.iter().map(known).collect::<Option<_>>()?;
         let outputs = step.operator.run(Inputs(inputs), context).ok()?;
-        let is_small =
-            |value: &Value| !matches!(value, Value::Array(array) if array.size_bytes() > FOLDED_BYTES_MAX);
+        let is_small = |value: &Value| !matches!(value, Value::Array(array) if array.size_bytes() > FOLDED_BYTES_MAX);
         outputs.iter().all(is_small).then(|| outputs.into_vec())
     }
 
@@ -212,8 +214,7 @@ impl Planner<'_> {
 
 fn build(spec: &NodeSpec<'_>, opsets: &Opsets, context: &mut Context<'_>) -> Result<Box<dyn Operator>, OpError> {
     let Some(build) = ops::find(&spec.node.domain, &spec.node.op) else {
-        return ops::control::build(spec, opsets, context)?
-            .ok_or_else(|| OpError::unsupported("this operator"));
+        return ops::control::build(spec, opsets, context)?.ok_or_else(|| OpError::unsupported("this operator"));
     };
     let operator = build(spec)?;
     match spec.unasked() {

@@ -131,12 +131,20 @@ impl<'a> Field<'a> {
 
     /// A 32-bit float.
     pub(crate) fn float(&self) -> Result<f32, GraphError> {
-        if let Content::Fixed32(bytes) = self.content { Ok(f32::from_le_bytes(bytes)) } else { Err(self.wrong("4 bytes")) }
+        if let Content::Fixed32(bytes) = self.content {
+            Ok(f32::from_le_bytes(bytes))
+        } else {
+            Err(self.wrong("4 bytes"))
+        }
     }
 
     /// A 64-bit float.
     pub(crate) fn double(&self) -> Result<f64, GraphError> {
-        if let Content::Fixed64(bytes) = self.content { Ok(f64::from_le_bytes(bytes)) } else { Err(self.wrong("8 bytes")) }
+        if let Content::Fixed64(bytes) = self.content {
+            Ok(f64::from_le_bytes(bytes))
+        } else {
+            Err(self.wrong("8 bytes"))
+        }
     }
 
     /// Bytes.
@@ -153,7 +161,11 @@ impl<'a> Field<'a> {
     /// A message within.
     pub(crate) fn message(&self, what: &'static str) -> Result<Message<'a>, GraphError> {
         if self.depth == DEPTH_MAX {
-            return Err(GraphError::TooMany { what: "messages within messages".to_owned(), max: DEPTH_MAX as u64, got: DEPTH_MAX as u64 + 1 });
+            return Err(GraphError::TooMany {
+                what: "messages within messages".to_owned(),
+                max: DEPTH_MAX as u64,
+                got: DEPTH_MAX as u64 + 1,
+            });
         }
         Ok(Message { bytes: self.bytes()?, what, depth: self.depth + 1 })
     }

@@ -78,7 +78,10 @@ pub(crate) struct Context<'a> {
 
 impl fmt::Debug for Context<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Context").field("kernels", &self.kernels.name()).field("depth", &self.depth).finish_non_exhaustive()
+        f.debug_struct("Context")
+            .field("kernels", &self.kernels.name())
+            .field("depth", &self.depth)
+            .finish_non_exhaustive()
     }
 }
 
@@ -160,7 +163,11 @@ impl Step {
         let interrupted = match error {
             OpError::Interrupted(interrupted) => Some(*interrupted),
             OpError::Within(within) => {
-                if let GraphError::Node { interrupted, .. } = &**within { *interrupted } else { None }
+                if let GraphError::Node { interrupted, .. } = &**within {
+                    *interrupted
+                } else {
+                    None
+                }
             }
             _ => None,
         };

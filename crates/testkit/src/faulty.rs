@@ -316,16 +316,22 @@ impl Predictor for FaultyPredictor {
 
 /// Changes every element by much more than any tolerance.
 fn falsify(data: &mut TensorData) {
-    /// The sign bit of binary16.
+    /// The sign bit of binary16, and of the upper half of binary32.
     const F16_SIGN: u16 = 0x8000;
     match data {
         TensorData::F32(values) => values.iter_mut().for_each(|value| *value = 1.0 - 2.0 * *value),
-        TensorData::F16(bits) => bits.iter_mut().for_each(|bits| *bits ^= F16_SIGN),
+        TensorData::F64(values) => values.iter_mut().for_each(|value| *value = 1.0 - 2.0 * *value),
+        TensorData::F16(bits) | TensorData::Bf16(bits) => bits.iter_mut().for_each(|bits| *bits ^= F16_SIGN),
         TensorData::I64(values) => values.iter_mut().for_each(|value| *value = !*value),
         TensorData::I32(values) => values.iter_mut().for_each(|value| *value = !*value),
+        TensorData::I16(values) => values.iter_mut().for_each(|value| *value = !*value),
         TensorData::I8(values) => values.iter_mut().for_each(|value| *value = !*value),
+        TensorData::U64(values) => values.iter_mut().for_each(|value| *value = !*value),
+        TensorData::U32(values) => values.iter_mut().for_each(|value| *value = !*value),
+        TensorData::U16(values) => values.iter_mut().for_each(|value| *value = !*value),
         TensorData::U8(values) => values.iter_mut().for_each(|value| *value = !*value),
         TensorData::Bool(values) => values.iter_mut().for_each(|value| *value = !*value),
+        TensorData::Str(values) => values.iter_mut().for_each(|value| value.push('!')),
     }
 }
 

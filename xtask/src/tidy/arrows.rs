@@ -35,10 +35,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("ballast-server", &["ballast-backend", "ballast-runtime", "ballast-tokens"]),
     ("ballast-runtime", &["ballast-backend", "ballast-tokens"]),
     ("ballast-llm", &["ballast-artifacts", "ballast-backend", "ballast-gguf", "ballast-kernels", "ballast-threads"]),
-    (
-        "ballast-tensor",
-        &["ballast-artifacts", "ballast-backend", "ballast-gguf", "ballast-kernels", "ballast-threads"],
-    ),
+    ("ballast-tensor", &["ballast-artifacts", "ballast-backend", "ballast-gguf", "ballast-kernels", "ballast-threads"]),
     ("ballast-tokens", &["ballast-backend", "ballast-gguf", "ballast-kernels"]),
     ("ballast-store", &["ballast-gguf"]),
     ("ballast-artifacts", &["ballast-backend"]),

@@ -67,11 +67,15 @@ impl<'a> Parts<'a> {
     /// Shape and type.
     fn head(&self, bytes_max: usize) -> Result<(Vec<usize>, DType), GraphError> {
         let Some(dtype) = dtype(self.code) else {
-            return Err(GraphError::Unsupported { what: vec![format!("tensor {:?} of type {}", self.name, self.code)] });
+            return Err(GraphError::Unsupported {
+                what: vec![format!("tensor {:?} of type {}", self.name, self.code)],
+            });
         };
         let extents = self.dims.iter().map(|&dim| usize::try_from(dim)).collect::<Result<Vec<usize>, _>>();
         let shape = extents.ok().filter(|shape| shape.len() <= RANK_MAX);
-        let shape = shape.ok_or_else(|| self.wrong(format!("at most {RANK_MAX} extents of 0 or more"), format!("{:?}", self.dims)))?;
+        let shape = shape.ok_or_else(|| {
+            self.wrong(format!("at most {RANK_MAX} extents of 0 or more"), format!("{:?}", self.dims))
+        })?;
         let bytes = element_count(&shape).and_then(|len| len.checked_mul(dtype.size_bytes()));
         if bytes.is_none_or(|bytes| bytes > bytes_max) {
             return Err(self.wrong(format!("at most {bytes_max} bytes"), format!("the shape {shape:?}")));
@@ -130,7 +134,8 @@ impl<'a> Parts<'a> {
         let entry = |key: &str| self.external.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
         let location = entry("location").unwrap_or_default();
         let is_below = |component: Component<'_>| matches!(component, Component::Normal(_) | Component::CurDir);
-        let (Some(folder), true) = (reader.folder, !location.is_empty() && Path::new(location).components().all(is_below))
+        let (Some(folder), true) =
+            (reader.folder, !location.is_empty() && Path::new(location).components().all(is_below))
         else {
             return Err(self.wrong("a file in the model's folder", format!("{location:?}")));
         };
@@ -142,7 +147,8 @@ impl<'a> Parts<'a> {
         let bytes = read_file(&folder.join(location), reader.limits.file_bytes_max)?;
         let end = offset.checked_add(len).filter(|_| len == n_bytes);
         let part = end.and_then(|end| bytes.get(offset..end));
-        part.map(<[u8]>::to_vec).ok_or_else(|| self.wrong(format!("{n_bytes} bytes of {location:?}"), format!("{len} from {offset} on")))
+        part.map(<[u8]>::to_vec)
+            .ok_or_else(|| self.wrong(format!("{n_bytes} bytes of {location:?}"), format!("{len} from {offset} on")))
     }
 }
 

@@ -23,12 +23,7 @@ pub(crate) fn build(
 }
 
 /// Plans a graph of a node, whose inputs are followed by the node's captures.
-fn plan(
-    spec: &NodeSpec<'_>,
-    name: &'static str,
-    opsets: &Opsets,
-    context: &mut Context<'_>,
-) -> Result<Plan, OpError> {
+fn plan(spec: &NodeSpec<'_>, name: &'static str, opsets: &Opsets, context: &mut Context<'_>) -> Result<Plan, OpError> {
     let graph = NodeSpec::needed(spec.graph(name)?, name, "a graph")?;
     Plan::new(graph, &spec.captures, opsets, context).map_err(|error| OpError::Within(Box::new(error)))
 }

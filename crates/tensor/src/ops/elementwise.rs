@@ -22,7 +22,8 @@ impl Operator for Add {
         let sum = zip::<f32, f32>(a, b, context, |a, b| a + b)?;
         let sum = match sum {
             Some(sum) => sum,
-            None => zip::<i64, i64>(a, b, context, i64::wrapping_add)?.ok_or_else(|| wrong_type(0, "f32 or i64", a.dtype()))?,
+            None => zip::<i64, i64>(a, b, context, i64::wrapping_add)?
+                .ok_or_else(|| wrong_type(0, "f32 or i64", a.dtype()))?,
         };
         one(sum)
     }

@@ -117,19 +117,15 @@ impl<'a> Client<'a> {
     }
 
     async fn exchange(&mut self, request: &[u8], seen: &mut Seen) -> Result<End, &'static str> {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => Connection::open(self.target, None).await?,
-        };
-        connection.send(request).await?;
+        let (mut connection, mut more) = self.begin(request).await?;
         loop {
-            let more = connection.more().await?;
             let head = connection.answer.head();
             let status = head.map_or(0, |head| head.status);
             if status == 200 {
                 seen.read(&mut connection.answer.body, self.target.clock.now(), !more);
             }
             if more {
+                more = connection.more().await?;
                 continue;
             }
             let head = head_of(&connection.answer)?;
@@ -140,6 +136,21 @@ impl<'a> Client<'a> {
             self.connection = head.keeps_open().then_some(connection);
             return Ok(end);
         }
+    }
+
+    /// Sends a request and waits for the first bytes of its answer; false if they are all of it. A server may close a
+    /// connection that was kept at any time: then the request goes out again on a new one, as HTTP's clients do.
+    async fn begin(&mut self, request: &[u8]) -> Result<(Connection, bool), &'static str> {
+        if let Some(mut kept) = self.connection.take()
+            && kept.send(request).await.is_ok()
+            && let Ok(more) = kept.more().await
+        {
+            return Ok((kept, more));
+        }
+        let mut new = Connection::open(self.target, None).await?;
+        new.send(request).await?;
+        let more = new.more().await?;
+        Ok((new, more))
     }
 }
 
@@ -290,6 +301,26 @@ mod tests {
         let mut answer = Answer::new();
         answer.push(format!("HTTP/1.1 429 x\r\ncontent-length: 0\r\n{fields}\r\n").as_bytes()).unwrap();
         answer.head().unwrap().clone()
+    }
+
+    #[tokio::test]
+    async fn a_kept_connection_that_was_closed_is_made_anew() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move {
+            for _ in 0..2 {
+                let (mut socket, _) = listener.accept().await.unwrap();
+                let mut request = [0; 4];
+                socket.read_exact(&mut request).await.unwrap();
+                socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await.unwrap();
+            }
+        });
+        let target = Target { address, key: String::new(), clock: SystemClock::start() };
+        let mut client = Client::new(&target);
+        for _ in 0..2 {
+            assert_eq!(client.ask(b"ask\n").await.end, End::Done);
+        }
+        server.await.unwrap();
     }
 
     #[test]
