@@ -254,6 +254,15 @@ impl From<Array> for Value {
 }
 
 impl Value {
+    /// Bytes of its elements; of texts, of their handles.
+    pub(crate) fn size_bytes(&self) -> usize {
+        match self {
+            Self::Array(array) => array.size_bytes(),
+            Self::Sequence(values) => values.iter().map(Self::size_bytes).sum(),
+            Self::Optional(value) => value.as_deref().map_or(0, Self::size_bytes),
+        }
+    }
+
     /// What it is, in a word.
     pub(crate) fn kind(&self) -> &'static str {
         match self {

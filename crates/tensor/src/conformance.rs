@@ -86,7 +86,7 @@ fn refused(error: GraphError) -> Result<CaseOutcome, GraphError> {
     match error {
         GraphError::Unsupported { what } => Ok(CaseOutcome::Refused { what: what.join("; ") }),
         GraphError::File { .. } => Err(error),
-        other => Ok(CaseOutcome::Failed { fault: other.to_string() }),
+        error => Ok(CaseOutcome::Failed { fault: error.to_string() }),
     }
 }
 

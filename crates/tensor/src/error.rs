@@ -1,11 +1,10 @@
 //! What can go wrong with tensor models.
 
-use ballast_backend::{EngineError, ErrorKind, Interrupted, TensorError};
+use ballast_backend::{ErrorKind, Interrupted, TensorError};
 use std::path::PathBuf;
 
 /// Why an operator cannot be made or does not compute.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub(crate) enum OpError {
     /// An input of another kind, type or value.
     #[error("input {idx}: expected {expected}, got {got}")]
@@ -116,11 +115,5 @@ impl GraphError {
             Self::Node { interrupted: Some(_), .. } => ErrorKind::Cancelled,
             Self::File { .. } => ErrorKind::Unavailable,
         }
-    }
-}
-
-impl From<GraphError> for EngineError {
-    fn from(error: GraphError) -> Self {
-        Self::new(error.kind(), error)
     }
 }

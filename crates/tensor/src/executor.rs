@@ -10,6 +10,7 @@ use ballast_kernels::Kernels;
 use ballast_threads::ComputePool;
 use std::fmt;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 /// How a model is run.
 #[derive(Clone, Copy)]
@@ -42,46 +43,75 @@ impl fmt::Debug for ExecutorOptions {
     }
 }
 
-/// A planned model with the threads that run it.
-pub struct Executor {
+/// A planned model: its operators with their weights laid out. Executors of one model share it.
+#[derive(Debug)]
+pub struct Planned {
     plan: Plan,
     inputs: Vec<Port>,
     schema: Option<IoSchema>,
-    pool: ComputePool,
-    options: ExecutorOptions,
 }
 
-impl fmt::Debug for Executor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Executor")
-            .field("schema", &self.schema)
-            .field("n_steps", &self.plan.steps.len())
-            .finish_non_exhaustive()
-    }
-}
-
-impl Executor {
+impl Planned {
     /// Plans `model`: makes its operators, computes what does not depend on inputs.
     ///
     /// # Errors
     /// All that the model needs and this engine does not have, or a graph that contradicts itself.
-    pub fn new(model: &Model, options: ExecutorOptions) -> Result<Self, GraphError> {
-        let mut pool = ComputePool::new(options.n_threads);
-        let pulse = Pulse::new();
-        let mut context = context(&options, &mut pool, &pulse);
+    pub fn new(model: &Model, options: &ExecutorOptions) -> Result<Self, GraphError> {
+        let (mut pool, pulse) = (ComputePool::new(options.n_threads), Pulse::new());
         // What is folded is what the model says; it is rounded where it is used.
-        context.rounding = Rounding::AsTyped;
-        let plan = Plan::new(&model.graph, &[], &model.opsets, &mut context)?;
+        let options = ExecutorOptions { rounding: Rounding::AsTyped, ..*options };
+        let plan = Plan::new(&model.graph, &[], &model.opsets, &mut context(&options, &mut pool, &pulse))?;
         let specs = |ports: &[Port]| ports.iter().map(|port| port.spec.clone()).collect::<Option<Vec<_>>>();
         let schema = specs(&model.graph.inputs).zip(specs(&model.graph.outputs));
         let schema = schema.map(|(inputs, outputs)| IoSchema { inputs, outputs });
-        Ok(Self { plan, inputs: model.graph.inputs.clone(), schema, pool, options })
+        Ok(Self { plan, inputs: model.graph.inputs.clone(), schema })
     }
 
     /// What the model takes and gives; `None` if some of it is not a tensor, or of a shape that is not told.
     #[must_use]
     pub fn schema(&self) -> Option<&IoSchema> {
         self.schema.as_ref()
+    }
+
+    /// Bytes of its constants, those that operators laid out anew not included.
+    #[must_use]
+    pub fn constant_bytes(&self) -> usize {
+        self.plan.constants.iter().map(|(_, value)| value.size_bytes()).sum()
+    }
+}
+
+/// A planned model with the threads that run it.
+pub struct Executor {
+    planned: Arc<Planned>,
+    pool: ComputePool,
+    options: ExecutorOptions,
+}
+
+impl fmt::Debug for Executor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Executor").field("schema", &self.planned.schema).field("options", &self.options).finish()
+    }
+}
+
+impl Executor {
+    /// Plans `model` and starts the threads that run it.
+    ///
+    /// # Errors
+    /// As [`Planned::new`].
+    pub fn new(model: &Model, options: ExecutorOptions) -> Result<Self, GraphError> {
+        Ok(Self::of(Arc::new(Planned::new(model, &options)?), options))
+    }
+
+    /// Starts threads that run a model that was planned with the same kernels.
+    #[must_use]
+    pub fn of(planned: Arc<Planned>, options: ExecutorOptions) -> Self {
+        Self { planned, pool: ComputePool::new(options.n_threads), options }
+    }
+
+    /// What the model takes and gives; `None` if some of it is not a tensor, or of a shape that is not told.
+    #[must_use]
+    pub fn schema(&self) -> Option<&IoSchema> {
+        self.planned.schema()
     }
 
     /// Runs the model. `inputs` has a tensor for each input.
@@ -91,21 +121,21 @@ impl Executor {
     /// through `pulse`, which is looked at between operators.
     pub fn run(
         &mut self,
-        inputs: TensorMap,
+        mut inputs: TensorMap,
         pulse: &Pulse,
         tracing: Option<&mut Tracing>,
     ) -> Result<TensorMap, GraphError> {
-        if let Some(schema) = &self.schema {
+        let planned = Arc::clone(&self.planned);
+        if let Some(schema) = &planned.schema {
             schema.check_inputs(&inputs)?;
         }
-        let mut inputs = inputs;
-        let arrays_in = self.inputs.iter().map(|port| {
+        let taken = planned.inputs.iter().map(|port| {
             let missing = || GraphError::malformed(format!("input {:?}", port.name), "a tensor", "nothing");
             Ok(Some(Value::Array(Array::from_tensor(inputs.remove(&port.name).ok_or_else(missing)?))))
         });
-        let values = arrays_in.collect::<Result<Vec<_>, GraphError>>()?;
+        let values = taken.collect::<Result<Vec<_>, GraphError>>()?;
         let outputs = self.run_values(values, pulse, tracing)?;
-        let names = &self.plan.output_names;
+        let names = &planned.plan.output_names;
         let outputs = arrays(outputs, names)?;
         Ok(names.iter().cloned().zip(outputs.into_iter().map(Array::into_tensor)).collect())
     }
@@ -119,7 +149,7 @@ impl Executor {
     ) -> Result<Vec<Value>, GraphError> {
         let mut context = context(&self.options, &mut self.pool, pulse);
         context.tracing = tracing;
-        self.plan.run(inputs, &mut context)
+        self.planned.plan.run(inputs, &mut context)
     }
 }
 

@@ -10,6 +10,7 @@
 
 mod array;
 pub mod conformance;
+mod engine;
 mod error;
 mod executor;
 mod graph;
@@ -20,8 +21,9 @@ mod plan;
 mod protobuf;
 mod run;
 
+pub use engine::{ENGINE_VERSION, PREDICT_SLA, TensorCpu};
 pub use error::GraphError;
-pub use executor::{Executor, ExecutorOptions};
+pub use executor::{Executor, ExecutorOptions, Planned};
 pub use graph::Model;
 pub use onnx::ReadLimits;
 pub use run::{Rounding, RunLimits, TraceEntry, Tracing};

@@ -7,7 +7,6 @@ use crate::array::{Array, Value};
 use crate::error::GraphError;
 use crate::graph::{Attribute, Graph, Model, Node, Port};
 use crate::protobuf::{Field, Message};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 pub(crate) use tensor::{read_optional, read_sequence, read_tensor};
 
@@ -180,12 +179,12 @@ impl Reader<'_> {
             1 => parts.name = field.text()?,
             2 => parts.float = field.float()?,
             3 => parts.int = field.int()?,
-            4 => parts.text = lossless(&field)?,
+            4 => parts.text = field.text()?,
             5 => parts.array = Some(read_tensor(field.message("tensor of an attribute")?, self)?.1),
             6 => parts.graph = Some(self.graph(field.message("graph of an attribute")?)?),
             7 => field.floats(&mut parts.floats)?,
             8 => field.ints(&mut parts.ints)?,
-            9 => parts.texts.push(lossless(&field)?),
+            9 => parts.texts.push(field.text()?),
             20 => parts.code = field.int()?,
             21 => {
                 let what = vec![format!("attribute {:?}, which refers to a function's", parts.name)];
@@ -210,10 +209,6 @@ struct AttributeParts {
     texts: Vec<String>,
     array: Option<Array>,
     graph: Option<Graph>,
-}
-
-fn lossless(field: &Field<'_>) -> Result<String, GraphError> {
-    field.text()
 }
 
 fn opset(message: Message<'_>) -> Result<(String, i64), GraphError> {
@@ -260,6 +255,3 @@ pub(crate) enum ValueKind {
     Sequence,
     Optional,
 }
-
-/// Metadata by key.
-pub(crate) type Metadata = BTreeMap<String, String>;

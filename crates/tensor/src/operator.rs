@@ -56,7 +56,9 @@ impl Inputs {
         match self.value(idx) {
             None => Ok(None),
             Some(Value::Array(array)) => Ok(Some(array)),
-            Some(other) => Err(OpError::input(idx, "a tensor", other.kind())),
+            Some(other @ (Value::Sequence(_) | Value::Optional(_))) => {
+                Err(OpError::input(idx, "a tensor", other.kind()))
+            }
         }
     }
 
@@ -69,7 +71,7 @@ impl Inputs {
     pub(crate) fn take(&mut self, idx: usize) -> Result<Array, OpError> {
         match self.take_value(idx)? {
             Value::Array(array) => Ok(array),
-            other => Err(OpError::input(idx, "a tensor", other.kind())),
+            other @ (Value::Sequence(_) | Value::Optional(_)) => Err(OpError::input(idx, "a tensor", other.kind())),
         }
     }
 

@@ -152,7 +152,7 @@ impl Step {
         let start = context.tracing.as_ref().filter(|_| is_traced).map(|tracing| tracing.clock.now());
         let outputs = self.operator.run(inputs, context).map_err(|error| self.failed(&error))?;
         if let (Some(tracing), Some(start)) = (&mut context.tracing, start) {
-            let output_bytes = outputs.iter().map(size_bytes).sum();
+            let output_bytes = outputs.iter().map(Value::size_bytes).sum();
             let took = tracing.clock.now().saturating_sub(start);
             tracing.entries.push(TraceEntry { node: self.label.clone(), op: self.op.clone(), took, output_bytes });
         }
@@ -172,14 +172,6 @@ impl Step {
             _ => None,
         };
         GraphError::Node { node: self.label.clone(), op: self.op.clone(), fault: error.to_string(), interrupted }
-    }
-}
-
-fn size_bytes(value: &Value) -> usize {
-    match value {
-        Value::Array(array) => array.size_bytes(),
-        Value::Sequence(values) => values.iter().map(size_bytes).sum(),
-        Value::Optional(value) => value.as_deref().map_or(0, size_bytes),
     }
 }
 
