@@ -218,8 +218,16 @@ impl Trial<'_> {
         load::run(&self.target, Arrivals::Closed { clients }, self.usual(clients * n_each, seed), seed).await
     }
 
+    /// Has every block of the KV cache used once: memory that the server planned for and touches when it is needed.
+    async fn fill(&self) {
+        let positions = self.args.context.max(self.args.lengths.context_len());
+        let n_each = positions.div_ceil(self.args.lengths.context_len().max(1)) + 1;
+        self.closed(n_each, self.args.seed.wrapping_add(5)).await;
+    }
+
     async fn overload(&self) -> Vec<GateRow> {
         let seed = self.args.seed.wrapping_add(1);
+        self.fill().await;
         let peak = self.closed(self.args.requests, seed).await;
         let before = self.server.resident_bytes();
         let per_second = peak.requests_per_second() * self.args.times;
@@ -277,6 +285,8 @@ impl Trial<'_> {
         let n_readers = self.args.slow_readers;
         let seed = self.args.seed.wrapping_add(3);
         let alone = self.closed(self.args.requests, seed).await;
+        let before = gauges::read(&self.target).await.map_or(0.0, |gauges| gauges.generated);
+        let wanted = before + (n_readers * self.args.lengths.max_tokens) as f64;
         let mut readers = JoinSet::new();
         for request in self.usual(n_readers, seed.wrapping_add(1)) {
             let target = self.target.clone();
@@ -291,7 +301,7 @@ impl Trial<'_> {
         }
         // Their answers cost what answers cost; the question is what it costs to get rid of them.
         let (settled, _) =
-            gauges::wait(&self.target, SETTLE_MAX, |gauges| gauges.running + gauges.waiting == 0.0).await;
+            gauges::wait(&self.target, SETTLE_MAX, |gauges| gauges.generated >= wanted && gauges.running == 0.0).await;
         let held = gauges::read(&self.target).await.map(|gauges| gauges.running + gauges.waiting);
         let beside = self.closed(self.args.requests, seed.wrapping_add(2)).await;
         let n_reading = std::iter::from_fn(|| readers.try_join_next()).fold(n_readers, |n, _| n - 1);
