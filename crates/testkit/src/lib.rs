@@ -7,6 +7,7 @@
 //! - [`tiny_tokenizer()`], [`tiny_template()`]: 256 byte tokens, a few merges, the control tokens of ChatML.
 //! - [`TinyBert`]: an encoder's model file with random weights, with a vocabulary and, if asked for, a classifier.
 //! - [`TinyLlama`]: a llama model file with random weights, small enough to run in any test.
+//! - [`TinyOnnx`]: an ONNX model of the nodes that a test names.
 //!
 //! Only tests depend on it; it panics where a test could do nothing but panic.
 #![forbid(unsafe_code)]
@@ -17,6 +18,7 @@ mod random;
 mod scripted;
 mod tiny_bert;
 mod tiny_llama;
+mod tiny_onnx;
 mod tiny_tokenizer;
 
 pub use clock::VirtualClock;
@@ -25,6 +27,7 @@ pub use random::SplitMix;
 pub use scripted::{Next, PATIENCE, RecordedShare, Script, ScriptControl, ScriptedGenerator};
 pub use tiny_bert::{TinyBert, tiny_word_piece};
 pub use tiny_llama::{TinyLlama, TinyLlamaError, with_tiny_model};
+pub use tiny_onnx::{OnnxAttribute, TinyOnnx};
 pub use tiny_tokenizer::{
     ASSISTANT_TURN, CHATML, IM_END, IM_START, tiny_metadata, tiny_prompt_format, tiny_template, tiny_tokenizer,
     tokens_of,
