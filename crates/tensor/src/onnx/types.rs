@@ -79,8 +79,8 @@ fn shape(message: Message<'_>) -> Result<Vec<Dim>, GraphError> {
         for part in field.message("dimension")?.fields() {
             let part = part?;
             if part.number == 1 {
-                let extent = usize::try_from(part.int()?);
-                dim = Dim::Fixed(extent.map_err(|_| message.malformed("an extent of 0 or more", "a negative one"))?);
+                // Some exporters write -1 where they mean any.
+                dim = usize::try_from(part.int()?).map_or(Dim::Any, Dim::Fixed);
             }
         }
         if dims.len() == RANK_MAX {
