@@ -1,7 +1,7 @@
 //! The length checks that every set makes at entry. The bodies behind them rely on these facts.
 
 use crate::kv::{QUERIES_MAX, SPAN, value_len};
-use crate::{Activations, Block, KvView, PackedMatrix, PanelMut, Partial, Queries};
+use crate::{Activations, Block, Columns, KvView, PackedMatrix, PanelMut, Partial, Queries, RowTiles};
 
 /// Rows of whole blocks, and room for exactly those.
 #[track_caller]
@@ -18,6 +18,16 @@ pub(crate) fn matmul(w: &PackedMatrix<'_>, x: &Activations, y: &PanelMut<'_>) {
     assert!(x.n_cols() == w.n_cols(), "{} columns of activations, {} of weights", x.n_cols(), w.n_cols());
     assert!(y.n_rows() == x.n_rows(), "{} rows of results for {} of activations", y.n_rows(), x.n_rows());
     assert!(y.n_cols() == w.n_rows(), "{} columns of results for {} rows of weights", y.n_cols(), w.n_rows());
+}
+
+/// As many rows of results as of the first matrix, as many of the second as columns of the first, all inside its values.
+#[track_caller]
+pub(crate) fn gemm(rows: &RowTiles<'_>, x: &Columns<'_>, out: &PanelMut<'_>) {
+    assert!(out.n_rows() == rows.n_rows(), "{} rows of results for {}", out.n_rows(), rows.n_rows());
+    assert!(x.offsets.len() == rows.n_cols(), "{} offsets for {} columns", x.offsets.len(), rows.n_cols());
+    let last = x.values.len().checked_sub(out.n_cols());
+    let is_inside = x.offsets.iter().all(|offset| last.is_some_and(|last| *offset <= last));
+    assert!(is_inside, "{} columns from some offset are not in {} values", out.n_cols(), x.values.len());
 }
 
 /// Three slices of one length.

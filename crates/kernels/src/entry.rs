@@ -30,6 +30,30 @@ macro_rules! kernel_set {
                 unsafe { run(*self, w, x, y) }
             }
 
+            fn gemm(&self, rows: &$crate::RowTiles<'_>, x: &$crate::Columns<'_>, out: &mut $crate::PanelMut<'_>) {
+                #[target_feature(enable = $features)]
+                fn run(
+                    set: $set,
+                    rows: &$crate::RowTiles<'_>,
+                    x: &$crate::Columns<'_>,
+                    out: &mut $crate::PanelMut<'_>,
+                ) {
+                    $crate::gemm::gemm(set, rows, x, out);
+                }
+                $crate::check::gemm(rows, x, out);
+                // SAFETY: `self` proves the features.
+                unsafe { run(*self, rows, x, out) }
+            }
+
+            fn pointwise(&self, f: $crate::Pointwise, x: &mut [f32]) {
+                #[target_feature(enable = $features)]
+                fn run(f: $crate::Pointwise, x: &mut [f32]) {
+                    $crate::pointwise::apply(f, x);
+                }
+                // SAFETY: `self` proves the features.
+                unsafe { run(f, x) }
+            }
+
             fn rms_norm(&self, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
                 #[target_feature(enable = $features)]
                 fn run(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {

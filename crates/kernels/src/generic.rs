@@ -4,9 +4,13 @@
 //! held to its very bits.
 
 mod attend;
+mod gemm;
 mod matmul;
 
-use crate::{Activations, Block, Kernels, KvView, PackedMatrix, PanelMut, Partial, Queries, check, lanes};
+use crate::{
+    Activations, Block, Columns, Kernels, KvView, PackedMatrix, PanelMut, Partial, Pointwise, Queries, RowTiles, check,
+    lanes, pointwise,
+};
 
 /// The scalar set.
 #[derive(Debug)]
@@ -32,6 +36,15 @@ impl Kernels for Generic {
     fn matmul(&self, w: &PackedMatrix<'_>, x: &Activations, y: &mut PanelMut<'_>) {
         check::matmul(w, x, y);
         matmul::matmul(w, x, y);
+    }
+
+    fn gemm(&self, rows: &RowTiles<'_>, x: &Columns<'_>, out: &mut PanelMut<'_>) {
+        check::gemm(rows, x, out);
+        gemm::gemm(rows, x, out);
+    }
+
+    fn pointwise(&self, f: Pointwise, x: &mut [f32]) {
+        pointwise::apply(f, x);
     }
 
     fn rms_norm(&self, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {

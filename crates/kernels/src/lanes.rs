@@ -107,7 +107,7 @@ pub(crate) fn gelu(x: &mut [f32]) {
 
 /// The error function, within 1e-6. (Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.28)
 #[inline(always)]
-fn erf(x: f32) -> f32 {
+pub(crate) fn erf(x: f32) -> f32 {
     // Beyond 4 it is 1 in f32, and there the power stays finite.
     let a = if x.abs() < 4.0 { x.abs() } else { 4.0 };
     let p = 0.000_043_063_8_f32

@@ -29,6 +29,12 @@ impl<'a> PanelMut<'a> {
         Self { start: data.as_mut_ptr(), stride: n_cols, n_rows, n_cols, life: PhantomData }
     }
 
+    /// The same panel for a while.
+    #[must_use]
+    pub fn borrowed(&mut self) -> PanelMut<'_> {
+        PanelMut { start: self.start, stride: self.stride, n_rows: self.n_rows, n_cols: self.n_cols, life: PhantomData }
+    }
+
     /// Splits into the first `col` columns and the rest.
     ///
     /// # Panics
@@ -41,6 +47,21 @@ impl<'a> PanelMut<'a> {
         let left = Self { n_cols: col, ..self };
         let right = Self { start: right_start, n_cols: left_width(self.n_cols, col), ..left };
         (left, right)
+    }
+
+    /// Splits into the first `row` rows and the rest.
+    ///
+    /// # Panics
+    /// If there are fewer than `row` rows.
+    #[must_use]
+    pub fn split_at_row(self, row: usize) -> (Self, Self) {
+        assert!(row <= self.n_rows, "split at row {row} of {}", self.n_rows);
+        // wrapping_add: the lower panel may be empty and its start past the end.
+        let below_start = self.start.wrapping_add(row * self.stride);
+        let n_below = self.n_rows - row;
+        let above = Self { n_rows: row, ..self };
+        let below = Self { start: below_start, n_rows: n_below, ..above };
+        (above, below)
     }
 
     /// Rows of the panel.
@@ -62,7 +83,7 @@ impl<'a> PanelMut<'a> {
     pub fn row_mut(&mut self, idx: usize) -> &mut [f32] {
         assert!(idx < self.n_rows, "row {idx} of {}", self.n_rows);
         // SAFETY: `new` took an exclusive borrow of n_rows * stride entries and every panel made from it by
-        // `split_at_col` has its own columns, so start + idx * stride .. + n_cols lies inside that borrow and
+        // `split_at_col` or `split_at_row` has its own columns or rows, so start + idx * stride .. + n_cols lies inside that borrow and
         // overlaps no other panel's row; `&mut self` keeps a second row of this panel from being live.
         unsafe { std::slice::from_raw_parts_mut(self.start.wrapping_add(idx * self.stride), self.n_cols) }
     }
@@ -85,6 +106,21 @@ mod tests {
             right.row_mut(row).fill(2.0);
         }
         assert_eq!(data, [1.0, 2.0, 2.0, 1.0, 2.0, 2.0]);
+    }
+
+    #[test]
+    fn panels_write_their_own_rows() {
+        let mut data = vec![0.0; 6];
+        let (mut above, below) = PanelMut::new(&mut data, 2).split_at_row(1);
+        let (mut left, mut right) = below.split_at_col(1);
+        above.row_mut(0).fill(1.0);
+        for row in 0..2 {
+            left.row_mut(row).fill(2.0);
+            right.row_mut(row).fill(3.0);
+        }
+        assert_eq!(data, [1.0, 1.0, 2.0, 3.0, 2.0, 3.0]);
+        let (above, below) = PanelMut::new(&mut data, 2).split_at_row(3);
+        assert_eq!((above.n_rows(), below.n_rows()), (3, 0));
     }
 
     #[test]

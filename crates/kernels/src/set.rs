@@ -1,7 +1,7 @@
 //! What every kernel set can do.
 
 use crate::activations::Block;
-use crate::{Activations, KvView, PackedMatrix, PanelMut, Partial, Queries};
+use crate::{Activations, Columns, KvView, PackedMatrix, PanelMut, Partial, Pointwise, Queries, RowTiles};
 
 /// The operations of one instruction set. Lengths are checked by each method with `assert!` at entry.
 ///
@@ -25,6 +25,13 @@ pub trait Kernels: Send + Sync + 'static {
     /// integer dot product of 32 columns (Q6_K: 16) times the activations' scale, times the weights' scale and added
     /// with one rounding, then the minimum times the activations' sum, likewise.
     fn matmul(&self, w: &PackedMatrix<'_>, x: &Activations, y: &mut PanelMut<'_>);
+
+    /// `out[i][j] += sum of rows[i][k] * x.values[x.offsets[k] + j]` for every row `i` and column `j` of `out`, in the
+    /// order of `k` and with one rounding each: sums may be cut into several calls. Offsets may repeat and overlap.
+    fn gemm(&self, rows: &RowTiles<'_>, x: &Columns<'_>, out: &mut PanelMut<'_>);
+
+    /// `x = f(x)` for every entry.
+    fn pointwise(&self, f: Pointwise, x: &mut [f32]);
 
     /// `out = x / rms(x) * weight`, with `rms(x) = sqrt(mean(x^2) + eps)`. All of one length. (arXiv:1910.07467)
     fn rms_norm(&self, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]);

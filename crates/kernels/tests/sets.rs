@@ -6,6 +6,8 @@ mod attention;
 mod data;
 #[path = "sets/float.rs"]
 mod float;
+#[path = "sets/gemm.rs"]
+mod gemm;
 #[path = "sets/products.rs"]
 mod products;
 #[path = "sets/quantize.rs"]

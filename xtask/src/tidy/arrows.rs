@@ -24,9 +24,11 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "ballast-artifacts",
             "ballast-backend",
+            "ballast-coreml",
             "ballast-gguf",
             "ballast-llm",
             "ballast-runtime",
+            "ballast-tensor",
             "ballast-threads",
             "ballast-tokens",
             "ballast-worker",
@@ -36,6 +38,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("ballast-runtime", &["ballast-backend", "ballast-tokens"]),
     ("ballast-llm", &["ballast-artifacts", "ballast-backend", "ballast-gguf", "ballast-kernels", "ballast-threads"]),
     ("ballast-tensor", &["ballast-artifacts", "ballast-backend", "ballast-gguf", "ballast-kernels", "ballast-threads"]),
+    ("ballast-coreml", &["ballast-artifacts", "ballast-backend"]),
     ("ballast-tokens", &["ballast-backend", "ballast-gguf", "ballast-kernels"]),
     ("ballast-store", &["ballast-gguf"]),
     ("ballast-artifacts", &["ballast-backend"]),
@@ -70,11 +73,17 @@ const SERVED: &str = "ballast-server";
 const FENCES: &[(&str, &[&str])] = &[
     ("axum", &["ballast-server"]),
     ("clap", &["ballast-cli"]),
+    ("hound", &["ballast"]),
+    ("image", &["ballast"]),
     ("indicatif", &["ballast-cli"]),
     ("memmap2", &["ballast-gguf"]),
+    ("objc2", &["ballast-coreml"]),
+    ("objc2-core-ml", &["ballast-coreml"]),
     ("llguidance", &["ballast-tokens"]),
     ("minijinja", &["ballast-tokens"]),
+    ("prost", &["ballast-server"]),
     ("rustyline", &["ballast-cli"]),
+    ("tonic", &["ballast-server"]),
     ("ureq", &["ballast-cli", "ballast-store"]),
 ];
 

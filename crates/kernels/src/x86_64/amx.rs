@@ -23,7 +23,9 @@ mod trial;
 
 use super::avx512::Avx512;
 use crate::product::tiles;
-use crate::{Activations, Block, Kernels, KvView, PackedMatrix, PanelMut, Partial, Queries, check};
+use crate::{
+    Activations, Block, Columns, Kernels, KvView, PackedMatrix, PanelMut, Partial, Pointwise, Queries, RowTiles, check,
+};
 use permission::Permission;
 use std::sync::OnceLock;
 
@@ -63,6 +65,14 @@ impl Kernels for Amx {
         // SAFETY: this is the one place that configures tiles; a product does so once, and comes to its end, where they
         // are released, without beginning another.
         self.vectors.matmul_by_tiles(|shape| unsafe { self.permission.configure(shape) }, w, x, y);
+    }
+
+    fn gemm(&self, rows: &RowTiles<'_>, x: &Columns<'_>, out: &mut PanelMut<'_>) {
+        self.vectors.gemm(rows, x, out);
+    }
+
+    fn pointwise(&self, f: Pointwise, x: &mut [f32]) {
+        self.vectors.pointwise(f, x);
     }
 
     fn layer_norm(&self, x: &[f32], weight: &[f32], bias: &[f32], eps: f32, out: &mut [f32]) {
