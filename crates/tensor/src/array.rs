@@ -158,10 +158,6 @@ impl Array {
         &self.data
     }
 
-    pub(crate) fn into_data(self) -> Data {
-        self.data
-    }
-
     /// Bytes of its elements; of texts, of their handles.
     pub(crate) fn size_bytes(&self) -> usize {
         self.len() * self.dtype().size_bytes()
@@ -175,6 +171,11 @@ impl Array {
     /// The elements for writing, if they are of this type; copied first if somebody else has them, too.
     pub(crate) fn values_mut<T: Element>(&mut self) -> Option<&mut Vec<T>> {
         T::view_mut(&mut self.data).map(Arc::make_mut)
+    }
+
+    /// Whether nobody else has its elements.
+    pub(crate) fn is_unshared(&self) -> bool {
+        for_data!(&self.data, values => Arc::strong_count(values) == 1)
     }
 
     /// The same elements in another shape.

@@ -6,6 +6,7 @@ use crate::error::GraphError;
 use crate::executor::{Executor, ExecutorOptions, Planned};
 use crate::graph::Model;
 use crate::onnx::ReadLimits;
+use crate::package::PackageLimits;
 use ballast_artifacts::{CacheKey, KeyParts, Until, digest_file};
 use ballast_backend::{
     CapabilityReport, Clock, ComputeUnits, DType, Dim, Dispatch, EngineError, ErrorKind, InferenceEngine, Instance,
@@ -105,11 +106,12 @@ impl TensorCpu {
         if let Some(opened) = known {
             return Ok(opened);
         }
-        let model = match format {
-            ModelFmt::Onnx => Model::open_onnx(path, ReadLimits::default())?,
-            _ => {
-                return Err(EngineFault::Format { got: format }.into());
-            }
+        let model = if format == ModelFmt::Onnx {
+            Model::open_onnx(path, ReadLimits::default())?
+        } else if format == ModelFmt::MlPackage {
+            Model::open_package(path, PackageLimits::default())?
+        } else {
+            return Err(EngineFault::Format { got: format }.into());
         };
         let planned = Arc::new(Planned::new(&model, &self.options)?);
         let mut schema = planned.schema().cloned().ok_or(EngineFault::NotTensors)?;

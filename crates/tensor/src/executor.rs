@@ -1,13 +1,15 @@
 //! A model that runs: named tensors in, named tensors out.
 
-use crate::array::{Array, Value};
+use crate::array::{Array, Data, Value};
 use crate::error::GraphError;
-use crate::graph::{Model, Port};
+use crate::graph::{Model, Port, StatePort, ValueKind};
+use crate::passes;
 use crate::plan::Plan;
 use crate::run::{Context, Rounding, RunLimits, Tracing, arrays};
 use ballast_backend::{IoSchema, Pulse, TensorMap};
 use ballast_kernels::Kernels;
 use ballast_threads::ComputePool;
+use std::borrow::Cow;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -49,6 +51,8 @@ pub struct Planned {
     plan: Plan,
     inputs: Vec<Port>,
     schema: Option<IoSchema>,
+    /// Behind the inputs and the outputs of the plan, in this order.
+    states: Vec<StatePort>,
 }
 
 impl Planned {
@@ -57,14 +61,27 @@ impl Planned {
     /// # Errors
     /// All that the model needs and this engine does not have, or a graph that contradicts itself.
     pub fn new(model: &Model, options: &ExecutorOptions) -> Result<Self, GraphError> {
+        // Where every operator's results are rounded, it matters which operators there are.
+        match options.rounding {
+            Rounding::AsTyped => Self::of(model, &passes::rewritten(&with_states(model)), options),
+            Rounding::ToF16 => Self::as_is(model, options),
+        }
+    }
+
+    /// As [`Planned::new`], with the operators that the model has and no others.
+    pub(crate) fn as_is(model: &Model, options: &ExecutorOptions) -> Result<Self, GraphError> {
+        Self::of(model, &with_states(model), options)
+    }
+
+    fn of(model: &Model, whole: &Model, options: &ExecutorOptions) -> Result<Self, GraphError> {
         let (mut pool, pulse) = (ComputePool::new(options.n_threads), Pulse::new());
         // What is folded is what the model says; it is rounded where it is used.
         let options = ExecutorOptions { rounding: Rounding::AsTyped, ..*options };
-        let plan = Plan::new(&model.graph, &[], &model.opsets, &mut context(&options, &mut pool, &pulse))?;
+        let plan = Plan::new(&whole.graph, &[], &whole.opsets, &mut context(&options, &mut pool, &pulse))?;
         let specs = |ports: &[Port]| ports.iter().map(|port| port.spec.clone()).collect::<Option<Vec<_>>>();
         let schema = specs(&model.graph.inputs).zip(specs(&model.graph.outputs));
         let schema = schema.map(|(inputs, outputs)| IoSchema { inputs, outputs });
-        Ok(Self { plan, inputs: model.graph.inputs.clone(), schema })
+        Ok(Self { plan, inputs: model.graph.inputs.clone(), schema, states: model.states.clone() })
     }
 
     /// What the model takes and gives; `None` if some of it is not a tensor, or of a shape that is not told.
@@ -80,9 +97,24 @@ impl Planned {
     }
 }
 
-/// A planned model with the threads that run it.
+/// The model with its states behind its inputs and outputs.
+fn with_states(model: &Model) -> Cow<'_, Model> {
+    let mut whole = Cow::Borrowed(model);
+    for state in &model.states {
+        let port = |name: &String| Port { name: name.clone(), spec: None, kind: ValueKind::Tensor };
+        let graph = &mut whole.to_mut().graph;
+        graph.inputs.push(port(&state.input));
+        graph.outputs.push(port(&state.output));
+    }
+    whole
+}
+
+/// A planned model with the threads that run it, and what it keeps from run to run.
+///
+/// A state changes when a run ends, all at once: a run that fails or is interrupted leaves it as it was.
 pub struct Executor {
     planned: Arc<Planned>,
+    states: Vec<Array>,
     pool: ComputePool,
     options: ExecutorOptions,
 }
@@ -105,7 +137,19 @@ impl Executor {
     /// Starts threads that run a model that was planned with the same kernels.
     #[must_use]
     pub fn of(planned: Arc<Planned>, options: ExecutorOptions) -> Self {
-        Self { planned, pool: ComputePool::new(options.n_threads), options }
+        let states = initial(&planned);
+        Self { planned, states, pool: ComputePool::new(options.n_threads), options }
+    }
+
+    /// Bytes of the model's states; 0: it keeps nothing from run to run.
+    #[must_use]
+    pub fn state_bytes(&self) -> usize {
+        self.states.iter().map(Array::size_bytes).sum()
+    }
+
+    /// Begins anew: what the model keeps from run to run is 0 again.
+    pub fn reset_states(&mut self) {
+        self.states = initial(&self.planned);
     }
 
     /// What the model takes and gives; `None` if some of it is not a tensor, or of a shape that is not told.
@@ -135,7 +179,7 @@ impl Executor {
         });
         let values = taken.collect::<Result<Vec<_>, GraphError>>()?;
         let outputs = self.run_values(values, pulse, tracing)?;
-        let names = &planned.plan.output_names;
+        let names = &planned.plan.output_names[..outputs.len()];
         let outputs = arrays(outputs, names)?;
         Ok(names.iter().cloned().zip(outputs.into_iter().map(Array::into_tensor)).collect())
     }
@@ -143,17 +187,35 @@ impl Executor {
     /// Runs the model on values of any kind, in the order of its inputs.
     pub(crate) fn run_values(
         &mut self,
-        inputs: Vec<Option<Value>>,
+        mut inputs: Vec<Option<Value>>,
         pulse: &Pulse,
         tracing: Option<&mut Tracing>,
     ) -> Result<Vec<Value>, GraphError> {
         let mut context = context(&self.options, &mut self.pool, pulse);
         context.tracing = tracing;
-        self.planned.plan.run(inputs, &mut context)
+        inputs.extend(self.states.iter().map(|state| Some(Value::Array(state.clone()))));
+        let mut outputs = self.planned.plan.run(inputs, &mut context)?;
+        let kept = outputs.split_off(outputs.len() - self.states.len());
+        let kept = kept.into_iter().zip(&self.planned.states).map(|(value, state)| match value {
+            Value::Array(array) if array.shape() == state.shape && array.dtype() == state.dtype => Ok(array),
+            other @ (Value::Array(_) | Value::Sequence(_) | Value::Optional(_)) => {
+                let expected = format!("{} {:?}", state.dtype, state.shape);
+                Err(GraphError::malformed(format!("state {:?}", state.name), expected, format!("{other:?}")))
+            }
+        });
+        self.states = kept.collect::<Result<Vec<_>, _>>()?;
+        Ok(outputs)
     }
 }
 
-fn context<'a>(options: &ExecutorOptions, pool: &'a mut ComputePool, pulse: &'a Pulse) -> Context<'a> {
+/// States before the first run.
+fn initial(planned: &Planned) -> Vec<Array> {
+    let zeros =
+        |state: &StatePort| Array::of_data(&state.shape, Data::zeros(state.dtype, state.shape.iter().product()));
+    planned.states.iter().map(zeros).collect()
+}
+
+pub(crate) fn context<'a>(options: &ExecutorOptions, pool: &'a mut ComputePool, pulse: &'a Pulse) -> Context<'a> {
     let ExecutorOptions { kernels, rounding, limits, .. } = *options;
     Context { kernels, pool, pulse, limits, rounding, tracing: None, depth: 0 }
 }

@@ -2,7 +2,7 @@
 
 use crate::array::Array;
 use crate::error::OpError;
-use ballast_backend::TensorSpec;
+use ballast_backend::{DType, TensorSpec};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
@@ -17,6 +17,21 @@ pub struct Model {
     pub(crate) producer: String,
     /// What the file says about itself.
     pub(crate) metadata: BTreeMap<String, String>,
+    /// What it keeps from run to run.
+    pub(crate) states: Vec<StatePort>,
+}
+
+/// A tensor that a model keeps from run to run, zeros at first.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct StatePort {
+    /// For messages.
+    pub(crate) name: String,
+    pub(crate) dtype: DType,
+    pub(crate) shape: Vec<usize>,
+    /// The value that a run begins with.
+    pub(crate) input: String,
+    /// The value that it leaves for the next.
+    pub(crate) output: String,
 }
 
 /// Nodes in an order in which each comes after those it needs.
@@ -34,6 +49,16 @@ pub(crate) struct Port {
     pub(crate) name: String,
     /// `None`: not a tensor, or of a type that is not told.
     pub(crate) spec: Option<TensorSpec>,
+    pub(crate) kind: ValueKind,
+}
+
+/// What a value is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum ValueKind {
+    #[default]
+    Tensor,
+    Sequence,
+    Optional,
 }
 
 /// One operator at its place.
@@ -71,6 +96,8 @@ pub(crate) enum Attribute {
     Texts(Vec<String>),
     Array(Array),
     Graph(Box<Graph>),
+    /// The type of a value, which nobody has needed yet.
+    Type,
 }
 
 impl Attribute {
@@ -84,6 +111,7 @@ impl Attribute {
             Self::Texts(_) => "texts",
             Self::Array(_) => "a tensor",
             Self::Graph(_) => "a graph",
+            Self::Type => "a type",
         }
     }
 }
@@ -152,6 +180,11 @@ impl<'a> NodeSpec<'a> {
     /// A number that is not 0.
     pub(crate) fn flag(&self, name: &'static str, default: bool) -> Result<bool, OpError> {
         Ok(self.int(name)?.map_or(default, |value| value != 0))
+    }
+
+    /// Whether a type is given.
+    pub(crate) fn has_type(&self, name: &'static str) -> bool {
+        matches!(self.attribute(name), Some(Attribute::Type))
     }
 
     /// An attribute that must be there.

@@ -1,14 +1,17 @@
 //! Reads ONNX models from untrusted bytes. (<https://onnx.ai/onnx/repo-docs/IR.html>; field numbers as in `onnx.proto`)
 
+mod functions;
 mod tensor;
 mod types;
 
 use crate::array::{Array, Value};
 use crate::error::GraphError;
-use crate::graph::{Attribute, Graph, Model, Node, Port};
+use crate::graph::{Attribute, Graph, Model, Node, Port, ValueKind};
 use crate::protobuf::{Field, Message};
+use functions::Functions;
 use std::path::{Path, PathBuf};
-pub(crate) use tensor::{read_optional, read_sequence, read_tensor};
+pub(crate) use tensor::{of_bytes, read_optional, read_sequence, read_tensor};
+pub(crate) use types::{dtype as dtype_of_code, type_name};
 
 /// Bounds of a model file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +37,13 @@ pub(crate) struct Reader<'a> {
     /// Where files with tensors lie; `None`: there are none.
     pub(crate) folder: Option<&'a Path>,
     n_nodes: usize,
+    functions: Functions<'a>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(limits: ReadLimits, folder: Option<&'a Path>) -> Self {
+        Self { limits, folder, n_nodes: 0, functions: Functions::default() }
+    }
 }
 
 impl Model {
@@ -43,7 +53,7 @@ impl Model {
     /// A file that cannot be read, or is not an ONNX model.
     pub fn open_onnx(path: &Path, limits: ReadLimits) -> Result<Self, GraphError> {
         let bytes = read_file(path, limits.file_bytes_max)?;
-        Reader { limits, folder: path.parent(), n_nodes: 0 }.model(&bytes)
+        Reader::new(limits, path.parent()).model(&bytes)
     }
 
     /// Reads an ONNX model whose tensors are all in it.
@@ -51,7 +61,7 @@ impl Model {
     /// # Errors
     /// Bytes that are not an ONNX model.
     pub fn from_onnx(bytes: &[u8], limits: ReadLimits) -> Result<Self, GraphError> {
-        Reader { limits, folder: None, n_nodes: 0 }.model(bytes)
+        Reader::new(limits, None).model(bytes)
     }
 }
 
@@ -64,25 +74,31 @@ pub(crate) fn read_file(path: &Path, bytes_max: u64) -> Result<Vec<u8>, GraphErr
     std::fs::read(path).map_err(fault)
 }
 
-impl Reader<'_> {
-    fn model(&mut self, bytes: &[u8]) -> Result<Model, GraphError> {
-        let (mut model, mut has_graph) = (Model::default(), false);
+impl<'a> Reader<'a> {
+    fn model(&mut self, bytes: &'a [u8]) -> Result<Model, GraphError> {
+        let mut model = Model::default();
+        // Functions come behind the graph that calls them.
+        for field in Message::new(bytes, "model").fields() {
+            let field = field?;
+            match field.number {
+                8 => {
+                    let (domain, version) = opset(field.message("opset import")?)?;
+                    model.opsets.insert(domain, version);
+                }
+                25 => self.functions.add(field.message("function")?)?,
+                _ => {}
+            }
+        }
+        self.functions.check(&mut model.opsets)?;
+        let mut has_graph = false;
         for field in Message::new(bytes, "model").fields() {
             let field = field?;
             match field.number {
                 2 => model.producer = field.text()?,
                 7 => (model.graph, has_graph) = (self.graph(field.message("graph")?)?, true),
-                8 => {
-                    let (domain, version) = opset(field.message("opset import")?)?;
-                    model.opsets.insert(if domain == "ai.onnx" { String::new() } else { domain }, version);
-                }
                 14 => {
                     let (key, value) = pair(field.message("metadata")?)?;
                     model.metadata.insert(key, value);
-                }
-                25 => {
-                    let what = vec!["functions of the model's own".to_owned()];
-                    return Err(GraphError::Unsupported { what });
                 }
                 _ => {}
             }
@@ -102,15 +118,7 @@ impl Reader<'_> {
         for field in message.fields() {
             let field = field?;
             match field.number {
-                1 => {
-                    self.n_nodes += 1;
-                    if self.n_nodes > self.limits.nodes_max {
-                        let (max, got) = (self.limits.nodes_max as u64, self.n_nodes as u64);
-                        return Err(GraphError::TooMany { what: "nodes".to_owned(), max, got });
-                    }
-                    let node = self.node(field.message("node")?)?;
-                    graph.nodes.push(node);
-                }
+                1 => graph.nodes.append(&mut self.nodes(field.message("node")?)?),
                 5 => {
                     let (name, array) = read_tensor(field.message("initializer")?, self)?;
                     graph.constants.insert(name, array);
@@ -128,8 +136,14 @@ impl Reader<'_> {
         Ok(graph)
     }
 
-    fn node(&mut self, message: Message<'_>) -> Result<Node, GraphError> {
-        let mut node = Node::default();
+    /// A node, or the nodes of the function that it calls.
+    fn nodes(&mut self, message: Message<'_>) -> Result<Vec<Node>, GraphError> {
+        self.n_nodes += 1;
+        if self.n_nodes > self.limits.nodes_max {
+            let (max, got) = (self.limits.nodes_max as u64, self.n_nodes as u64);
+            return Err(GraphError::TooMany { what: "nodes".to_owned(), max, got });
+        }
+        let (mut node, mut overload) = (Node::default(), String::new());
         for field in message.fields() {
             let field = field?;
             match field.number {
@@ -138,25 +152,33 @@ impl Reader<'_> {
                 3 => node.name = field.text()?,
                 4 => node.op = field.text()?,
                 5 => {
-                    let (name, attribute) = self.attribute(field.message("attribute")?)?;
-                    node.attributes.insert(name, attribute);
+                    let attribute = self.attribute(field.message("attribute")?)?;
+                    node.attributes.extend(attribute);
                 }
                 7 => node.domain = field.text()?,
+                8 => overload = field.text()?,
                 _ => {}
             }
         }
         if node.domain == "ai.onnx" {
             node.domain.clear();
         }
-        Ok(node)
+        match self.functions.find(&node, overload) {
+            Some(function) => self.call(&node, &function),
+            None => Ok(vec![node]),
+        }
     }
 
-    fn attribute(&mut self, message: Message<'_>) -> Result<(String, Attribute), GraphError> {
+    /// A name and its attribute; nothing if it refers to one that the function was not given.
+    fn attribute(&mut self, message: Message<'_>) -> Result<Option<(String, Attribute)>, GraphError> {
         let mut parts = AttributeParts::default();
         for field in message.fields() {
             self.attribute_part(field?, &mut parts)?;
         }
-        let AttributeParts { name, code, int, float, text, ints, floats, texts, array, graph } = parts;
+        let AttributeParts { name, code, int, float, text, ints, floats, texts, array, graph, refers_to } = parts;
+        if let Some(other) = refers_to {
+            return Ok(self.functions.given(&other)?.map(|attribute| (name, attribute)));
+        }
         let absent = |what: &str| GraphError::malformed(format!("attribute {name:?}"), what, "nothing");
         let attribute = match code {
             1 => Attribute::Float(float),
@@ -167,11 +189,12 @@ impl Reader<'_> {
             6 => Attribute::Floats(floats),
             7 => Attribute::Ints(ints),
             8 => Attribute::Texts(texts),
+            13 => Attribute::Type,
             other => {
                 return Err(GraphError::Unsupported { what: vec![format!("attribute {name:?} of type {other}")] });
             }
         };
-        Ok((name, attribute))
+        Ok(Some((name, attribute)))
     }
 
     fn attribute_part(&mut self, field: Field<'_>, parts: &mut AttributeParts) -> Result<(), GraphError> {
@@ -186,10 +209,7 @@ impl Reader<'_> {
             8 => field.ints(&mut parts.ints)?,
             9 => parts.texts.push(field.text()?),
             20 => parts.code = field.int()?,
-            21 => {
-                let what = vec![format!("attribute {:?}, which refers to a function's", parts.name)];
-                return Err(GraphError::Unsupported { what });
-            }
+            21 => parts.refers_to = Some(field.text()?),
             _ => {}
         }
         Ok(())
@@ -209,6 +229,8 @@ struct AttributeParts {
     texts: Vec<String>,
     array: Option<Array>,
     graph: Option<Graph>,
+    /// The name of an attribute of the function around.
+    refers_to: Option<String>,
 }
 
 fn opset(message: Message<'_>) -> Result<(String, i64), GraphError> {
@@ -220,6 +242,9 @@ fn opset(message: Message<'_>) -> Result<(String, i64), GraphError> {
             2 => opset.1 = field.int()?,
             _ => {}
         }
+    }
+    if opset.0 == "ai.onnx" {
+        opset.0.clear();
     }
     Ok(opset)
 }
@@ -240,18 +265,10 @@ pub(crate) fn pair(message: Message<'_>) -> Result<(String, String), GraphError>
 
 /// A value of a test: a tensor, a sequence or an optional value, as `kind` says.
 pub(crate) fn read_value(bytes: &[u8], kind: ValueKind) -> Result<Value, GraphError> {
-    let mut reader = Reader { limits: ReadLimits::default(), folder: None, n_nodes: 0 };
+    let mut reader = Reader::new(ReadLimits::default(), None);
     match kind {
         ValueKind::Tensor => Ok(read_tensor(Message::new(bytes, "tensor"), &mut reader)?.1.into()),
         ValueKind::Sequence => read_sequence(Message::new(bytes, "sequence"), &mut reader),
         ValueKind::Optional => read_optional(Message::new(bytes, "optional value"), &mut reader),
     }
-}
-
-/// What a value is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ValueKind {
-    Tensor,
-    Sequence,
-    Optional,
 }

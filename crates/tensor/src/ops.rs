@@ -1,20 +1,25 @@
 //! The operators, by what they do. Each table lists those that a file has.
 
 mod attention;
+mod broadcast;
 mod cast;
 mod compare;
 pub(crate) mod control;
 mod conv;
 mod einsum;
 mod elementwise;
+pub(crate) mod fused;
 mod gather;
 mod generate;
 mod loss;
 mod matmul;
+mod mil;
 mod norm;
+mod number;
 mod pad;
 mod pool;
 mod quant;
+mod real;
 mod recurrent;
 mod reduce;
 mod resize;
@@ -24,8 +29,13 @@ mod shape;
 mod signal;
 mod softmax;
 mod text;
+#[cfg(test)]
+mod trial;
 mod unary;
+mod view;
 mod vision;
+mod widen;
+mod window;
 
 use crate::operator::Build;
 
@@ -33,6 +43,9 @@ use crate::operator::Build;
 const TABLES: &[(&str, &[(&str, Build)])] = &[
     ("", attention::OPS),
     ("", cast::OPS),
+    (fused::DOMAIN, conv::FUSED),
+    (fused::DOMAIN, fused::OPS),
+    (fused::DOMAIN, matmul::FUSED),
     ("", compare::OPS),
     ("", conv::OPS),
     ("", einsum::OPS),
@@ -41,6 +54,7 @@ const TABLES: &[(&str, &[(&str, Build)])] = &[
     ("", generate::OPS),
     ("", loss::OPS),
     ("", matmul::OPS),
+    ("mil", mil::OPS),
     ("", norm::OPS),
     ("", pad::OPS),
     ("", pool::OPS),

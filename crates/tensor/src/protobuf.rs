@@ -43,6 +43,11 @@ impl<'a> Message<'a> {
         Fields { rest: self.bytes, message: self }
     }
 
+    /// Its bytes.
+    pub(crate) fn len(self) -> usize {
+        self.bytes.len()
+    }
+
     pub(crate) fn malformed(&self, expected: impl Into<String>, got: impl Into<String>) -> GraphError {
         GraphError::malformed(self.what, expected, got)
     }

@@ -160,16 +160,14 @@ impl Step {
     }
 
     fn failed(&self, error: &OpError) -> GraphError {
-        let interrupted = match error {
-            OpError::Interrupted(interrupted) => Some(*interrupted),
-            OpError::Within(within) => {
-                if let GraphError::Node { interrupted, .. } = &**within {
-                    *interrupted
-                } else {
-                    None
-                }
-            }
-            _ => None,
+        let interrupted = if let OpError::Interrupted(interrupted) = error {
+            Some(*interrupted)
+        } else if let OpError::Within(within) = error
+            && let GraphError::Node { interrupted, .. } = &**within
+        {
+            *interrupted
+        } else {
+            None
         };
         GraphError::Node { node: self.label.clone(), op: self.op.clone(), fault: error.to_string(), interrupted }
     }
@@ -189,7 +187,9 @@ fn round_to_f16(value: &mut Value) {
 pub(crate) fn arrays(values: Vec<Value>, names: &[String]) -> Result<Vec<Array>, GraphError> {
     let array = |(value, name): (Value, &String)| match value {
         Value::Array(array) => Ok(array),
-        other => Err(GraphError::malformed(format!("output {name:?}"), "a tensor", other.kind())),
+        other @ (Value::Sequence(_) | Value::Optional(_)) => {
+            Err(GraphError::malformed(format!("output {name:?}"), "a tensor", other.kind()))
+        }
     };
     values.into_iter().zip(names).map(array).collect()
 }

@@ -54,11 +54,14 @@ impl TinyOnnx {
         tensor.shape().iter().for_each(|&extent| number(&mut weight, 1, extent as u64));
         number(&mut weight, 2, code(tensor.dtype()));
         bytes(&mut weight, 8, name.as_bytes());
-        let raw: Vec<u8> = match tensor.data() {
-            TensorData::F32(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
-            TensorData::I64(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
-            TensorData::U8(values) => values.clone(),
-            other => panic!("weights of {} are not written", other.dtype()),
+        let raw: Vec<u8> = if let TensorData::F32(values) = tensor.data() {
+            values.iter().flat_map(|value| value.to_le_bytes()).collect()
+        } else if let TensorData::I64(values) = tensor.data() {
+            values.iter().flat_map(|value| value.to_le_bytes()).collect()
+        } else if let TensorData::U8(values) = tensor.data() {
+            values.clone()
+        } else {
+            panic!("weights of {} are not written", tensor.dtype())
         };
         bytes(&mut weight, 9, &raw);
         self.weights.push(weight);
@@ -180,8 +183,12 @@ fn bytes(out: &mut Vec<u8>, field: u64, value: &[u8]) {
 
 fn varint(out: &mut Vec<u8>, mut value: u64) {
     while value > 0x7f {
-        out.push((value & 0x7f) as u8 | 0x80);
+        out.push(low_bits(value) | 0x80);
         value >>= 7;
     }
-    out.push((value & 0x7f) as u8);
+    out.push(low_bits(value));
+}
+
+fn low_bits(value: u64) -> u8 {
+    u8::try_from(value & 0x7f).expect("seven bits are a byte")
 }

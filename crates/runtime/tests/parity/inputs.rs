@@ -105,7 +105,7 @@ fn ranges_without_values_and_inputs_out_of_bounds_are_refused() {
     // Refused for what could be drawn, not for what was.
     let one = IoSchema { inputs: vec![spec("x", DType::U8, &[Dim::Fixed(1)])], outputs: Vec::new() };
     assert!(matches!(seeded_inputs(&one, &ints(-1, 255), 0), Err(ParityError::InputRange { .. })));
-    let n_elements = 7 * 50;
+    let n_elements = DType::EVERY.len() * 50;
     let bounded = |elements_max| seeded_inputs(&schema(), &InputOptions { elements_max, ..default }, 0);
     assert!(bounded(n_elements).is_ok());
     assert!(matches!(bounded(n_elements - 1), Err(ParityError::InputTooLarge { .. })));

@@ -1,6 +1,6 @@
 //! Tensors, sequences and optional values in files.
 
-use super::types::dtype;
+use super::types::{dtype, type_name};
 use super::{Reader, pair, read_file};
 use crate::array::{Array, Data, Value};
 use crate::error::GraphError;
@@ -68,7 +68,7 @@ impl<'a> Parts<'a> {
     fn head(&self, bytes_max: usize) -> Result<(Vec<usize>, DType), GraphError> {
         let Some(dtype) = dtype(self.code) else {
             return Err(GraphError::Unsupported {
-                what: vec![format!("tensor {:?} of type {}", self.name, self.code)],
+                what: vec![format!("{:?}, a tensor of {}", self.name, type_name(self.code))],
             });
         };
         let extents = self.dims.iter().map(|&dim| usize::try_from(dim)).collect::<Result<Vec<usize>, _>>();
