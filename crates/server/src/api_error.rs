@@ -5,6 +5,7 @@ use crate::models::StockError;
 use crate::routes::RouteClass;
 use crate::scope::Scope;
 use crate::security::SecurityEvent;
+use crate::tensors::TensorsError;
 use axum::http::StatusCode;
 use ballast_backend::{ErrorKind, ReasonCode};
 use ballast_runtime::encoding::EncodeError;
@@ -37,7 +38,7 @@ pub(crate) enum Refusal {
     Route,
     #[error("the route does not take this method")]
     Method,
-    #[error("content-type: expected application/json")]
+    #[error("content-type: expected application/json, or for tensors application/octet-stream")]
     ContentType,
     #[error("the request's body did not arrive in time")]
     BodyTimeout,
@@ -132,6 +133,9 @@ pub(crate) enum ApiError {
     SlotFile { what: &'static str },
     #[error("{}", encode_text(.0))]
     Encode(#[from] EncodeError),
+    /// A tensor model gives no answer.
+    #[error(transparent)]
+    Tensors(#[from] TensorsError),
     /// What the answer must look like cannot be enforced.
     #[error("{param}: {error}")]
     Constraint { param: &'static str, error: ConstraintError },
@@ -240,6 +244,7 @@ impl ApiError {
             Self::Stock(error) => error.kind,
             Self::Runtime(error) => error.kind(),
             Self::Encode(error) => error.kind(),
+            Self::Tensors(error) => error.kind(),
             Self::Constraint { error, .. } | Self::ToolSchema { error, .. } => error.kind(),
             Self::ResponseUnknown => ErrorKind::Invalid,
             Self::Limited(_) => ErrorKind::Overloaded,
@@ -261,8 +266,13 @@ impl ApiError {
                 StatusCode::UNAUTHORIZED
             }
             Self::Refusal(Refusal::Scope { .. } | Refusal::Model) => StatusCode::FORBIDDEN,
-            Self::Refusal(Refusal::Route) | Self::ModelUnknown { .. } | Self::ResponseUnknown => StatusCode::NOT_FOUND,
-            Self::NotServed { .. } => StatusCode::NOT_IMPLEMENTED,
+            Self::Refusal(Refusal::Route)
+            | Self::ModelUnknown { .. }
+            | Self::ResponseUnknown
+            | Self::Tensors(TensorsError::Unknown { .. } | TensorsError::UnknownVersion { .. }) => {
+                StatusCode::NOT_FOUND
+            }
+            Self::NotServed { .. } | Self::Tensors(TensorsError::NoStock) => StatusCode::NOT_IMPLEMENTED,
             Self::Refusal(Refusal::Method) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Refusal(Refusal::ContentType) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Refusal(Refusal::BodyTimeout) => StatusCode::REQUEST_TIMEOUT,
@@ -280,6 +290,7 @@ impl ApiError {
             | Self::Stock(_)
             | Self::Runtime(_)
             | Self::Encode(_)
+            | Self::Tensors(_)
             | Self::Constraint { .. }
             | Self::ToolSchema { .. }
             | Self::Limited(_)
@@ -295,6 +306,7 @@ impl ApiError {
             Self::Lifecycle(error) => error.reason(),
             Self::ModelCold { .. } | Self::ModelLoading { .. } => Some(ReasonCode::EngineUnavailable),
             Self::Encode(error) => error.reason(),
+            Self::Tensors(error) => error.reason(),
             Self::Ended { reason, .. } => *reason,
             Self::Limited(limited) => Some(limited.reason()),
             Self::RouteTimeout { .. } => Some(ReasonCode::CancelledByTimeout),
@@ -321,6 +333,7 @@ impl ApiError {
             Self::Runtime(error) => error.retry_after().or(Some(RETRY_AFTER)),
             Self::Lifecycle(error) => error.retry_after().or(Some(RETRY_AFTER)),
             Self::Encode(error) => error.retry_after().or(Some(RETRY_AFTER)),
+            Self::Tensors(error) => error.retry_after().or(Some(RETRY_AFTER)),
             Self::Limited(limited) => limited.retry_after(),
             Self::Refusal(_)
             | Self::Json(_)
@@ -375,6 +388,7 @@ impl ApiError {
             Self::Runtime(_) | Self::Lifecycle(_) => "invalid_value",
             Self::Encode(error) if error.kind() == ErrorKind::Invalid => "invalid_value",
             Self::Encode(_) => "server_error",
+            Self::Tensors(error) => error.code(),
             Self::Constraint { error, .. } | Self::ToolSchema { error, .. } => constraint_code(error),
             Self::ResponseUnknown => "response_not_found",
             Self::Limited(_) => "rate_limited",
@@ -401,7 +415,7 @@ impl ApiError {
             Self::SlotFile { .. } => Some("filename".to_owned()),
             Self::ResponseUnknown => Some("response_id".to_owned()),
             Self::ToolSchema { param, error } => Some(constraint_param(param, error)),
-            Self::NotServed { .. } | Self::NoSlot | Self::RouteTimeout { .. } => None,
+            Self::NotServed { .. } | Self::NoSlot | Self::RouteTimeout { .. } | Self::Tensors(_) => None,
             Self::Refusal(_) | Self::Json(_) | Self::Limited(_) | Self::Ended { .. } | Self::Panicked => None,
         }
     }

@@ -13,10 +13,24 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 /// # Errors
 /// If it is not JSON by its content type, too long, too slow or broken off.
 pub(crate) async fn read(request: Request, options: &ServerOptions) -> Result<Bytes, ApiError> {
-    if !may_be_json(request.headers()) {
+    if !may_be(&["application/json"], request.headers()) {
         return Err(Refusal::ContentType.into());
     }
-    let max = options.body_bytes_max;
+    read_at_most(options.body_bytes_max, request, options).await
+}
+
+/// Reads the body of a request of tensors: JSON, or JSON with the tensors' bytes behind it.
+///
+/// # Errors
+/// If it is something else by its content type, too long, too slow or broken off.
+pub(crate) async fn read_tensors(request: Request, options: &ServerOptions) -> Result<Bytes, ApiError> {
+    if !may_be(&["application/json", "application/octet-stream"], request.headers()) {
+        return Err(Refusal::ContentType.into());
+    }
+    read_at_most(options.tensor_body_bytes_max, request, options).await
+}
+
+async fn read_at_most(max: usize, request: Request, options: &ServerOptions) -> Result<Bytes, ApiError> {
     let body = Limited::new(request.into_body(), max).collect();
     let read = tokio::time::timeout(options.body_timeout, body).await.map_err(|_| Refusal::BodyTimeout)?;
     match read {
@@ -26,11 +40,11 @@ pub(crate) async fn read(request: Request, options: &ServerOptions) -> Result<By
     }
 }
 
-/// A page in a browser can send anything but JSON across origins without asking first, something without a type, too; but
+/// A page in a browser can send texts and forms across origins without asking first, something without a type, too; but
 /// browsers say the origin of whatever pages post. Programs need not say a type: Ollama's server asks for none, and litellm
 /// sends it none.
-fn may_be_json(headers: &HeaderMap) -> bool {
+fn may_be(known: &[&str], headers: &HeaderMap) -> bool {
     let Some(value) = headers.get(CONTENT_TYPE) else { return !headers.contains_key(ORIGIN) };
     let media_type = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default();
-    media_type.trim().eq_ignore_ascii_case("application/json")
+    known.iter().any(|known| media_type.trim().eq_ignore_ascii_case(known))
 }

@@ -14,6 +14,8 @@ pub struct BulkheadOptions {
     pub generation_max: usize,
     /// That have texts embedded or ranked.
     pub embeddings_max: usize,
+    /// That have tensor models run.
+    pub predictions_max: usize,
     /// That look at models and tokens.
     pub reading_max: usize,
     /// Of operators and their scrapers.
@@ -28,6 +30,7 @@ impl Default for BulkheadOptions {
         Self {
             generation_max: 192,
             embeddings_max: 64,
+            predictions_max: 256,
             reading_max: 64,
             admin_max: 16,
             wait: Duration::from_millis(500),
@@ -40,6 +43,7 @@ impl Default for BulkheadOptions {
 pub(crate) struct Bulkheads {
     generation: Arc<Semaphore>,
     embeddings: Arc<Semaphore>,
+    predictions: Arc<Semaphore>,
     reading: Arc<Semaphore>,
     admin: Arc<Semaphore>,
     wait: Duration,
@@ -51,6 +55,7 @@ impl Bulkheads {
         Self {
             generation: places(options.generation_max),
             embeddings: places(options.embeddings_max),
+            predictions: places(options.predictions_max),
             reading: places(options.reading_max),
             admin: places(options.admin_max),
             wait: options.wait,
@@ -65,6 +70,7 @@ impl Bulkheads {
         let places = match class {
             RouteClass::Generation => &self.generation,
             RouteClass::Embeddings => &self.embeddings,
+            RouteClass::Predictions => &self.predictions,
             RouteClass::Reading => &self.reading,
             RouteClass::Admin => &self.admin,
             RouteClass::Liveness => return Ok(None),
@@ -82,12 +88,19 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_full_class_refuses_and_keeps_no_other_waiting() {
-        let classes = [RouteClass::Generation, RouteClass::Embeddings, RouteClass::Reading, RouteClass::Admin];
+        let classes = [
+            RouteClass::Generation,
+            RouteClass::Embeddings,
+            RouteClass::Predictions,
+            RouteClass::Reading,
+            RouteClass::Admin,
+        ];
         for full in classes {
             let mut options = BulkheadOptions { wait: Duration::from_secs(7), ..BulkheadOptions::default() };
             let place = match full {
                 RouteClass::Generation => &mut options.generation_max,
                 RouteClass::Embeddings => &mut options.embeddings_max,
+                RouteClass::Predictions => &mut options.predictions_max,
                 RouteClass::Reading => &mut options.reading_max,
                 RouteClass::Admin => &mut options.admin_max,
                 RouteClass::Liveness => unreachable!("it needs no place"),

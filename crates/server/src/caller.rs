@@ -104,6 +104,11 @@ impl Visit {
         Ok(Work { reservation, trail: self.trail.clone() })
     }
 
+    /// A model was asked that reads no tokens.
+    pub(crate) fn note_model(&self, model: &str) {
+        self.trail.iter().for_each(|trail| trail.note_prompt(model, 0));
+    }
+
     pub(crate) fn standings(&self) -> Standings {
         self.seat.standings()
     }

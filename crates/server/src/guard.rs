@@ -2,10 +2,11 @@
 //!
 //! Whether the server lives is told to everybody. Whoever asks for anything else, or for nothing there is, needs a key.
 
+use crate::CallerLimits;
 use crate::api_error::{ApiError, Limited};
 use crate::caller::Visit;
 use crate::keys;
-use crate::limits::{Refused, Standings};
+use crate::limits::{Refused, Seat, Standings};
 use crate::routes::{Route, RouteClass, RouteTime};
 use crate::state::Server;
 use crate::trail::Trail;
@@ -49,6 +50,25 @@ pub(crate) async fn guard(
     response
 }
 
+/// Another request of a visit that has many: it uses up what a request of its own would, but for a place at work.
+///
+/// # Errors
+/// If the caller has to wait.
+pub(crate) fn again(server: &Server, visit: &Visit) -> Result<Seat, ApiError> {
+    let limits = visit.caller.limits(server.options.caller_limits());
+    let limits = CallerLimits { concurrency: None, ..limits };
+    Ok(server.limits.enter(visit.caller.account(), limits).map_err(limited)?)
+}
+
+/// What a request is told that finds no room in its caller's account.
+fn limited(refused: Refused) -> Limited {
+    match refused {
+        Refused::Until(retry_after) => Limited::Requests { retry_after },
+        Refused::AtOnce { limit } => Limited::AtOnce { limit },
+        Refused::Never { .. } => unreachable!("one request is never more than a bucket holds"),
+    }
+}
+
 fn admit(
     server: &Server,
     route: Option<&Route>,
@@ -69,11 +89,7 @@ fn admit(
     }
     let seat = server.limits.enter(account.clone(), limits).map_err(|refused| {
         *standings = server.limits.standings(&account, limits);
-        match refused {
-            Refused::Until(retry_after) => Limited::Requests { retry_after },
-            Refused::AtOnce { limit } => Limited::AtOnce { limit },
-            Refused::Never { .. } => unreachable!("one request is never more than a bucket holds"),
-        }
+        limited(refused)
     })?;
     Ok(Visit::new(caller, seat, trail))
 }

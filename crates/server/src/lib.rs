@@ -9,6 +9,7 @@
 //!           /v1/messages, ..                                anthropic.rs
 //!           /api/chat, ..                                   ollama.rs
 //!           /completion, /tokenize, ..                      llamacpp.rs
+//!           /v2/models/{model}/infer, .. (and by gRPC)      kserve.rs
 //!           /metrics                                        metrics.rs
 //! errors are put into the words of the route's wire          wire.rs
 //! ```
@@ -65,6 +66,7 @@ mod jwt;
 mod keeper;
 mod key_store;
 mod keys;
+mod kserve;
 mod leaving;
 mod limits;
 mod llamacpp;
@@ -85,6 +87,7 @@ mod security;
 mod security_headers;
 mod state;
 mod stream;
+mod tensors;
 mod thinking;
 mod tls;
 mod tools;
@@ -128,8 +131,12 @@ pub use openapi::openapi;
 pub use options::{PhaseHook, RandomSource, Reasoning, ServerOptions, ServerPhase, UnixTime};
 pub use params::CHOICES_MAX;
 pub use request_id::REQUEST_ID_BYTES_MAX;
-pub use routes::{Route, RouteClass, RouteMethod, RouteTime, routes};
+pub use routes::{Route, RouteClass, RouteMethod, RouteTime, grpc_routes, routes};
 pub use scope::{Scope, ScopeUnknown};
+pub use tensors::{
+    Batching, ServedTensors, TENSOR_MODELS_MAX, TENSOR_NAME_BYTES_MAX, TensorHouseOptions, TensorModel,
+    TensorModelError, TensorStock, VERSIONS_MAX,
+};
 pub use thinking::TEMPLATE_VARIABLES_MAX;
 pub use tls::{PEM_BYTES_MAX, TlsError, TlsFile, TlsFiles, TlsStore};
 pub use tools::{TOOL_SCHEMAS_BYTES_MAX, TOOLS_MAX};

@@ -7,6 +7,7 @@
 mod classic;
 mod guarded;
 mod llama;
+mod tensors;
 
 use crate::ServedModel;
 use crate::state::Server;
@@ -75,9 +76,11 @@ pub(crate) async fn metrics(State(server): State<Arc<Server>>, headers: HeaderMa
     let accepted = headers.get_all(ACCEPT).iter().filter_map(|accepted| accepted.to_str().ok());
     let (content_type, text) = if accepted.into_iter().any(|accepted| accepted.contains("application/openmetrics-text"))
     {
-        (OPEN_METRICS, text)
+        let end = "# EOF\n";
+        let text = text.strip_suffix(end).unwrap_or(&text);
+        (OPEN_METRICS, format!("{text}{}{end}", tensors::text(&server, "unknown")))
     } else {
-        (CLASSIC, classic(&text) + &by_llama)
+        (CLASSIC, classic(&text) + &by_llama + &tensors::text(&server, "counter"))
     };
     let headers = [(CONTENT_TYPE, HeaderValue::from_static(content_type)), (STARTED, server.started_at.into())];
     (headers, text).into_response()

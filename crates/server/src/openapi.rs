@@ -6,6 +6,7 @@
 mod anthropic;
 mod embeddings;
 mod health;
+mod kserve;
 mod llamacpp;
 mod ollama;
 mod openai;

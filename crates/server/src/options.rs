@@ -3,7 +3,7 @@
 use crate::cors::{CORS_ORIGINS_MAX, CorsOrigin};
 use crate::{
     ApiKeys, AuditLog, BulkheadOptions, CallerLimits, JwtVerifier, KeyStore, LiveLimits, ModelStock, RateLimit,
-    ResponseStoreOptions, ServerError, TlsStore,
+    ResponseStoreOptions, ServedTensors, ServerError, TlsStore,
 };
 use ballast_tokens::SamplingParams;
 use std::fmt;
@@ -73,6 +73,10 @@ pub struct ServerOptions {
     pub bulkheads: BulkheadOptions,
     /// Longest request body.
     pub body_bytes_max: usize,
+    /// Longest body of a request with tensors, and longest message of gRPC.
+    pub tensor_body_bytes_max: usize,
+    /// Tensor models; `None`: there are none.
+    pub tensors: Option<ServedTensors>,
     /// Most connections at a time. When there are so many, the one that has done nothing for longest makes room for
     /// another; where all are busy, further ones wait in the system's backlog.
     pub connections_max: usize,
@@ -149,6 +153,8 @@ impl ServerOptions {
             live_limits: None,
             bulkheads: BulkheadOptions::default(),
             body_bytes_max: 1 << 20,
+            tensor_body_bytes_max: 64 << 20,
+            tensors: None,
             connections_max: 16_384,
             header_timeout: Duration::from_secs(15),
             idle_timeout: Duration::from_secs(120),
@@ -195,9 +201,11 @@ impl ServerOptions {
         let counts = [
             ("connections_max", self.connections_max),
             ("body_bytes_max", self.body_bytes_max),
+            ("tensor_body_bytes_max", self.tensor_body_bytes_max),
             ("max_tokens_default", self.max_tokens_default.unwrap_or(1)),
             ("bulkheads.generation_max", self.bulkheads.generation_max),
             ("bulkheads.embeddings_max", self.bulkheads.embeddings_max),
+            ("bulkheads.predictions_max", self.bulkheads.predictions_max),
             ("bulkheads.reading_max", self.bulkheads.reading_max),
             ("bulkheads.admin_max", self.bulkheads.admin_max),
         ];

@@ -3,7 +3,7 @@
 mod table;
 
 pub(crate) use table::route_of;
-pub use table::{Route, RouteClass, RouteMethod, RouteTime, routes};
+pub use table::{Route, RouteClass, RouteMethod, RouteTime, grpc_routes, routes};
 
 use crate::api_error::{ApiError, Refusal};
 use crate::state::Server;
@@ -29,7 +29,7 @@ pub(crate) struct Routes {
 impl Routes {
     pub(crate) fn new(server: &Arc<Server>) -> Self {
         let mut paths = matchit::Router::new();
-        for route in routes() {
+        for route in routes().iter().chain(grpc_routes()) {
             // A path is there again for each of its methods.
             if paths.insert(route.path, route.path).is_err() {
                 tracing::trace!(route.path, "another method");
@@ -57,6 +57,7 @@ fn router(server: &Arc<Server>) -> Router {
     let add = |router: Router<Arc<Server>>, route: &Route| router.route(route.path, route.handler());
     routes()
         .iter()
+        .chain(grpc_routes())
         .fold(Router::new(), add)
         .fallback(async || ApiError::from(Refusal::Route))
         .method_not_allowed_fallback(async || ApiError::from(Refusal::Method))

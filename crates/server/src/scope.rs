@@ -10,6 +10,8 @@ pub enum Scope {
     Generate,
     /// Have texts embedded and ranked.
     Embed,
+    /// Have tensor models run.
+    Predict,
     /// Look at models, count and split tokens: nothing runs on a model.
     Read,
     /// Read what is counted.
@@ -20,7 +22,7 @@ pub enum Scope {
 
 impl Scope {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Generate, Self::Embed, Self::Read, Self::Metrics, Self::Admin];
+    pub const ALL: [Self; 6] = [Self::Generate, Self::Embed, Self::Predict, Self::Read, Self::Metrics, Self::Admin];
 
     /// Its name, as key files, claims and command lines have it.
     #[must_use]
@@ -28,6 +30,7 @@ impl Scope {
         match self {
             Self::Generate => "generate",
             Self::Embed => "embed",
+            Self::Predict => "predict",
             Self::Read => "read",
             Self::Metrics => "metrics",
             Self::Admin => "admin",
@@ -43,7 +46,7 @@ impl fmt::Display for Scope {
 
 /// The word is no scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected generate, embed, read, metrics or admin")]
+#[error("expected generate, embed, predict, read, metrics or admin")]
 pub struct ScopeUnknown;
 
 impl FromStr for Scope {

@@ -66,6 +66,7 @@ impl SecurityEvent {
             | ApiError::Prompt(_)
             | ApiError::Runtime(_)
             | ApiError::Encode(_)
+            | ApiError::Tensors(_)
             | ApiError::NotServed { .. }
             | ApiError::Stock(_)
             | ApiError::NoSlot

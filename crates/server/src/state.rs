@@ -8,7 +8,8 @@ use crate::models::{EncoderUse, GeneratorUse, ModelUse};
 use crate::ollama::PULLS_MAX;
 use crate::openai::{Background, ResponseStore};
 use crate::security::SecurityCounts;
-use crate::{ServedModels, ServerError, ServerOptions, ServerPhase};
+use crate::tensors::TensorsError;
+use crate::{ServedModels, ServedTensors, ServerError, ServerOptions, ServerPhase};
 use ballast_tokens::{RenderOptions, format_date};
 use serde_json::Value;
 use std::sync::Arc;
@@ -50,7 +51,9 @@ impl Server {
     /// If the options cannot work, or there are no models.
     pub(crate) fn new(models: ServedModels, options: ServerOptions) -> Result<Self, ServerError> {
         options.check()?;
-        models.check()?;
+        if options.tensors.as_ref().is_none_or(ServedTensors::is_empty) {
+            models.check()?;
+        }
         let (limits, bulkheads) = (Arc::new(Limits::new()), Bulkheads::new(options.bulkheads));
         let (responses, background) = (ResponseStore::new(options.responses), Background::default());
         let (security, phase) = (SecurityCounts::new(), watch::Sender::new(Phase::Serving));
@@ -129,6 +132,20 @@ impl Server {
             options.extra.extend(format_date(now, format).map(|date| (name.to_owned(), date.into())));
         }
         options
+    }
+
+    /// The tensor models, of which one of this name is meant.
+    ///
+    /// # Errors
+    /// If there are none.
+    pub(crate) fn tensors(&self, name: &str) -> Result<&ServedTensors, TensorsError> {
+        self.options.tensors.as_ref().ok_or_else(|| TensorsError::Unknown { name: name.to_owned() })
+    }
+
+    /// Whether it makes sense to send requests for tensor models here.
+    pub(crate) fn is_ready_for_tensors(&self) -> bool {
+        let is_up = !self.is_leaving() && self.models.has_started();
+        is_up && self.options.tensors.as_ref().is_none_or(ServedTensors::is_ready)
     }
 
     /// Says that the server is about to go.

@@ -4,7 +4,7 @@
 //! the route's wire.
 
 use crate::api_error::{ApiError, Told};
-use crate::{anthropic, llamacpp, ollama, openai};
+use crate::{anthropic, kserve, llamacpp, ollama, openai};
 use axum::http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -19,6 +19,10 @@ pub(crate) enum Wire {
     Ollama,
     /// OpenAI's shape, with llama.cpp's names of types.
     LlamaCpp,
+    /// The Open Inference Protocol by HTTP.
+    KServe,
+    /// gRPC, whatever the service.
+    Grpc,
 }
 
 /// What llama.cpp's own paths begin with.
@@ -40,7 +44,11 @@ impl Wire {
     pub(crate) fn of(path: &str) -> Self {
         let is_under =
             |root: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        if is_under("/v1/messages") {
+        if is_under("/v2") && !is_under("/v2/rerank") {
+            Self::KServe
+        } else if path.starts_with("/inference.") || path.starts_with("/grpc.") {
+            Self::Grpc
+        } else if is_under("/v1/messages") {
             Self::Anthropic
         } else if is_under("/api") {
             Self::Ollama
@@ -109,21 +117,27 @@ impl Wire {
     pub(crate) fn shape_errors(self, mut response: Response) -> Response {
         let Some(told) = response.extensions_mut().remove::<Told>() else { return response };
         let (status, body) = match self {
+            Self::Grpc => return noted(kserve::grpc_error(&told, std::mem::take(response.headers_mut())), told),
             Self::OpenAi => (told.status, openai::error_body(&told)),
             Self::LlamaCpp => (told.status, llamacpp::error_body(&told)),
             Self::Anthropic => (anthropic::error_status(&told), anthropic::error_body(&told)),
             Self::Ollama => (told.status, ollama::error_body(&told)),
+            Self::KServe => (kserve::error_status(&told), kserve::error_body(&told)),
         };
         let mut headers = std::mem::take(response.headers_mut());
         headers.remove(CONTENT_TYPE);
         headers.remove(CONTENT_LENGTH);
-        let mut shaped = (status, headers, Json(body)).into_response();
-        shaped.extensions_mut().insert(Code(told.code));
-        if let Some(event) = told.security {
-            shaped.extensions_mut().insert(event);
-        }
-        shaped
+        noted((status, headers, Json(body)).into_response(), told)
     }
+}
+
+/// The answer, with what whoever keeps the books and whoever guards needs to know of it.
+fn noted(mut shaped: Response, told: Told) -> Response {
+    shaped.extensions_mut().insert(Code(told.code));
+    if let Some(event) = told.security {
+        shaped.extensions_mut().insert(event);
+    }
+    shaped
 }
 
 #[cfg(test)]
@@ -143,6 +157,11 @@ mod tests {
             ("/completion", Wire::LlamaCpp),
             ("/chat/completions", Wire::LlamaCpp),
             ("/slots/1", Wire::LlamaCpp),
+            ("/v2", Wire::KServe),
+            ("/v2/models/m/infer", Wire::KServe),
+            ("/v2/rerank", Wire::OpenAi),
+            ("/inference.GRPCInferenceService/ModelInfer", Wire::Grpc),
+            ("/grpc.health.v1.Health/Check", Wire::Grpc),
         ];
         for (path, wire) in cases {
             assert_eq!(Wire::of(path), wire, "{path}");

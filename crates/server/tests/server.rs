@@ -28,6 +28,10 @@ mod h2;
 mod house;
 #[path = "server/keys.rs"]
 mod keys;
+#[path = "server/kserve.rs"]
+mod kserve;
+#[path = "server/kserve_grpc.rs"]
+mod kserve_grpc;
 #[path = "server/leaving.rs"]
 mod leaving;
 #[path = "server/limits.rs"]
@@ -56,6 +60,8 @@ mod responses;
 mod routes;
 #[path = "server/slots.rs"]
 mod slots;
+#[path = "server/tensors.rs"]
+mod tensors;
 #[path = "server/thinking.rs"]
 mod thinking;
 #[path = "server/tls.rs"]

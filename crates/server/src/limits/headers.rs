@@ -30,13 +30,13 @@ impl Standings {
     /// Writes them as `wire` has them; `now` is in seconds since 1970.
     pub(crate) fn write(&self, wire: Wire, now: i64, headers: &mut HeaderMap) {
         let names = match wire {
-            Wire::OpenAi | Wire::Ollama | Wire::LlamaCpp => [REQUESTS, TOKENS],
+            Wire::OpenAi | Wire::Ollama | Wire::LlamaCpp | Wire::KServe | Wire::Grpc => [REQUESTS, TOKENS],
             Wire::Anthropic => [ANTHROPIC_REQUESTS, ANTHROPIC_TOKENS],
         };
         for (standing, [limit, remaining, reset]) in [self.requests, self.tokens].into_iter().zip(names) {
             let Some(standing) = standing else { continue };
             let when = match wire {
-                Wire::OpenAi | Wire::Ollama | Wire::LlamaCpp => in_words(standing.reset),
+                Wire::OpenAi | Wire::Ollama | Wire::LlamaCpp | Wire::KServe | Wire::Grpc => in_words(standing.reset),
                 Wire::Anthropic => date(now, standing.reset),
             };
             headers.insert(HeaderName::from_static(limit), standing.limit.into());

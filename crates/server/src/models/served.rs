@@ -130,9 +130,11 @@ impl ServedModels {
     /// # Errors
     /// If it cannot be loaded; the log says why.
     pub(crate) async fn start(&self) -> Result<(), ServerError> {
-        let Some(first) = self.0.shelf.all().into_iter().next() else { return Ok(()) };
-        let failed = |_| ServerError::Model { id: first.model.id.clone() };
-        drop(self.0.house.acquire_async(&first.id).await.map_err(failed)?);
+        // Where there are tensor models only, there is nothing to wait for.
+        if let Some(first) = self.0.shelf.all().into_iter().next() {
+            let failed = |_| ServerError::Model { id: first.model.id.clone() };
+            drop(self.0.house.acquire_async(&first.id).await.map_err(failed)?);
+        }
         self.0.has_started.store(true, Ordering::Relaxed);
         Ok(())
     }
@@ -153,10 +155,9 @@ impl ServedModels {
     /// A use of the one that is meant where none is named, if it is loaded.
     ///
     /// # Errors
-    /// If it is to be loaded first.
+    /// If it is to be loaded first, or there are tensor models only.
     pub(crate) fn first(&self) -> Result<ModelUse, ApiError> {
-        let first = self.0.shelf.all().into_iter().next();
-        self.find_known(&first.expect("a server has a model"))
+        self.find_known(&*self.0.shelf.first()?)
     }
 
     /// A use of the first that encodes, if it is loaded; where none does, of the first.
@@ -166,7 +167,8 @@ impl ServedModels {
     pub(crate) fn first_encoder(&self) -> Result<ModelUse, ApiError> {
         let all = self.0.shelf.all();
         let encoder = all.iter().find(|known| known.model.encodes).or(all.first());
-        self.find_known(encoder.expect("a server has a model"))
+        let Some(encoder) = encoder else { return self.first() };
+        self.find_known(encoder)
     }
 
     fn find_known(&self, known: &Known) -> Result<ModelUse, ApiError> {

@@ -119,6 +119,15 @@ impl Shelf {
         found.ok_or_else(|| ApiError::ModelUnknown { served: told(&all) })
     }
 
+    /// The first.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub(super) fn first(&self) -> Result<Arc<Known>, ApiError> {
+        let all = self.lock();
+        all.first().map(Arc::clone).ok_or_else(|| ApiError::ModelUnknown { served: told(&all) })
+    }
+
     /// The one of this name in the house.
     pub(super) fn of(&self, id: &ModelId) -> Option<Arc<Known>> {
         self.lock().iter().find(|known| known.id == *id).map(Arc::clone)
@@ -136,6 +145,9 @@ impl Shelf {
 
 /// What a caller is told who asked for another.
 fn told(all: &[Arc<Known>]) -> String {
+    if all.is_empty() {
+        return "there are tensor models only".to_owned();
+    }
     let names: Vec<String> = all.iter().take(NAMES_TOLD_MAX).map(|known| format!("`{}`", known.model.id)).collect();
     let n_more = all.len().saturating_sub(NAMES_TOLD_MAX);
     let more = if n_more > 0 { format!(" and {n_more} more") } else { String::new() };

@@ -1,7 +1,7 @@
 //! One operation of the document: a route, what it takes, what it gives.
 
 use super::schema::{Field, any, at_least, string};
-use super::{anthropic, embeddings, health, llamacpp, ollama, openai, responses};
+use super::{anthropic, embeddings, health, kserve, llamacpp, ollama, openai, responses};
 use crate::routes::{Route, RouteMethod};
 use crate::wire::Wire;
 use serde_json::{Map, Value, json};
@@ -13,6 +13,8 @@ pub(super) struct Operation {
     path: &'static str,
     summary: &'static str,
     body: Option<Value>,
+    /// A request without a body is one, too.
+    body_may_lack: bool,
     parameters: Vec<Value>,
     /// Media types of a good answer, with what it looks like where it is JSON.
     answers: Vec<(&'static str, Option<Value>)>,
@@ -42,6 +44,12 @@ impl Operation {
         self
     }
 
+    /// The body may be left out.
+    pub(super) fn may_lack_body(mut self) -> Self {
+        self.body_may_lack = true;
+        self
+    }
+
     /// A route that is told all by its path.
     pub(super) fn bare(method: RouteMethod, path: &'static str, summary: &'static str, answer: Value) -> Self {
         Self::of(method, path, summary, Some(answer))
@@ -50,7 +58,7 @@ impl Operation {
     fn of(method: RouteMethod, path: &'static str, summary: &'static str, answer: Option<Value>) -> Self {
         let answers = vec![("application/json", answer)];
         let (parameters, statuses) = (Vec::new(), Vec::new());
-        Self { method, path, summary, body: None, parameters, answers, statuses, otherwise: None }
+        Self { method, path, summary, body: None, body_may_lack: false, parameters, answers, statuses, otherwise: None }
     }
 
     /// A route that a model works for: it may be busy, late, or gone.
@@ -121,7 +129,7 @@ impl Operation {
         });
         if let Some(body) = &self.body {
             described["requestBody"] =
-                json!({ "required": true, "content": { "application/json": { "schema": body } } });
+                json!({ "required": !self.body_may_lack, "content": { "application/json": { "schema": body } } });
         }
         described
     }
@@ -133,6 +141,7 @@ impl Operation {
             (None, Wire::OpenAi | Wire::LlamaCpp) => openai::error(),
             (None, Wire::Anthropic) => anthropic::error(),
             (None, Wire::Ollama) => ollama::error(),
+            (None, Wire::KServe | Wire::Grpc) => kserve::error(),
         };
         json!({ "description": when, "content": { "application/json": { "schema": schema } } })
     }
@@ -191,6 +200,7 @@ pub(super) fn operations(served: &Served) -> Vec<Operation> {
         ollama::operations(served),
         llamacpp::operations(served),
         embeddings::operations(served),
+        kserve::operations(),
         health::operations(),
     ];
     wires.into_iter().flatten().collect()

@@ -1,11 +1,12 @@
-//! Every route there is: method, path, the scope a caller needs, the class it shares its places with.
+//! Every route there is, by HTTP and by gRPC: method, path, the scope a caller needs, the class it shares its places with.
 //!
 //! The router is built from this table and from nothing else, so a route without a row does not exist, and what walks
 //! the table walks the router.
 
+use crate::kserve::grpc;
 use crate::scope::Scope;
 use crate::state::Server;
-use crate::{anthropic, health, llamacpp, metrics, ollama, openai, openapi, rerank};
+use crate::{anthropic, health, kserve, llamacpp, metrics, ollama, openai, openapi, rerank};
 use RouteMethod::{Delete, Get, Post};
 use axum::http::Method;
 use axum::routing::{MethodFilter, MethodRouter, on};
@@ -54,6 +55,8 @@ pub enum RouteClass {
     Generation,
     /// A model reads texts and gives numbers.
     Embeddings,
+    /// A tensor model runs.
+    Predictions,
     /// Nothing runs on a model.
     Reading,
     /// Operators and their scrapers.
@@ -106,15 +109,21 @@ impl Route {
     }
 }
 
-/// Every route there is.
+/// Every route of HTTP there is.
 #[must_use]
 pub fn routes() -> &'static [Route] {
     ROUTES
 }
 
+/// Every method of gRPC there is: a path that is posted to.
+#[must_use]
+pub fn grpc_routes() -> &'static [Route] {
+    GRPC
+}
+
 /// The row of a request: `path` as the router matched it.
 pub(crate) fn route_of(method: &Method, path: &str) -> Option<&'static Route> {
-    ROUTES.iter().find(|route| route.path == path && route.method.takes(method))
+    ROUTES.iter().chain(GRPC).find(|route| route.path == path && route.method.takes(method))
 }
 
 /// A handler as a row has it.
@@ -126,6 +135,10 @@ const fn generation(method: RouteMethod, path: &'static str, to: To) -> Route {
 
 const fn embedding(path: &'static str, to: To) -> Route {
     Route { method: Post, path, scope: Some(Scope::Embed), class: RouteClass::Embeddings, time: RouteTime::Own, to }
+}
+
+const fn predicting(path: &'static str, to: To) -> Route {
+    Route { method: Post, path, scope: Some(Scope::Predict), class: RouteClass::Predictions, time: RouteTime::Own, to }
 }
 
 const fn reading(method: RouteMethod, path: &'static str, to: To) -> Route {
@@ -200,6 +213,33 @@ static ROUTES: &[Route] = &[
     embedding("/v1/rerank", |m| on(m, rerank::rerank)),
     embedding("/v2/rerank", |m| on(m, rerank::rerank)),
     embedding("/rerank", |m| on(m, rerank::rerank)),
+    reading(Get, "/v2", |m| on(m, kserve::server)),
+    liveness("/v2/health/live", |m| on(m, kserve::live)),
+    liveness("/v2/health/ready", |m| on(m, kserve::ready)),
+    reading(Get, "/v2/models/stats", |m| on(m, kserve::all_statistics)),
+    reading(Get, "/v2/models/{model}", |m| on(m, kserve::metadata::<String>)),
+    reading(Get, "/v2/models/{model}/ready", |m| on(m, kserve::model_ready::<String>)),
+    reading(Get, "/v2/models/{model}/config", |m| on(m, kserve::config::<String>)),
+    reading(Get, "/v2/models/{model}/stats", |m| on(m, kserve::statistics::<String>)),
+    predicting("/v2/models/{model}/infer", |m| on(m, kserve::inference::<String>)),
+    reading(Get, "/v2/models/{model}/versions/{version}", |m| on(m, kserve::metadata::<(String, String)>)),
+    reading(Get, "/v2/models/{model}/versions/{version}/ready", |m| on(m, kserve::model_ready::<(String, String)>)),
+    reading(Get, "/v2/models/{model}/versions/{version}/config", |m| on(m, kserve::config::<(String, String)>)),
+    reading(Get, "/v2/models/{model}/versions/{version}/stats", |m| on(m, kserve::statistics::<(String, String)>)),
+    predicting("/v2/models/{model}/versions/{version}/infer", |m| on(m, kserve::inference::<(String, String)>)),
+    reading(Post, "/v2/repository/index", |m| on(m, kserve::index)),
+    stocking(Post, "/v2/repository/models/{model}/load", |m| on(m, kserve::load)),
+    stocking(Post, "/v2/repository/models/{model}/unload", |m| on(m, kserve::unload)),
+    operating(Get, "/v2/systemsharedmemory/{*rest}", |m| on(m, kserve::shared_memory)),
+    operating(Post, "/v2/systemsharedmemory/{*rest}", |m| on(m, kserve::shared_memory)),
+    operating(Get, "/v2/cudasharedmemory/{*rest}", |m| on(m, kserve::shared_memory)),
+    operating(Post, "/v2/cudasharedmemory/{*rest}", |m| on(m, kserve::shared_memory)),
+    operating(Get, "/v2/trace/setting", |m| on(m, kserve::tracing)),
+    operating(Post, "/v2/trace/setting", |m| on(m, kserve::tracing)),
+    operating(Get, "/v2/models/{model}/trace/setting", |m| on(m, kserve::tracing)),
+    operating(Post, "/v2/models/{model}/trace/setting", |m| on(m, kserve::tracing)),
+    operating(Get, "/v2/logging", |m| on(m, kserve::logging)),
+    operating(Post, "/v2/logging", |m| on(m, kserve::logging)),
     counting(Get, "/metrics", |m| on(m, metrics::metrics)),
     counting(Get, "/health/metrics", |m| on(m, metrics::metrics)),
     liveness("/health", |m| on(m, health::health)),
@@ -208,6 +248,36 @@ static ROUTES: &[Route] = &[
     liveness("/healthz", |m| on(m, health::live)),
     liveness("/livez", |m| on(m, health::live)),
     liveness("/readyz", |m| on(m, health::ready)),
+];
+
+/// Whether the server lives, by gRPC.
+const fn alive(path: &'static str, to: To) -> Route {
+    Route { method: Post, ..liveness(path, to) }
+}
+
+/// What is told again and again, as long as the caller listens.
+const fn telling(path: &'static str, to: To) -> Route {
+    Route { time: RouteTime::Own, ..reading(Post, path, to) }
+}
+
+static GRPC: &[Route] = &[
+    alive("/inference.GRPCInferenceService/ServerLive", |m| on(m, grpc::server_live)),
+    alive("/inference.GRPCInferenceService/ServerReady", |m| on(m, grpc::server_ready)),
+    reading(Post, "/inference.GRPCInferenceService/ModelReady", |m| on(m, grpc::model_ready)),
+    reading(Post, "/inference.GRPCInferenceService/ServerMetadata", |m| on(m, grpc::server_metadata)),
+    reading(Post, "/inference.GRPCInferenceService/ModelMetadata", |m| on(m, grpc::model_metadata)),
+    reading(Post, "/inference.GRPCInferenceService/ModelConfig", |m| on(m, grpc::model_config)),
+    reading(Post, "/inference.GRPCInferenceService/ModelStatistics", |m| on(m, grpc::model_statistics)),
+    reading(Post, "/inference.GRPCInferenceService/RepositoryIndex", |m| on(m, grpc::repository_index)),
+    predicting("/inference.GRPCInferenceService/ModelInfer", |m| on(m, grpc::model_infer)),
+    predicting("/inference.GRPCInferenceService/ModelStreamInfer", |m| on(m, grpc::model_stream_infer)),
+    stocking(Post, "/inference.GRPCInferenceService/RepositoryModelLoad", |m| on(m, grpc::repository_load)),
+    stocking(Post, "/inference.GRPCInferenceService/RepositoryModelUnload", |m| on(m, grpc::repository_unload)),
+    reading(Post, "/inference.GRPCInferenceService/{method}", |m| on(m, grpc::not_served)),
+    alive("/grpc.health.v1.Health/Check", |m| on(m, grpc::health)),
+    telling("/grpc.health.v1.Health/Watch", |m| on(m, grpc::health)),
+    telling("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", |m| on(m, grpc::reflection)),
+    telling("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", |m| on(m, grpc::reflection_alpha)),
 ];
 
 #[cfg(test)]
@@ -219,9 +289,11 @@ mod tests {
         for route in ROUTES {
             assert_eq!(route.scope.is_none(), route.class == RouteClass::Liveness, "{route:?}");
             let is_health = ["/health", "/healthz", "/livez", "/readyz"].contains(&route.path)
-                || ["/health/live", "/health/ready"].contains(&route.path);
+                || ["/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready"].contains(&route.path);
             assert_eq!(route.scope.is_none(), is_health, "{route:?}");
         }
+        let open = GRPC.iter().filter(|route| route.scope.is_none()).map(|route| route.path.rsplit('/').next());
+        assert!(open.eq([Some("ServerLive"), Some("ServerReady"), Some("Check")]));
     }
 
     #[test]
