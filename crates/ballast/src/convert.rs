@@ -14,8 +14,9 @@ mod vocabulary;
 pub use error::ConvertError;
 pub use folder::{SAFETENSORS_BYTES_MAX, TEXT_BYTES_MAX};
 
-use ballast_gguf::{Gguf, PlannedTensor, StreamWriter, TensorType, Value};
+use ballast_gguf::{Gguf, Metadata, PlannedTensor, StreamWriter, TensorType, Value};
 use ballast_llm::EncoderConfig;
+use ballast_tokens::WordPiece;
 use bert::Bert;
 use elements::Elements;
 use folder::Folder;
@@ -160,6 +161,16 @@ fn check(path: &Path, vocab_size: usize) -> Result<(EncoderConfig, u64), Convert
     }
     let n_bytes = fs::metadata(path).map_err(|source| ConvertError::Write { source })?.len();
     Ok((config, n_bytes))
+}
+
+/// The tokenizer of a `tokenizer.json` of the WordPiece kind.
+///
+/// # Errors
+/// A file that cannot be read, or another kind of tokenizer.
+pub(crate) fn word_piece(path: &Path) -> Result<WordPiece, crate::Error> {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let vocabulary = Vocabulary::of_file(&Folder::open(path)?, name)?;
+    Ok(WordPiece::from_gguf(&Metadata::new(vocabulary.metadata())?)?)
 }
 
 #[cfg(test)]

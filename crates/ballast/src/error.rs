@@ -1,6 +1,7 @@
 //! Errors of the library.
 
 use crate::convert::ConvertError;
+use crate::tensor_model::TensorIoError;
 use ballast_artifacts::CacheError;
 use ballast_backend::{EngineError, ErrorKind, ReasonCode};
 use ballast_gguf::GgufError;
@@ -8,8 +9,10 @@ use ballast_llm::LlmError;
 use ballast_runtime::RuntimeError;
 use ballast_runtime::encoding::EncodeError;
 use ballast_runtime::lifecycle::LifecycleError;
+use ballast_runtime::parity::ParityError;
 use ballast_runtime::routing::RoutingError;
-use ballast_runtime::supervised::OpenError;
+use ballast_runtime::supervised::{OpenError, PredictError};
+use ballast_tensor::GraphError;
 use ballast_tokens::{ConstraintError, PromptError, TokenizerError};
 use ballast_worker::WorkerError;
 use std::time::Duration;
@@ -59,6 +62,18 @@ pub enum Error {
     /// An encoder's engine that does not start.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// Files or a manifest around a tensor model.
+    #[error(transparent)]
+    TensorIo(#[from] TensorIoError),
+    /// A tensor model that cannot be read or run.
+    #[error(transparent)]
+    Tensor(#[from] GraphError),
+    /// A prediction that nobody answered.
+    #[error(transparent)]
+    Predict(#[from] PredictError),
+    /// Two tensor models that cannot be compared.
+    #[error(transparent)]
+    Parity(#[from] ParityError),
     /// Embeddings are asked of a model that gives scores.
     #[error("model: expected one that gives embeddings, got a classifier; ask it to rank documents")]
     NotAnEmbedder,
@@ -138,6 +153,10 @@ impl Error {
             Self::Convert(error) => error.kind(),
             Self::Encode(error) => error.kind(),
             Self::Open(error) => error.kind(),
+            Self::TensorIo(error) => error.kind(),
+            Self::Tensor(error) => error.kind(),
+            Self::Predict(error) => error.kind(),
+            Self::Parity(error) => error.kind(),
             Self::Lifecycle(error) => error.kind(),
             Self::Routing(error) => error.kind(),
             Self::MemoryBudgetExceeded { .. } => ErrorKind::Denied,
@@ -165,6 +184,7 @@ impl Error {
             Self::Worker(error) => error.reason(),
             Self::Encode(error) => error.reason(),
             Self::Open(error) => error.reason(),
+            Self::Predict(error) => error.reason(),
             Self::Lifecycle(error) => error.reason(),
             Self::Routing(error) => error.reason(),
             Self::MemoryBudgetExceeded { .. } => Some(ReasonCode::MemoryBudgetExceeded),
@@ -172,6 +192,9 @@ impl Error {
             | Self::Llm(_)
             | Self::Prompt(_)
             | Self::Convert(_)
+            | Self::TensorIo(_)
+            | Self::Tensor(_)
+            | Self::Parity(_)
             | Self::NotAnEmbedder
             | Self::NotAReranker
             | Self::Constraint(_)
@@ -191,7 +214,11 @@ impl Error {
             Self::Runtime(error) => error.retry_after(),
             Self::Lifecycle(error) => error.retry_after(),
             Self::Encode(error) => error.retry_after(),
+            Self::Predict(error) => error.retry_after,
             Self::Open(_)
+            | Self::TensorIo(_)
+            | Self::Tensor(_)
+            | Self::Parity(_)
             | Self::Convert(_)
             | Self::NotAnEmbedder
             | Self::NotAReranker

@@ -15,6 +15,8 @@
 //! # }
 //! ```
 //!
+//! A [`TensorModel`] runs ONNX files and Core ML packages: tensors in, tensors out.
+//!
 //! An [`Encoder`] turns texts into vectors: [`Encoder::embed`], [`Encoder::rerank`]; [`convert`] makes its files.
 //!
 //! An [`Engine`] is Send + Sync and cheap to clone: share it. A [`ChatSession`] belongs to one conversation and cannot
@@ -34,15 +36,18 @@ pub mod convert;
 mod encoder;
 mod engine;
 mod error;
+pub mod gate;
 mod generate;
 mod load;
 pub mod machine;
 mod models;
 pub mod parity;
 mod report;
+pub mod repository;
 pub mod score;
 pub mod soak;
 mod survey;
+pub mod tensor_model;
 pub mod wiring;
 mod worker;
 
@@ -75,4 +80,5 @@ pub use models::{
 };
 pub use report::{Finding, LoadReport};
 pub use survey::{ModelSurvey, survey};
+pub use tensor_model::{Manifest, TensorIoError, TensorLoadOptions, TensorModel};
 pub use worker::worker_main;

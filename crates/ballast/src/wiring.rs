@@ -1,13 +1,20 @@
 //! The one place that names engines: which engine opens which file.
 
+use crate::tensor_model::manifest::DeclaredSpec;
+use crate::tensor_model::{OperatorCount, TensorLoadOptions, TensorSurvey};
 use crate::{Error, Isolation, LoadOptions, LoadProgress, SystemClock, worker};
 use ballast_artifacts::Until;
-use ballast_backend::{Generator, GeneratorShape, Pulse};
+use ballast_backend::{
+    Clock, ComputeUnits, Generator, GeneratorShape, InferenceEngine, ModelArtifact, ModelFmt, Pulse, TensorMap,
+    TensorSpec,
+};
 use ballast_gguf::{Gguf, TensorInfo};
 use ballast_llm::{
     CachedWeights, CompileCache, CompileCacheOptions, CompiledModel, EngineOptions, LlamaConfig, LlamaEngine,
     MemoryPlan, Preparation,
 };
+use ballast_runtime::supervised::{Link, LinkModel};
+use ballast_tensor::{Executor, ExecutorOptions, Model, PackageLimits, ReadLimits, TensorCpu, TraceEntry, Tracing};
 use ballast_worker::WorkerError;
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -152,4 +159,128 @@ pub fn tensor_types(gguf: &Gguf) -> BTreeMap<&'static str, u64> {
 /// If no engine runs the model.
 pub fn trained_context_len(gguf: &Gguf) -> Result<usize, Error> {
     Ok(LlamaConfig::from_gguf(gguf)?.context_len)
+}
+
+/// The engines that answer for a tensor model, in order: those for the units asked for that this machine has, then the
+/// CPU, which runs the same file.
+///
+/// # Errors
+/// If the options ask for what this machine does not have.
+pub(crate) fn tensor_chain(
+    artifact: &ModelArtifact,
+    options: &TensorLoadOptions,
+    clock: &Arc<dyn Clock>,
+) -> Result<Vec<Link>, Error> {
+    let cpu: Arc<dyn InferenceEngine> = Arc::new(tensor_cpu(options, clock)?);
+    let cpu = match options.isolation {
+        Isolation::InProcess => cpu,
+        Isolation::Process => Arc::new(worker::IsolatedTensors::new(cpu, options.clone())),
+    };
+    let mut engines: Vec<Arc<dyn InferenceEngine>> = match options.compute_units.unwrap_or_default() {
+        // Engines for accelerators come in front here; there is none in this build.
+        ComputeUnits::All | ComputeUnits::CpuAndGpu | ComputeUnits::CpuAndNe | ComputeUnits::CpuOnly => Vec::new(),
+    };
+    engines.push(cpu);
+    let link = |engine| {
+        let model = LinkModel::Artifact { artifact: artifact.clone(), options: options.prepare() };
+        Link { engine, model, memory: None }
+    };
+    Ok(engines.into_iter().map(link).collect())
+}
+
+/// The CPU's engine for tensor models.
+pub(crate) fn tensor_cpu(options: &TensorLoadOptions, clock: &Arc<dyn Clock>) -> Result<TensorCpu, Error> {
+    Ok(TensorCpu::new(executor_options(options)?, Arc::clone(clock)))
+}
+
+fn executor_options(options: &TensorLoadOptions) -> Result<ExecutorOptions, Error> {
+    let load = LoadOptions { n_threads: options.n_threads, kernels: options.kernels.clone(), ..LoadOptions::default() };
+    let EngineOptions { kernels, n_threads, .. } = engine_options(&load)?;
+    Ok(ExecutorOptions { n_threads, kernels, rounding: options.rounding, ..ExecutorOptions::default() })
+}
+
+fn read_tensor_model(path: &Path, format: ModelFmt) -> Result<Model, Error> {
+    if format == ModelFmt::Onnx {
+        return Ok(Model::open_onnx(path, ReadLimits::default())?);
+    }
+    if format == ModelFmt::MlPackage {
+        return Ok(Model::open_package(path, PackageLimits::default())?);
+    }
+    Err(crate::tensor_model::not_read(path, format.as_str()))
+}
+
+/// What a tensor model's file says of itself.
+pub(crate) fn tensor_metadata(path: &Path, format: ModelFmt) -> Result<BTreeMap<String, String>, Error> {
+    Ok(read_tensor_model(path, format)?.metadata().clone())
+}
+
+/// Runs a tensor model once on the CPU and notes what each operator took.
+pub(crate) fn tensor_trace(
+    artifact: &ModelArtifact,
+    options: &TensorLoadOptions,
+    inputs: TensorMap,
+) -> Result<Vec<TraceEntry>, Error> {
+    let ModelArtifact::Authoring { path, format, .. } = artifact else {
+        return Err(crate::tensor_model::not_read(artifact.path(), "a model that an engine prepared"));
+    };
+    let model = read_tensor_model(path, *format)?;
+    let mut executor = Executor::new(&model, executor_options(options)?)?;
+    // The first run has weights read and threads woken; the second is what is asked about.
+    executor.run(inputs.clone(), &Pulse::new(), None)?;
+    let mut tracing = Tracing { clock: Arc::new(SystemClock::start()), entries: Vec::new() };
+    executor.run(inputs, &Pulse::new(), Some(&mut tracing))?;
+    Ok(tracing.entries)
+}
+
+/// Folders within folders that are looked into.
+const PACKAGE_DEPTH_MAX: usize = 8;
+
+/// Bytes of a file, or of all files of a folder; 0 where they cannot be told.
+fn bytes_on_disk(path: &Path, depth_max: usize) -> u64 {
+    match std::fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() && depth_max > 0 => {
+            let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+            entries.map(|entry| bytes_on_disk(&entry.path(), depth_max - 1)).sum()
+        }
+        Ok(metadata) => metadata.len(),
+        Err(_) => 0,
+    }
+}
+
+/// What a tensor model is made of, and which engines would run it.
+pub(crate) fn tensor_model_survey(path: &Path, format: ModelFmt) -> Result<TensorSurvey, Error> {
+    let model = read_tensor_model(path, format)?;
+    let survey = model.survey(&ExecutorOptions::default());
+    let file_bytes = bytes_on_disk(path, PACKAGE_DEPTH_MAX);
+    let specs = |ports: &[(String, Option<TensorSpec>)]| {
+        let spec = |(name, spec): &(String, Option<TensorSpec>)| match spec {
+            Some(spec) => DeclaredSpec::of(spec),
+            None => DeclaredSpec { name: name.clone(), dtype: "not told".to_owned(), shape: Vec::new() },
+        };
+        ports.iter().map(spec).collect()
+    };
+    let operator = |((domain, name), uses): (&(String, String), &ballast_tensor::OperatorUse)| OperatorCount {
+        name: if domain.is_empty() { name.clone() } else { format!("{domain}.{name}") },
+        count: uses.count,
+        known: uses.is_known,
+    };
+    let mut operators: Vec<OperatorCount> = survey.operators.iter().map(operator).collect();
+    operators.sort_by_key(|operator| std::cmp::Reverse(operator.count));
+    let cpu = if survey.refused.is_empty() { "tensor-cpu: all of it" } else { "tensor-cpu: refused" };
+    Ok(TensorSurvey {
+        format: format.as_str(),
+        file_bytes,
+        producer: survey.producer,
+        opsets: survey.opsets,
+        metadata: survey.metadata,
+        licence: None,
+        inputs: specs(&survey.inputs),
+        outputs: specs(&survey.outputs),
+        operators,
+        refused: survey.refused,
+        parameters: survey.parameters.iter().map(|(dtype, n)| (dtype.as_str(), *n)).collect(),
+        parameter_bytes: survey.parameter_bytes,
+        memory_bytes: survey.planned_bytes.map(|bytes| bytes.saturating_add(file_bytes)),
+        runs_on: vec![cpu.to_owned()],
+    })
 }

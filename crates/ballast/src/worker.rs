@@ -1,9 +1,14 @@
-//! Language models in worker processes: what a worker is told, and the entry of a process that is one.
+//! Models in worker processes: what a worker is told, and the entry of a process that is one.
 
-use crate::wiring::{open_compile_cache, open_generator};
+use crate::tensor_model::TensorLoadOptions;
+use crate::wiring::{open_compile_cache, open_generator, tensor_cpu};
 use crate::{CacheType, CachedWeights, CompileCache, CompileCacheOptions, Error, Isolation, LoadOptions, SystemClock};
-use ballast_backend::{EngineError, ErrorKind, Generator, Instance};
+use ballast_backend::{
+    CapabilityReport, Clock, ComputeUnits, EngineError, ErrorKind, Generator, InferenceEngine, Instance, ModelArtifact,
+    ModelFmt, PrepareOptions, Prepared,
+};
 use ballast_gguf::Gguf;
+use ballast_tensor::Rounding;
 use ballast_worker::{SharedPlace, Worker, WorkerCommand, WorkerError, WorkerLimits, WorkerSpec, is_worker, serve};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
@@ -18,6 +23,124 @@ pub fn worker_main() {
     if is_worker(std::env::args_os()) {
         let served = serve(open_payload);
         std::process::exit(i32::from(served.is_err()));
+    }
+}
+
+/// What a worker is to open.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Job {
+    Language(Payload),
+    Tensor(TensorPayload),
+}
+
+impl Job {
+    fn spawn(&self) -> Result<Worker, Error> {
+        let spawn = |source| WorkerError::Spawn { source };
+        let spec = WorkerSpec {
+            command: WorkerCommand::marked(this_executable().map_err(spawn)?),
+            payload: serde_json::to_string(self).map_err(|error| spawn(error.into()))?,
+            shared: shared_place(),
+            limits: WorkerLimits::default(),
+        };
+        Ok(Worker::spawn(&spec, &SystemClock::start())?)
+    }
+}
+
+/// A job that no worker can do.
+#[derive(Debug, thiserror::Error)]
+enum JobFault {
+    #[error("expected a model as its author made it, got one that an engine prepared")]
+    NotAuthored,
+    #[error("expected a digest, got {got:?}")]
+    Digest { got: String },
+    #[error("expected the code of compute units, got {got}")]
+    Units { got: u8 },
+}
+
+/// Which tensor model, and how.
+#[derive(Debug, Serialize, Deserialize)]
+struct TensorPayload {
+    path: Vec<u8>,
+    is_package: bool,
+    /// Its digest, in hexadecimal.
+    sha256: String,
+    shapes: Vec<(String, Vec<usize>)>,
+    compute_units: u8,
+    n_threads: Option<usize>,
+    kernels: Option<String>,
+    rounds_to_f16: bool,
+}
+
+impl TensorPayload {
+    fn new(prepared: &Prepared, options: &TensorLoadOptions) -> Result<Self, EngineError> {
+        let ModelArtifact::Authoring { path, format, sha256 } = &prepared.artifact else {
+            return Err(EngineError::new(ErrorKind::Invalid, JobFault::NotAuthored));
+        };
+        Ok(Self {
+            path: path.as_os_str().as_encoded_bytes().to_vec(),
+            is_package: *format == ModelFmt::MlPackage,
+            sha256: sha256.to_string(),
+            shapes: prepared.options.shapes.clone(),
+            compute_units: prepared.options.compute_units.code(),
+            n_threads: options.n_threads,
+            kernels: options.kernels.clone(),
+            rounds_to_f16: options.rounding == Rounding::ToF16,
+        })
+    }
+
+    fn open(self) -> Result<Instance, Error> {
+        let invalid = |fault: JobFault| EngineError::new(ErrorKind::Invalid, fault);
+        let sha256 = self.sha256.parse().map_err(|_| invalid(JobFault::Digest { got: self.sha256.clone() }))?;
+        let units = ComputeUnits::from_code(self.compute_units);
+        let compute_units = units.ok_or_else(|| invalid(JobFault::Units { got: self.compute_units }))?;
+        let format = if self.is_package { ModelFmt::MlPackage } else { ModelFmt::Onnx };
+        let artifact = ModelArtifact::Authoring { path: path_of(self.path), format, sha256 };
+        let options = TensorLoadOptions {
+            compute_units: Some(compute_units),
+            shapes: self.shapes,
+            n_threads: self.n_threads,
+            kernels: self.kernels,
+            rounding: if self.rounds_to_f16 { Rounding::ToF16 } else { Rounding::AsTyped },
+            ..TensorLoadOptions::default()
+        };
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+        let engine = tensor_cpu(&options, &clock)?;
+        let prepared = engine.prepare(&artifact, &options.prepare())?;
+        Ok(engine.open(&prepared)?)
+    }
+}
+
+/// An engine whose instances run in workers. What can be said of a model without running it is said here.
+pub(crate) struct IsolatedTensors {
+    engine: Arc<dyn InferenceEngine>,
+    options: TensorLoadOptions,
+}
+
+impl IsolatedTensors {
+    pub(crate) fn new(engine: Arc<dyn InferenceEngine>, options: TensorLoadOptions) -> Self {
+        Self { engine, options }
+    }
+}
+
+impl InferenceEngine for IsolatedTensors {
+    fn name(&self) -> &'static str {
+        self.engine.name()
+    }
+
+    fn prepare(&self, artifact: &ModelArtifact, options: &PrepareOptions) -> Result<Prepared, EngineError> {
+        self.engine.prepare(artifact, options)
+    }
+
+    fn open(&self, prepared: &Prepared) -> Result<Instance, EngineError> {
+        let job = Job::Tensor(TensorPayload::new(prepared, &self.options)?);
+        let opened = job.spawn().and_then(|worker| Ok(worker.into_predictor()?));
+        let predictor = opened.map_err(|error| EngineError::new(error.kind(), error))?;
+        Ok(Instance::Predictor(Box::new(predictor)))
+    }
+
+    fn capabilities(&self, prepared: &Prepared) -> CapabilityReport {
+        self.engine.capabilities(prepared)
     }
 }
 
@@ -116,14 +239,7 @@ fn path_of(bytes: Vec<u8>) -> PathBuf {
 
 /// Opens the model at `path` in a worker of this executable.
 pub(crate) fn open(path: &Path, options: &LoadOptions) -> Result<Box<dyn Generator>, Error> {
-    let spawn = |source| WorkerError::Spawn { source };
-    let spec = WorkerSpec {
-        command: WorkerCommand::marked(this_executable().map_err(spawn)?),
-        payload: serde_json::to_string(&Payload::new(path, options)).map_err(|error| spawn(error.into()))?,
-        shared: shared_place(),
-        limits: WorkerLimits::default(),
-    };
-    Ok(Box::new(Worker::spawn(&spec, &SystemClock::start())?.into_generator()?))
+    Ok(Box::new(Job::Language(Payload::new(path, options)).spawn()?.into_generator()?))
 }
 
 /// The file to execute. One that was replaced while it runs is still the one to enter again, if the system has it.
@@ -138,9 +254,14 @@ fn shared_place() -> SharedPlace {
 }
 
 fn open_payload(payload: &str) -> Result<Instance, EngineError> {
-    let payload: Payload =
-        serde_json::from_str(payload).map_err(|error| EngineError::new(ErrorKind::Invalid, error))?;
-    let (path, options) = payload.into_parts();
-    let opened = Gguf::open(&path).map_err(Error::from).and_then(|gguf| open_generator(&Arc::new(gguf), &options));
-    opened.map(Instance::Generator).map_err(|error| EngineError::new(error.kind(), error))
+    let job: Job = serde_json::from_str(payload).map_err(|error| EngineError::new(ErrorKind::Invalid, error))?;
+    let opened = match job {
+        Job::Language(payload) => {
+            let (path, options) = payload.into_parts();
+            let gguf = Gguf::open(&path).map_err(Error::from);
+            gguf.and_then(|gguf| open_generator(&Arc::new(gguf), &options)).map(Instance::Generator)
+        }
+        Job::Tensor(payload) => payload.open(),
+    };
+    opened.map_err(|error| EngineError::new(error.kind(), error))
 }

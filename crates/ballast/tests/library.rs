@@ -15,3 +15,5 @@ mod isolation;
 mod loading;
 #[path = "library/support.rs"]
 mod support;
+#[path = "library/tensors.rs"]
+mod tensors;

@@ -3,10 +3,12 @@
 use crate::failure::Failure;
 use crate::{environment, output, progress};
 use ballast::gguf::Gguf;
+use ballast::tensor_model::{ComputeUnits, FileInput, PoolOptions, Rounding};
 use ballast::tokens::{SamplingParams, TokenizerOptions, named_template, template_names};
 use ballast::{
     BudgetMode, COMPILE_CACHE_BYTES_MAX, CacheType, CachedWeights, CompileCache, CompileCacheOptions, Deadlines,
-    Encoder, EncoderLoadOptions, Engine, Generate, Isolation, LoadOptions, MemoryBudget, ReasonCode, TokenId, wiring,
+    Encoder, EncoderLoadOptions, Engine, Generate, Isolation, LoadOptions, MemoryBudget, ReasonCode, TensorLoadOptions,
+    TokenId, wiring,
 };
 use ballast_store::{Located, ModelName};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -278,6 +280,104 @@ pub(crate) fn read_text(path: &PathBuf) -> Result<String, Failure> {
         .map_err(|error| Failure::failed(format!("{} cannot be read", path.display())).because(error.to_string()))
 }
 
+/// How to open a tensor model.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct TensorArgs {
+    /// How files become inputs and outputs answers [default: MODEL.ballast.json, if there is one].
+    #[arg(long, value_name = "FILE", help_heading = "Loading")]
+    manifest: Option<PathBuf>,
+    /// Units of the machine that may be used [default: as the manifest says, else whatever is best].
+    #[arg(long, value_enum, help_heading = "Loading")]
+    compute_units: Option<UnitsArg>,
+    /// Fix an input's shape where the model leaves it open, such as x=1,3,224,224; may be given several times.
+    #[arg(long, value_name = "NAME=DIMS", value_parser = input_shape, help_heading = "Loading")]
+    shape: Vec<(String, Vec<usize>)>,
+    /// Compute threads of an instance [default: the CPUs this process may use].
+    #[arg(short = 't', long, value_name = "N", value_parser = positive, help_heading = "Loading")]
+    threads: Option<usize>,
+    /// Instances of the model.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive, help_heading = "Loading")]
+    instances: usize,
+    /// Kernel set [default: the best this CPU has; `ballast info` lists them].
+    #[arg(long, value_name = "NAME", help_heading = "Loading")]
+    kernels: Option<String>,
+    /// Round floats to 16 bits between operators, about as accelerators compute.
+    #[arg(long, help_heading = "Loading")]
+    f16_rounding: bool,
+    /// Seconds until an answer.
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds, help_heading = "Loading")]
+    timeout: Duration,
+    /// Refuse a model that takes more bytes than this, or with K, M, G.
+    #[arg(long, value_name = "BYTES", value_parser = bytes, help_heading = "Loading")]
+    memory_budget: Option<u64>,
+    /// Where the engine runs: a crash of a process of its own leaves this one alone.
+    #[arg(long, value_enum, default_value_t = EnginePlace::InProcess, help_heading = "Loading")]
+    isolation: EnginePlace,
+}
+
+/// Units of the machine.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum UnitsArg {
+    /// Whatever is best.
+    All,
+    /// The CPU alone.
+    CpuOnly,
+    /// CPU and GPU.
+    CpuGpu,
+    /// CPU and neural engine.
+    CpuAne,
+}
+
+impl TensorArgs {
+    /// The library's options.
+    pub(crate) fn options(&self) -> TensorLoadOptions {
+        let defaults = TensorLoadOptions::default();
+        let compute_units = self.compute_units.map(|units| match units {
+            UnitsArg::All => ComputeUnits::All,
+            UnitsArg::CpuOnly => ComputeUnits::CpuOnly,
+            UnitsArg::CpuGpu => ComputeUnits::CpuAndGpu,
+            UnitsArg::CpuAne => ComputeUnits::CpuAndNe,
+        });
+        let isolation = match self.isolation {
+            EnginePlace::InProcess => Isolation::InProcess,
+            EnginePlace::Process => Isolation::Process,
+        };
+        let mode = if self.memory_budget.is_some() { BudgetMode::Strict } else { BudgetMode::default() };
+        TensorLoadOptions {
+            manifest: self.manifest.clone(),
+            compute_units,
+            shapes: self.shape.clone(),
+            n_threads: self.threads,
+            kernels: self.kernels.clone(),
+            rounding: if self.f16_rounding { Rounding::ToF16 } else { Rounding::AsTyped },
+            deadline: self.timeout,
+            memory: MemoryBudget { mode, bytes: self.memory_budget },
+            isolation,
+            pool: PoolOptions { n_instances: self.instances, ..defaults.pool },
+            ..defaults
+        }
+    }
+}
+
+fn input_shape(text: &str) -> Result<(String, Vec<usize>), String> {
+    let parsed = text.rsplit_once('=').and_then(|(name, dims)| {
+        let dims: Option<Vec<usize>> = dims.split(',').map(|dim| dim.parse().ok()).collect();
+        Some((name.to_owned(), dims?))
+    });
+    parsed.ok_or_else(|| format!("expected NAME=DIMS such as x=1,3,224,224, got {text:?}"))
+}
+
+/// A file, and the input that it is for.
+pub(crate) fn input_file(text: &str) -> Result<FileInput, String> {
+    // A name that holds `=` would be taken apart wrongly only if a file is called so.
+    let given = |name: &str, path: &str| (Some(name.to_owned()), PathBuf::from(path));
+    let whole = PathBuf::from(text);
+    Ok(match text.split_once('=') {
+        Some((name, path)) if !name.is_empty() && !path.is_empty() && !whole.exists() => given(name, path),
+        Some(_) | None => (None, whole),
+    })
+}
+
 /// How to sample and when to stop.
 #[derive(Args, Debug)]
 pub(crate) struct SamplingArgs {
@@ -389,7 +489,7 @@ fn logit_bias(text: &str) -> Result<(TokenId, f32), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{CompileCacheArgs, bytes, logit_bias, seconds};
+    use super::{CompileCacheArgs, bytes, input_file, input_shape, logit_bias, seconds};
     use ballast::{COMPILE_CACHE_BYTES_MAX, CompileCacheOptions, TokenId};
     use clap::Parser;
     use std::path::PathBuf;
@@ -431,6 +531,18 @@ mod tests {
         assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
         for bad in ["0", "-1", "nan", "inf", "1e300", "x"] {
             assert!(seconds(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn inputs_and_shapes_may_have_names() {
+        assert_eq!(input_file("x=a.npy"), Ok((Some("x".to_owned()), PathBuf::from("a.npy"))));
+        for plain in ["a.npy", "=a.npy", "a="] {
+            assert_eq!(input_file(plain), Ok((None, PathBuf::from(plain))));
+        }
+        assert_eq!(input_shape("input:0=1,3"), Ok(("input:0".to_owned(), vec![1, 3])));
+        for bad in ["x", "x=", "x=1,-1", "x=1;2"] {
+            assert!(input_shape(bad).is_err(), "{bad}");
         }
     }
 

@@ -11,13 +11,16 @@ mod demo;
 mod detokenize;
 mod embed;
 mod facts;
+mod gate;
 mod gguf;
 mod info;
+mod inspect;
 mod key;
 mod list;
 mod logits;
 mod parity;
 mod perplexity;
+mod predict;
 mod ps;
 mod pull;
 mod rm;
@@ -63,6 +66,12 @@ pub(crate) enum Verb {
     Convert(convert::Args),
     /// Turn texts into vectors.
     Embed(embed::Args),
+    /// Run a tensor model on pictures, sounds, texts or arrays.
+    Predict(Box<predict::Args>),
+    /// Print what a model file is made of, and what would run where.
+    Inspect(inspect::Args),
+    /// Run a gate of the prior system on a tensor model.
+    Gate(gate::Args),
     /// Print what this machine offers and what a model would take.
     Info(info::Args),
     /// Check that this machine is ready.
@@ -107,6 +116,9 @@ impl Verb {
             Self::Compile(args) => args.run(),
             Self::Convert(args) => args.run(),
             Self::Embed(args) => args.run(),
+            Self::Predict(args) => args.run(),
+            Self::Inspect(args) => args.run(),
+            Self::Gate(args) => args.run(),
             Self::Info(args) => args.run(),
             Self::Check(args) => args.run(),
             Self::Tokenize(args) => args.run(),

@@ -28,6 +28,8 @@ mod load;
 mod parity;
 #[path = "command/places.rs"]
 mod places;
+#[path = "command/predict.rs"]
+mod predict;
 #[path = "command/run.rs"]
 mod run;
 #[path = "command/serve.rs"]

@@ -96,6 +96,13 @@ impl Vocabulary {
         Ok(vocabulary)
     }
 
+    /// Reads a vocabulary without a model.
+    pub(super) fn of_file(folder: &Folder, name: &str) -> Result<Self, ConvertError> {
+        let mut vocabulary = Self::of_tokenizer(folder.json(name)?, usize::MAX)?;
+        vocabulary.vocab_size = vocabulary.tokens.len();
+        Ok(vocabulary)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.tokens.len()
     }

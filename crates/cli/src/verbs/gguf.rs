@@ -54,6 +54,11 @@ impl Args {
     }
 }
 
+/// A file's metadata and tensor table, arrays as digests.
+pub(super) fn to_json(gguf: &Gguf) -> serde_json::Value {
+    json::file(gguf, false)
+}
+
 fn dequantize(file: &Path, name: &str, out: &Path) -> Result<(), Failure> {
     let gguf = open_gguf(file)?;
     let tensor = gguf
@@ -64,7 +69,8 @@ fn dequantize(file: &Path, name: &str, out: &Path) -> Result<(), Failure> {
         .map_err(|error| Failure::failed(format!("{} cannot be written", out.display())).because(error.to_string()))
 }
 
-fn show(gguf: &Gguf, full: bool) -> Result<(), Failure> {
+/// Prints a file's metadata and tensor table.
+pub(super) fn show(gguf: &Gguf, full: bool) -> Result<(), Failure> {
     output::line(&format!(
         "GGUF version {}, {} bytes, {} tensors",
         gguf.version(),

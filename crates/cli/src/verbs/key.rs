@@ -48,8 +48,8 @@ struct Create {
     /// Whose requests come with it [default: a tenant of its own].
     #[arg(long, value_name = "TENANT")]
     tenant: Option<String>,
-    /// What it may do: generate, embed, read, metrics, admin.
-    #[arg(long, value_name = "SCOPES", value_delimiter = ',', default_value = "generate,embed,read")]
+    /// What it may do: generate, embed, predict, read, metrics, admin.
+    #[arg(long, value_name = "SCOPES", value_delimiter = ',', default_value = "generate,embed,predict,read")]
     scope: Vec<Scope>,
     /// A model it may be used with; may be given again [default: all].
     #[arg(long, value_name = "NAME")]

@@ -19,6 +19,7 @@ mod slots;
 mod socket;
 mod stock;
 mod stored;
+mod tensors;
 mod tls;
 
 use crate::configuration::SourceArgs;
@@ -49,6 +50,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use stock::StockArgs;
 use stored::StoredArgs;
+use tensors::TensorServeArgs;
 use tls::TlsArgs;
 use tokio::net::TcpListener;
 
@@ -96,6 +98,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     stored: StoredArgs,
     #[command(flatten)]
+    tensors: TensorServeArgs,
+    #[command(flatten)]
     load: LoadArgs,
     /// Print the OpenAPI document of the server and serve nothing.
     #[arg(long)]
@@ -113,17 +117,19 @@ impl Args {
         environment::raise_open_files();
         let door = Door::of(&self)?;
         let guards = self.guarding(&door)?;
-        let named = self.models.named()?;
+        let named = self.models.named(self.tensors.is_any())?;
         let failure = Arc::new(FirstFailure::default());
         // Kept to the end of this function: an engine's last handle is not to be dropped where sockets are served.
         let models = self.house.models(&named, &self.load, &failure)?;
-        let ids: Vec<&str> = named.iter().map(|named| named.id.as_str()).collect();
+        let mut ids: Vec<String> = named.iter().map(|named| named.id.clone()).collect();
+        ids.extend(self.tensors.told());
         let runtime = tokio_runtime()?;
         runtime.block_on(async {
             let listening = door.open(&self).await?;
             let notify = Arc::new(Notify::from_environment());
             let mut options = self.options(&guards, &notify)?;
             self.stock.set(&named, &self.load, (&failure, &mut options))?;
+            self.tensors.set(&mut options).await?;
             notify.keep_alive();
             let _running = running::announce(&listening.place)
                 .inspect_err(|error| tracing::warn!(%error, "the server is not listed: it cannot say that it runs"));

@@ -55,7 +55,7 @@ fn what_is_wrong_with_a_key_is_said() {
     let file = folder.path().join("keys.json");
     let file = file.to_str().unwrap();
     let cases: [(&[&str], i32, &str); 5] = [
-        (&["create", "x", "--scope", "everything"], 2, "expected generate, embed, read, metrics or admin"),
+        (&["create", "x", "--scope", "everything"], 2, "expected generate, embed, predict, read, metrics or admin"),
         (&["create", "x", "--expires", "soon"], 2, "90d"),
         (&["create", "x", "--tenant", "two words"], 2, "--tenant"),
         (&["list"], 1, "key file: opening it"),

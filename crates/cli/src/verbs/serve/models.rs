@@ -45,13 +45,13 @@ impl ModelsArgs {
         self.any_model
     }
 
-    /// The models in order.
-    pub(crate) fn named(&self) -> Result<Vec<NamedModel>, Failure> {
+    /// The models in order; there may be none where `others` are served.
+    pub(crate) fn named(&self, others: bool) -> Result<Vec<NamedModel>, Failure> {
         let mut models = self.models.clone();
         if let (Some(first), Some(alias)) = (models.first_mut(), &self.alias) {
             first.id.clone_from(alias);
         }
-        if models.is_empty() {
+        if models.is_empty() && !others {
             return Err(Failure::usage("no model to serve is named").try_this("ballast serve default"));
         }
         Ok(models)
@@ -84,7 +84,7 @@ mod tests {
 
     fn named(args: &[&str]) -> Option<Vec<(String, String)>> {
         let line = Line::try_parse_from(args).ok()?;
-        Some(line.models.named().ok()?.into_iter().map(|named| (named.id, named.model)).collect())
+        Some(line.models.named(false).ok()?.into_iter().map(|named| (named.id, named.model)).collect())
     }
 
     fn pairs(pairs: &[(&str, &str)]) -> Option<Vec<(String, String)>> {

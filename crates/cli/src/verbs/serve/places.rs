@@ -13,6 +13,9 @@ pub(crate) struct PlaceArgs {
     /// Most requests at a time that have texts embedded or ranked.
     #[arg(long, value_name = "N", value_parser = positive, default_value_t = 64, help_heading = "Bounds")]
     embedding_requests: usize,
+    /// Most requests at a time that have tensor models run.
+    #[arg(long, value_name = "N", value_parser = positive, default_value_t = 256, help_heading = "Bounds")]
+    prediction_requests: usize,
     /// Most requests at a time that look at models, tokens and answers that are kept.
     #[arg(long, value_name = "N", value_parser = positive, default_value_t = 64, help_heading = "Bounds")]
     reading_requests: usize,
@@ -30,6 +33,7 @@ impl PlaceArgs {
         options.bulkheads = BulkheadOptions {
             generation_max: self.generation_requests,
             embeddings_max: self.embedding_requests,
+            predictions_max: self.prediction_requests,
             reading_max: self.reading_requests,
             admin_max: self.admin_requests,
             wait: self.place_wait,
@@ -58,10 +62,17 @@ mod tests {
             options.bulkheads
         };
         assert_eq!(bulkheads(&[]), BulkheadOptions::default());
-        let line = ["--generation-requests=1", "--embedding-requests=2", "--reading-requests=3", "--admin-requests=4"];
+        let line = [
+            "--generation-requests=1",
+            "--embedding-requests=2",
+            "--prediction-requests=6",
+            "--reading-requests=3",
+            "--admin-requests=4",
+        ];
         let expected = BulkheadOptions {
             generation_max: 1,
             embeddings_max: 2,
+            predictions_max: 6,
             reading_max: 3,
             admin_max: 4,
             wait: Duration::from_secs(5),
