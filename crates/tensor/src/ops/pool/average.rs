@@ -5,10 +5,10 @@ use crate::array::{Array, Element, Shape};
 use crate::error::OpError;
 use crate::graph::NodeSpec;
 use crate::operator::{Inputs, Operator, Outputs, one, wrong_type};
+use crate::ops::number::by_type;
 use crate::ops::widen;
 use crate::ops::window::{Spatial, Window, Windows};
 use crate::run::Context;
-use ballast_backend::DType;
 
 pub(super) fn average_pool(spec: &NodeSpec<'_>) -> Result<Box<dyn Operator>, OpError> {
     let (windows, kernel) = super::windows(spec)?;
@@ -54,22 +54,9 @@ struct WindowPool {
 impl Operator for WindowPool {
     fn run(&self, inputs: Inputs, context: &mut Context<'_>) -> Result<Outputs, OpError> {
         let (inputs, narrow) = widen::inputs(inputs);
-        let outputs = match inputs.get(0)?.dtype() {
-            DType::F32 => self.pool::<f32>(&inputs, context),
-            DType::F64 => self.pool::<f64>(&inputs, context),
-            other @ (DType::F16
-            | DType::Bf16
-            | DType::I64
-            | DType::I32
-            | DType::I16
-            | DType::I8
-            | DType::U64
-            | DType::U32
-            | DType::U16
-            | DType::U8
-            | DType::Bool
-            | DType::Str) => Err(wrong_type(0, "a float", other)),
-        };
+        let dtype = inputs.get(0)?.dtype();
+        let outputs = by_type!(dtype, T in reals => self.pool::<T>(&inputs, context),
+            else => Err(wrong_type(0, "a float", dtype)));
         widen::output(outputs?, narrow)
     }
 }

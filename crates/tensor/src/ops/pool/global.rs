@@ -5,10 +5,10 @@ use crate::array::{Array, Shape};
 use crate::error::OpError;
 use crate::graph::NodeSpec;
 use crate::operator::{Inputs, Operator, Outputs, one, wrong_type};
+use crate::ops::number::by_type;
 use crate::ops::widen;
 use crate::pieces::PIECES_PER_THREAD;
 use crate::run::Context;
-use ballast_backend::DType;
 
 pub(super) fn average(_: &NodeSpec<'_>) -> Result<Box<dyn Operator>, OpError> {
     Ok(Box::new(GlobalPool::Mean))
@@ -33,22 +33,9 @@ enum GlobalPool {
 impl Operator for GlobalPool {
     fn run(&self, inputs: Inputs, context: &mut Context<'_>) -> Result<Outputs, OpError> {
         let (inputs, narrow) = widen::inputs(inputs);
-        let pooled = match inputs.get(0)?.dtype() {
-            DType::F32 => self.pool::<f32>(&inputs, context),
-            DType::F64 => self.pool::<f64>(&inputs, context),
-            other @ (DType::F16
-            | DType::Bf16
-            | DType::I64
-            | DType::I32
-            | DType::I16
-            | DType::I8
-            | DType::U64
-            | DType::U32
-            | DType::U16
-            | DType::U8
-            | DType::Bool
-            | DType::Str) => Err(wrong_type(0, "a float", other)),
-        };
+        let dtype = inputs.get(0)?.dtype();
+        let pooled = by_type!(dtype, T in reals => self.pool::<T>(&inputs, context),
+            else => Err(wrong_type(0, "a float", dtype)));
         widen::output(one(pooled?)?, narrow)
     }
 }
