@@ -31,7 +31,7 @@ impl Machine {
         Self {
             usable_cpus: ballast_threads::usable_cpus().get(),
             kernel_sets: ballast_llm::kernel_sets(),
-            memory_available_bytes: text("proc/meminfo").as_deref().and_then(available_bytes),
+            memory_available_bytes: text("proc/meminfo").as_deref().and_then(|text| bytes_of(text, "MemAvailable")),
             memory_limit_bytes: cgroup_limit(root, text("proc/self/cgroup").as_deref().unwrap_or_default()),
             cpu_model: text("proc/cpuinfo").as_deref().and_then(|t| field(t, "model name").map(str::to_owned)),
         }
@@ -50,17 +50,23 @@ impl Machine {
 /// Bytes of this process that are in memory now, from `/proc/self/status`; `None` where that cannot be read.
 #[must_use]
 pub fn resident_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let kib: u64 = field(&status, "VmRSS")?.strip_suffix("kB")?.trim().parse().ok()?;
-    kib.checked_mul(1024)
+    bytes_of(&std::fs::read_to_string("/proc/self/status").ok()?, "VmRSS")
+}
+
+/// The most bytes of this process that were ever in memory, as the system keeps them in `/proc/self/status`; `None` where
+/// that cannot be read.
+#[must_use]
+pub fn peak_resident_bytes() -> Option<u64> {
+    bytes_of(&std::fs::read_to_string("/proc/self/status").ok()?, "VmHWM")
 }
 
 fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines().filter_map(|line| line.split_once(':')).find(|(key, _)| key.trim() == name).map(|(_, v)| v.trim())
 }
 
-fn available_bytes(meminfo: &str) -> Option<u64> {
-    let kib: u64 = field(meminfo, "MemAvailable")?.strip_suffix("kB")?.trim().parse().ok()?;
+/// A figure of the kernel's, which it tells in KiB.
+fn bytes_of(text: &str, name: &str) -> Option<u64> {
+    let kib: u64 = field(text, name)?.strip_suffix("kB")?.trim().parse().ok()?;
     kib.checked_mul(1024)
 }
 
@@ -91,13 +97,25 @@ fn least_limit(root: &Path, mount: &str, file: &str, group: &str) -> Option<u64>
 
 #[cfg(test)]
 mod tests {
-    use super::{available_bytes, cgroup_limit};
+    use super::{bytes_of, cgroup_limit, peak_resident_bytes, resident_bytes};
 
     #[test]
     fn available_memory_is_read_in_bytes() {
-        assert_eq!(available_bytes("MemTotal: 9 kB\nMemAvailable:   2048 kB\n"), Some(2 << 20));
-        assert_eq!(available_bytes("MemTotal: 9 kB\n"), None);
-        assert_eq!(available_bytes("MemAvailable: many kB\n"), None);
+        assert_eq!(bytes_of("MemTotal: 9 kB\nMemAvailable:   2048 kB\n", "MemAvailable"), Some(2 << 20));
+        assert_eq!(bytes_of("MemTotal: 9 kB\n", "MemAvailable"), None);
+        assert_eq!(bytes_of("MemAvailable: many kB\n", "MemAvailable"), None);
+    }
+
+    #[test]
+    fn memory_that_was_given_back_stays_in_the_peak() {
+        let Some(before) = peak_resident_bytes() else { return };
+        let taken = vec![1_u8; 64 << 20];
+        assert_eq!(std::hint::black_box(&taken).len(), 64 << 20);
+        let held = resident_bytes().unwrap();
+        drop(taken);
+        let peak = peak_resident_bytes().unwrap();
+        // The kernel's counters lag behind by some pages a thread.
+        assert!(peak >= before && peak + (8 << 20) >= held, "{peak} is less than {before} or {held}");
     }
 
     #[test]

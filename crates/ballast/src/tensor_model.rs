@@ -181,13 +181,14 @@ impl TensorModel {
         self.engine.summary()
     }
 
-    /// What was counted. The memory is that of the whole process, read now; `None` where it cannot be read.
+    /// What was counted. The memory is that of the whole process: now, and at most since it began; `None` where it cannot
+    /// be read.
     #[must_use]
     pub fn metrics(&self) -> MetricsSnapshot {
         let mut metrics = self.engine.metrics();
-        let mb = crate::machine::resident_bytes().map(|bytes| bytes as f64 / f64::from(1 << 20));
-        metrics.memory_current_mb = mb;
-        metrics.memory_peak_mb = metrics.memory_peak_mb.into_iter().chain(mb).reduce(f64::max);
+        let mb = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+        metrics.memory_current_mb = crate::machine::resident_bytes().map(mb);
+        metrics.memory_peak_mb = crate::machine::peak_resident_bytes().map(mb);
         metrics
     }
 

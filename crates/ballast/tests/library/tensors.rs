@@ -68,6 +68,8 @@ fn a_tensor_model_answers_and_tells_how_it_is() {
     let metrics = model.metrics();
     assert_eq!((metrics.infer_count, metrics.infer_success, metrics.cpu_dispatch_pct), (1, 1, Some(100.0)));
     assert!(metrics.memory_current_mb.is_none_or(|mb| mb > 1.0));
+    assert!(metrics.memory_peak_mb.is_none_or(|mb| mb > 1.0));
+    assert_eq!(metrics.memory_peak_mb.is_some(), metrics.memory_current_mb.is_some());
     assert!(model.summary().contains("tensor-cpu"));
     let trace = model.trace(inputs([0.0; 3])).unwrap();
     assert_eq!(trace.iter().map(|entry| entry.op.as_str()).collect::<Vec<_>>(), ["Add"]);
