@@ -24,6 +24,7 @@ mod keeper;
 mod link;
 mod options;
 mod outputs;
+mod promotion;
 mod report;
 mod shadow;
 mod start;
@@ -32,7 +33,8 @@ mod watch;
 pub use chain::{PredictLatency, Prediction};
 pub use error::{OpenError, PredictError, PredictFault};
 pub use options::{
-    LINKS_MAX, Link, LinkModel, LiveParity, MemoryProbe, PredictOptions, StartMode, SupervisedOptions, SupervisedParts,
+    LINKS_MAX, Link, LinkModel, LiveParity, MemoryProbe, PredictOptions, Promotion, StartMode, SupervisedOptions,
+    SupervisedParts,
 };
 pub use outputs::{OutputTensor, Outputs};
 pub use report::{LinkHealth, LinkPhase, SupervisedHealth};
@@ -97,6 +99,9 @@ impl SupervisedEngine {
             return Err(OpenError::Links { links_max: LINKS_MAX, got: chain.len() });
         }
         if let Some(LiveParity { tolerances, .. }) = options.parity {
+            tolerances.check()?;
+        }
+        if let Some(Promotion { tolerances, .. }) = options.promotion {
             tolerances.check()?;
         }
         let shared = Shared::new(chain, parts, options);

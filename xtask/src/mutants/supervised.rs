@@ -49,8 +49,8 @@ pub(super) const TABLE: &[Mutant] = &[
     Mutant {
         name: "supervised: tolerances that are none are refused",
         file: "supervised.rs",
-        old: "            tolerances.check()?;\n",
-        new: "            let _unchecked = tolerances.check();\n",
+        old: "options.parity {\n            tolerances.check()?;\n",
+        new: "options.parity {\n            let _unchecked = tolerances.check();\n",
     },
     Mutant {
         name: "supervised: memory reaches the breaker",

@@ -195,7 +195,7 @@ pub enum OpenError {
     /// No link could be prepared.
     #[error("{engine}: {source}")]
     Prepare {
-        /// Name of the first engine.
+        /// Name of the last engine that failed so: those before it are there to be better, not to be needed.
         engine: &'static str,
         /// What it said.
         source: Arc<EngineError>,
@@ -203,7 +203,13 @@ pub enum OpenError {
     /// The model is a language model, or has other inputs or outputs than the rest of the chain.
     #[error("{engine}: expected a tensor model with the inputs and outputs of the whole chain")]
     Schema {
-        /// Name of the first such engine.
+        /// Name of the last such engine.
+        engine: &'static str,
+    },
+    /// No link proved itself.
+    #[error("{engine}: expected it to prove itself before it joins the chain, but it did not")]
+    Unproven {
+        /// Name of the last such engine.
         engine: &'static str,
     },
     /// No link was prepared in time.
@@ -221,7 +227,7 @@ impl OpenError {
         match self {
             Self::Links { .. } | Self::Schema { .. } => ErrorKind::Invalid,
             Self::Parity(error) => error.kind(),
-            Self::ThreadRefused => ErrorKind::Unavailable,
+            Self::ThreadRefused | Self::Unproven { .. } => ErrorKind::Unavailable,
             Self::Prepare { source, .. } => source.kind(),
             Self::Late { .. } => ErrorKind::Cancelled,
         }
@@ -233,7 +239,7 @@ impl OpenError {
         match self {
             Self::Links { .. } | Self::Parity(_) => None,
             Self::ThreadRefused => Some(ReasonCode::EngineUnavailable),
-            Self::Prepare { .. } | Self::Schema { .. } => Some(ReasonCode::ModelLoadFailed),
+            Self::Prepare { .. } | Self::Schema { .. } | Self::Unproven { .. } => Some(ReasonCode::ModelLoadFailed),
             Self::Late { .. } => Some(ReasonCode::CancelledByTimeout),
         }
     }

@@ -29,6 +29,10 @@ pub(super) enum NotReady {
     Prepare(Arc<EngineError>),
     Schema,
     ThreadRefused,
+    /// What was asked of it before it joins failed.
+    Unproven(PredictFault),
+    /// It answers otherwise than the next link.
+    Differs,
 }
 
 /// A prepared link.
@@ -104,8 +108,9 @@ impl LinkState {
 }
 
 impl Ready {
+    /// A link with so many behind it.
     pub(super) fn new(
-        link: &Link,
+        (link, n_behind): (&Link, usize),
         prepared: Prepared,
         schema: Arc<IoSchema>,
         buffers: BufferPool,
@@ -114,6 +119,9 @@ impl Ready {
         let engine = link.engine.name();
         let pool = InstancePool::new(options.pool, Arc::clone(&parts.clock))?;
         let sla = options.breaker.sla.or(Some(prepared.sla_estimate).filter(|sla| !sla.is_zero()));
+        // Late answers are a reason to ask the next link. Where there is none they are better than no answers, unless
+        // whoever runs the engine says otherwise.
+        let sla_to_open = if n_behind > 0 { sla } else { options.breaker.sla };
         let telemetry = parts.telemetry.clone();
         let observer = move |Transition { from, to, cause }: Transition| {
             let cause = cause.map_or("recovered", |cause| cause.as_str());
@@ -122,7 +130,7 @@ impl Ready {
         Ok(Self {
             crew: Arc::new(Crew::new(engine, Arc::clone(&parts.clock), parts.telemetry.clone(), options.clone())),
             pool,
-            breaker: CircuitBreaker::new(BreakerOptions { sla, ..options.breaker.clone() }, observer),
+            breaker: CircuitBreaker::new(BreakerOptions { sla: sla_to_open, ..options.breaker.clone() }, observer),
             sla,
             opener: Arc::new(Opener { engine: Arc::clone(&link.engine), prepared }),
             schema,

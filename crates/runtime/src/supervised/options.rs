@@ -3,7 +3,7 @@
 use crate::breaker::BreakerOptions;
 use crate::buffer_pool::BufferPoolOptions;
 use crate::instance_pool::PoolOptions;
-use crate::parity::{LiveOptions, Tolerances};
+use crate::parity::{InputOptions, LiveOptions, Tolerances};
 use crate::retry::{Backoff, RetryBudgetOptions, RetryPolicy};
 use crate::telemetry::{CorrelationId, Telemetry, TenantId};
 use crate::watchdog::{Fences, WatchdogOptions};
@@ -84,6 +84,31 @@ pub struct LiveParity {
     pub tolerances: Tolerances,
 }
 
+/// What a link must show before it joins the chain, where a link behind it is ready: its first instance opens, and
+/// answers inputs from a seed as the next link does, which counts as right. A link that does not is left out for good.
+///
+/// Where no inputs can be made from a seed, or the next link does not take them, opening is all that is asked.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Promotion {
+    /// The inputs.
+    pub inputs: InputOptions,
+    /// How many. Default 4.
+    pub n_samples: u32,
+    /// How much an answer may differ.
+    pub tolerances: Tolerances,
+    /// Longest time one answer may take. Default 1 min.
+    pub answer_max: Duration,
+}
+
+impl Promotion {
+    /// The usual samples, held to these tolerances.
+    #[must_use]
+    pub fn new(tolerances: Tolerances) -> Self {
+        let (inputs, answer_max) = (InputOptions::default(), Duration::from_secs(60));
+        Self { inputs, n_samples: 4, tolerances, answer_max }
+    }
+}
+
 /// Bounds of a supervised engine. Pool, breaker, watchdog, restart and retry are each link's own.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SupervisedOptions {
@@ -117,6 +142,8 @@ pub struct SupervisedOptions {
     pub link_share_percent: u8,
     /// How answers are compared while serving; `None`: they are not.
     pub parity: Option<LiveParity>,
+    /// What a link must show before it joins; `None`: that it can be prepared.
+    pub promotion: Option<Promotion>,
     /// How often the links' memory is looked at. Default 1 s.
     pub memory_every: Duration,
     /// How late, in system time, a watcher or a waiter may learn that time has passed. Default 5 ms.
@@ -144,6 +171,7 @@ impl Default for SupervisedOptions {
             retry_budget: RetryBudgetOptions::default(),
             link_share_percent: 50,
             parity: None,
+            promotion: None,
             memory_every: Duration::from_secs(1),
             tick: Duration::from_millis(5),
         }

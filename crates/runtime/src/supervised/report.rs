@@ -15,7 +15,7 @@ pub enum LinkPhase {
     Preparing,
     /// It answers, if its breaker lets it.
     Ready,
-    /// It could not be prepared, and why. For logs: it may name files.
+    /// It could not be prepared or did not prove itself, and why. For logs: it may name files.
     Failed(String),
 }
 
@@ -71,7 +71,7 @@ impl fmt::Display for LinkHealth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.engine)?;
         match (&self.phase, self.breaker, &self.pool) {
-            (LinkPhase::Failed(_), _, _) => f.write_str("could not be prepared"),
+            (LinkPhase::Failed(why), _, _) => write!(f, "left out: {why}"),
             (LinkPhase::Preparing | LinkPhase::Ready, Some(breaker), Some(pool)) => {
                 let FenceCounters { fenced, .. } = self.fences;
                 write!(f, "breaker {}, {fenced} fenced, {} restarts; {pool}", breaker.as_str(), self.restarts)
@@ -88,6 +88,10 @@ impl LinkState {
             Some(Ok(_)) => LinkPhase::Ready,
             Some(Err(NotReady::Prepare(error))) => LinkPhase::Failed(error.to_string()),
             Some(Err(NotReady::Schema)) => LinkPhase::Failed("its inputs or outputs are not the chain's".to_owned()),
+            Some(Err(NotReady::Unproven(fault))) => LinkPhase::Failed(format!("it did not prove itself: {fault}")),
+            Some(Err(NotReady::Differs)) => {
+                LinkPhase::Failed("its answers differ from the next engine's by more than the tolerance".to_owned())
+            }
             Some(Err(NotReady::ThreadRefused)) => LinkPhase::Failed("the system refused a thread".to_owned()),
         };
         let ready = self.ready().ok();

@@ -10,7 +10,7 @@ use super::link::{Answer, Ask, Ready};
 use super::options::{LiveParity, SHADOW_RANK};
 use crate::breaker::Parity;
 use crate::events::ParityMeasured;
-use crate::parity::{LiveVerdict, ParityError, ParityTally, Shadow, ShadowOutcome, compare_tensors};
+use crate::parity::{LiveVerdict, ParityError, ParityTally, Shadow, ShadowOutcome, Tolerances, compare_tensors};
 use ballast_backend::TensorMap;
 use std::sync::{Arc, Weak};
 use std::thread::Builder;
@@ -34,6 +34,7 @@ impl Shared {
             idx,
             ask: Ask { rank: SHADOW_RANK, ..ask.clone() },
             outputs: answer.outputs.copied(),
+            tolerances: parity.tolerances,
             limit: now.saturating_add(parity.live.running_max),
         };
         let number = ask.number;
@@ -44,7 +45,7 @@ impl Shared {
     }
 
     /// The link that answers of link `idx` are compared with: the next one that can be asked.
-    fn reference(&self, idx: usize) -> Option<&Ready> {
+    pub(super) fn reference(&self, idx: usize) -> Option<&Ready> {
         let usable = self.links[idx + 1..].iter().find(|link| link.is_usable())?;
         usable.ready().ok()
     }
@@ -64,15 +65,21 @@ impl Shared {
         let reference = self.reference(idx).ok_or_else(|| PredictFault::Unverified(Box::new(PredictFault::AllLost)))?;
         let compared = reference.attempt(ask, deadline).await.end;
         let expected = compared.map_err(|fault| PredictFault::Unverified(Box::new(fault)))?;
-        let is_within = self.compare(ready, &expected.outputs.copied(), &answer.outputs.copied());
+        let Some(LiveParity { tolerances, .. }) = self.options.parity else { return Ok(answer) };
+        let is_within = self.compare(ready, &expected.outputs.copied(), &answer.outputs.copied(), tolerances);
         let parity = if is_within { Parity::Within } else { Parity::Exceeded };
         ready.breaker.observe_parity(parity, self.parts.clock.now());
         if is_within { Ok(answer) } else { Err(PredictFault::Parity) }
     }
 
     /// Whether `candidate` keeps the tolerances. Outputs that cannot be compared do not.
-    fn compare(&self, ready: &Ready, reference: &TensorMap, candidate: &TensorMap) -> bool {
-        let Some(LiveParity { tolerances, .. }) = self.options.parity else { return true };
+    pub(super) fn compare(
+        &self,
+        ready: &Ready,
+        reference: &TensorMap,
+        candidate: &TensorMap,
+        tolerances: Tolerances,
+    ) -> bool {
         let judged = ParityTally::new(tolerances).and_then(|mut tally| tally.add_outputs(reference, candidate));
         let is_within = judged.unwrap_or_else(|error| {
             tracing::error!(%error, "two engines' answers cannot be compared");
@@ -99,6 +106,7 @@ struct Comparison {
     idx: usize,
     ask: Ask,
     outputs: TensorMap,
+    tolerances: Tolerances,
     limit: Duration,
 }
 
@@ -109,7 +117,7 @@ impl Comparison {
         let watched = shared.keeper.begin_beside();
         let outcome = match shared.reference(self.idx) {
             Some(reference) => match block_on(reference.attempt(&self.ask, self.limit)).end {
-                Ok(expected) if shared.compare(ready, &expected.outputs.copied(), &self.outputs) => {
+                Ok(expected) if shared.compare(ready, &expected.outputs.copied(), &self.outputs, self.tolerances) => {
                     ShadowOutcome::Within
                 }
                 Ok(_) => ShadowOutcome::Exceeded,

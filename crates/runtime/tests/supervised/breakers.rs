@@ -89,6 +89,20 @@ fn opens_over_answers_that_come_late() {
 }
 
 #[test]
+fn an_engine_alone_may_be_late_unless_it_is_told_how_long_it_has() {
+    for (sla, expected) in [(None, 150), (Some(Duration::from_nanos(1)), 100)] {
+        let mut options = once();
+        (options.breaker.window, options.breaker.sla) = (Duration::from_secs(100_000), sla);
+        let slow = Arc::new(Slow { clock: VirtualClock::new(), step_ms: AtomicU64::new(1) });
+        let only = Arc::new(FaultyEngine::with_sla("only", Duration::from_nanos(1), |_| FaultPlan::healthy()));
+        let engine = open_at(&[&only], options, slow);
+        let asked = (0..150).map(|_| engine.predict_blocking(inputs(1.0), PredictOptions::default()));
+        assert_eq!(asked.filter(Result::is_ok).count(), expected, "{sla:?}");
+        assert_eq!(engine.metrics().sla_violations, expected as u64, "each is counted");
+    }
+}
+
+#[test]
 fn opens_over_memory_told_and_probed() {
     let (first, second) = (FaultyEngine::healthy("first"), FaultyEngine::healthy("second"));
     let (engine, _clock) = open(&[&first, &second], once());

@@ -1,12 +1,15 @@
 //! When a chain begins to answer.
 
 use crate::chain::*;
-use ballast_backend::{ErrorKind, ReasonCode};
+use ballast_backend::{ErrorKind, ReasonCode, Tensor, TensorData, TensorMap};
+use ballast_runtime::parity::{InputOptions, Precision, Tolerances};
+use ballast_runtime::retry::RetryPolicy;
 use ballast_runtime::supervised::{
-    LINKS_MAX, LinkPhase, OpenError, PredictOptions, StartMode, SupervisedEngine, SupervisedOptions, SupervisedParts,
+    LINKS_MAX, LinkPhase, OpenError, PredictOptions, Promotion, StartMode, SupervisedEngine, SupervisedOptions,
+    SupervisedParts,
 };
 use ballast_runtime::telemetry::Telemetry;
-use ballast_testkit::VirtualClock;
+use ballast_testkit::{Fault, FaultPlan, VirtualClock};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -85,4 +88,120 @@ fn a_link_with_other_inputs_or_outputs_is_left_out() {
     let phases: Vec<_> = engine.health().links.into_iter().map(|link| link.phase).collect();
     let failed = phases.iter().filter(|phase| matches!(phase, LinkPhase::Failed(_))).count();
     assert_eq!(failed, 1, "which of the two was first decides: {phases:?}");
+}
+
+fn promotion() -> Promotion {
+    Promotion::new(Precision::F16.tolerances())
+}
+
+fn warm() -> SupervisedOptions {
+    SupervisedOptions { start: StartMode::Warm, promotion: Some(promotion()), ..options() }
+}
+
+/// Why the first link is left out.
+fn why(engine: &SupervisedEngine) -> String {
+    until("the first link is left out", || matches!(health(engine, 0).phase, LinkPhase::Failed(_)));
+    let LinkPhase::Failed(why) = health(engine, 0).phase else { panic!("it failed above") };
+    why
+}
+
+/// Off by a tenth.
+fn off(inputs: &TensorMap) -> TensorMap {
+    let values = inputs["x"].as_f32().unwrap().iter().map(|x| 2.0 * x + 1.1).collect();
+    TensorMap::from([("y".to_owned(), Tensor::new(vec![WIDTH], TensorData::F32(values)).unwrap())])
+}
+
+#[test]
+fn a_link_joins_once_it_opened_and_answered_as_the_next_one_does() {
+    let (first, second) = (FaultyEngine::healthy("first"), FaultyEngine::healthy("second"));
+    first.is_held.store(true, Ordering::SeqCst);
+    let (engine, _clock) = open(&[&first, &second], warm());
+    assert_eq!(answer(&engine, 1.0), "second");
+    first.is_held.store(false, Ordering::SeqCst);
+    until("it swaps", || health(&engine, 0).phase == LinkPhase::Ready);
+    assert_eq!((first.n_opened.load(Ordering::SeqCst), engine.metrics().engines.parity_measured), (1, 4));
+    assert_eq!(answer(&engine, 2.0), "first");
+}
+
+#[test]
+fn a_link_that_answers_otherwise_than_the_next_is_left_out() {
+    let mut first = well("first");
+    first.function = Arc::new(off);
+    let (first, second) = (Arc::new(first), FaultyEngine::healthy("second"));
+    for start in [StartMode::Warm, StartMode::Wait] {
+        let (engine, _clock) = open(&[&first, &second], SupervisedOptions { start, ..warm() });
+        assert!(why(&engine).contains("differ"));
+        assert_eq!((answer(&engine, 1.0), engine.metrics().engines.parity_exceeded), ("second", 1));
+        assert!(engine.summary().contains("first: left out: its answers differ"), "{}", engine.summary());
+    }
+    let wide = Tolerances { l_inf_max: 1.0, rmse_max: 1.0, cosine_min: None };
+    let (engine, _clock) =
+        open(&[&first, &second], SupervisedOptions { promotion: Some(Promotion::new(wide)), ..warm() });
+    until("it swaps", || health(&engine, 0).phase == LinkPhase::Ready);
+}
+
+#[test]
+fn a_link_that_does_not_open_or_not_answer_is_left_out() {
+    let (first, second) = (FaultyEngine::healthy("first"), FaultyEngine::healthy("second"));
+    first.fails_to_open.store(true, Ordering::SeqCst);
+    let (engine, _clock) = open(&[&first, &second], warm());
+    assert!(why(&engine).contains("did not prove itself"));
+    let first = FaultyEngine::new("first", |_| FaultPlan::list([Fault::Fail]));
+    let (engine, _clock) = open(&[&first, &second], warm());
+    assert!(why(&engine).contains("did not prove itself"));
+    assert_eq!(answer(&engine, 1.0), "second");
+}
+
+#[test]
+fn the_last_link_joins_at_once_and_one_before_it_waits_for_it() {
+    let (first, second) = (FaultyEngine::healthy("first"), FaultyEngine::healthy("second"));
+    second.is_held.store(true, Ordering::SeqCst);
+    thread::scope(|scope| {
+        let opening = scope.spawn(|| open(&[&first, &second], warm()).0);
+        until("the first is prepared", || first.n_prepared.load(Ordering::SeqCst) == 1);
+        assert!(!opening.is_finished());
+        second.is_held.store(false, Ordering::SeqCst);
+        let engine = opening.join().unwrap();
+        until("it swaps", || health(&engine, 0).phase == LinkPhase::Ready);
+        assert_eq!(engine.metrics().engines.parity_measured, 4);
+    });
+}
+
+#[test]
+fn a_link_joins_uncompared_where_nothing_can_be_compared() {
+    // The next link does not answer the first inputs, or none can be made.
+    let healthy = FaultyEngine::healthy("first");
+    let second = FaultyEngine::new("second", |_| FaultPlan::list([Fault::Fail]));
+    let none = Promotion { inputs: InputOptions { elements_max: 0, ..InputOptions::default() }, ..promotion() };
+    let refusing = SupervisedOptions { retry: RetryPolicy { attempts_max: 1, ..options().retry }, ..warm() };
+    for (second, options) in
+        [(&second, refusing), (&FaultyEngine::healthy("second"), SupervisedOptions { promotion: Some(none), ..warm() })]
+    {
+        let (engine, _clock) = open(&[&healthy, second], options);
+        until("it swaps", || health(&engine, 0).phase == LinkPhase::Ready);
+        assert_eq!(engine.metrics().engines.parity_measured, 0);
+    }
+    // Behind a link of which nothing becomes ready there is nothing to compare with.
+    let lost = FaultyEngine::healthy("second");
+    lost.fails_to_prepare.store(true, Ordering::SeqCst);
+    let (engine, _clock) = open(&[&healthy, &lost], warm());
+    assert_eq!(answer(&engine, 1.0), "first");
+}
+
+#[test]
+fn tolerances_of_a_promotion_that_are_none_are_refused() {
+    let tolerances = Tolerances { l_inf_max: -1.0, ..Precision::F16.tolerances() };
+    let options = SupervisedOptions { promotion: Some(Promotion { tolerances, ..promotion() }), ..warm() };
+    let error = SupervisedEngine::open(vec![link(&FaultyEngine::healthy("first"))], parts().0, options).unwrap_err();
+    assert!(matches!(error, OpenError::Parity(_)), "{error}");
+}
+
+#[test]
+fn of_a_chain_that_does_not_open_the_last_engine_tells_why() {
+    let (first, second) = (FaultyEngine::healthy("first"), FaultyEngine::healthy("second"));
+    for engine in [&first, &second] {
+        engine.fails_to_prepare.store(true, Ordering::SeqCst);
+    }
+    let error = SupervisedEngine::open(vec![link(&first), link(&second)], parts().0, options()).unwrap_err();
+    assert!(matches!(error, OpenError::Prepare { engine: "second", .. }), "{error}");
 }
