@@ -3,6 +3,8 @@
 //! The second matrix is never packed: its row `k` is what begins at an offset into some values. Offsets make a
 //! convolution of a product, and a product of matrices is the case of evenly spaced ones.
 
+mod narrow;
+
 use crate::PanelMut;
 use crate::isa::Isa;
 use std::ops::Range;
@@ -124,59 +126,67 @@ pub struct Columns<'a> {
 /// `out += rows * x`; shapes were checked.
 #[inline(always)]
 pub(crate) fn gemm<S: Isa>(isa: S, rows: &RowTiles<'_>, x: &Columns<'_>, out: &mut PanelMut<'_>) {
+    let (n_rows, n_cols) = (out.n_rows(), out.n_cols());
+    let n_narrow = n_cols % LANES;
+    // A vector of columns takes as long however few there are, one of rows likewise: whichever are fewer vectors.
+    if n_narrow * n_rows.div_ceil(LANES) >= n_rows {
+        return wide(isa, rows, x, out, n_cols);
+    }
+    wide(isa, rows, x, out, n_cols - n_narrow);
+    narrow::narrow(isa, rows, x, out, n_cols - n_narrow);
+}
+
+/// The columns before `to`, a vector of them at a time.
+#[inline(always)]
+fn wide<S: Isa>(isa: S, rows: &RowTiles<'_>, x: &Columns<'_>, out: &mut PanelMut<'_>, to: usize) {
+    if to == 0 {
+        return;
+    }
     for tile in 0..rows.n_tiles() {
         let (columns, n_rows) = rows.tile(tile);
         let mut row = 0;
         while row < n_rows {
             let from = (row, tile * GEMM_TILE_ROWS + row);
             // As many sums as there are registers for.
-            match (n_rows - row).min(S::ROWS) {
-                8.. => {
-                    some_rows::<S, 8, 3>(isa, columns, x, out, from);
-                    row += 8;
-                }
-                4..8 if S::ROWS == 8 => {
-                    some_rows::<S, 4, 4>(isa, columns, x, out, from);
-                    row += 4;
-                }
-                4..8 => {
-                    some_rows::<S, 4, 1>(isa, columns, x, out, from);
-                    row += 4;
-                }
-                2..4 => {
-                    some_rows::<S, 2, 2>(isa, columns, x, out, from);
-                    row += 2;
-                }
-                _ => {
-                    some_rows::<S, 1, 4>(isa, columns, x, out, from);
-                    row += 1;
-                }
-            }
+            row += match (n_rows - row).min(S::ROWS) {
+                8.. => some_rows::<S, 8, 3>(isa, columns, x, out, (from, to)),
+                4..8 if S::ROWS == 8 => some_rows::<S, 4, 4>(isa, columns, x, out, (from, to)),
+                4..8 => some_rows::<S, 4, 1>(isa, columns, x, out, (from, to)),
+                2..4 if S::ROWS == 8 => some_rows::<S, 2, 6>(isa, columns, x, out, (from, to)),
+                2..4 => some_rows::<S, 2, 2>(isa, columns, x, out, (from, to)),
+                _ if S::ROWS == 8 => some_rows::<S, 1, 12>(isa, columns, x, out, (from, to)),
+                _ => some_rows::<S, 1, 4>(isa, columns, x, out, (from, to)),
+            };
         }
     }
 }
 
-/// `R` rows, from the first of `from` in the tile and the second in `out` on, `V` vectors at a time.
+/// `R` rows, from the first of `from` in the tile and the second in `out` on, `V` vectors at a time up to column `to`.
 #[inline(always)]
 fn some_rows<S: Isa, const R: usize, const V: usize>(
     isa: S,
     a: &[[f32; GEMM_TILE_ROWS]],
     x: &Columns<'_>,
     out: &mut PanelMut<'_>,
-    from: (usize, usize),
-) {
+    (from, to): ((usize, usize), usize),
+) -> usize {
     let mut col = 0;
-    while col + V * LANES <= out.n_cols() {
+    while col + V * LANES <= to {
         block::<S, R, V>(isa, a, x, out, (from, col));
         col += V * LANES;
     }
-    while V > 1 && col + LANES <= out.n_cols() {
+    while V > 3 && col + 3 * LANES <= to {
+        block::<S, R, 3>(isa, a, x, out, (from, col));
+        col += 3 * LANES;
+    }
+    while V > 1 && col + LANES <= to {
         block::<S, R, 1>(isa, a, x, out, (from, col));
         col += LANES;
     }
-    if col < out.n_cols() {
+    if col < to {
         rest::<S, R>(isa, a, x, out, (from, col));
     }
+    R
 }
 
 /// `R` rows and `V` vectors.

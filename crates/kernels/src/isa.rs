@@ -21,6 +21,8 @@ pub(crate) trait Isa: Copy {
     fn splat(self, value: f32) -> Self::F;
     /// Lane `i` from entry `i`.
     fn load(self, values: &[f32; 16]) -> Self::F;
+    /// Lanes from 0 on from `low`, lanes from 8 on from `high`.
+    fn load_pair(self, low: &[f32; 8], high: &[f32; 8]) -> Self::F;
     /// Sixteen f32, little-endian.
     fn load_f32(self, bytes: &[u8; 64]) -> Self::F;
     /// Lane `i` to entry `i`.

@@ -40,7 +40,8 @@ fn run(folder: &Path, rounding: Rounding) -> Result<Value, Box<dyn Error>> {
         Model::open_onnx(&at("model.onnx"), ReadLimits::default())?
     } else {
         let name = if at("model.mlmodel").exists() { "model.mlmodel" } else { "model.mlpackage" };
-        Model::open_package(&at(name), PackageLimits::default())?
+        let case: Value = serde_json::from_slice(&fs::read(at("case.json"))?)?;
+        Package::open(&at(name), PackageLimits::default())?.model(case["function"].as_str())?
     };
     let mut executor = Executor::new(&model, ExecutorOptions { rounding, ..ExecutorOptions::default() })?;
     let runs: Value = serde_json::from_slice(&fs::read(at("inputs.json"))?)?;

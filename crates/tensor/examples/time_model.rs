@@ -5,15 +5,17 @@
 //! - `--shape NAME=1,3,224,224`: the shape of an input; dimensions that the model leaves open are 1 else;
 //! - `--inputs FOLDER`: elements of the inputs, `0.raw` and on, little-endian; numbers of a seed else;
 //! - `--outputs FOLDER`: writes what the model gives there, `0.raw` and on;
-//! - `--trace`: what each operator takes, and all of one kind together.
+//! - `--trace`: what each operator takes, and all of one kind together;
+//! - `--json`: prints one line of JSON, in place of the median: times in milliseconds, memory in MiB.
 //!
-//! Used by `oracles/tensor_parity.py`.
+//! Used by `oracles/tensor_parity.py` and `oracles/tensor_speed.py`.
 #![expect(clippy::wildcard_enum_match_arm, reason = "what is not written here is told by its name")]
 #![expect(clippy::print_stdout, reason = "the lines are what the program is for")]
 #![expect(clippy::disallowed_methods, reason = "measuring is what this program is for")]
 
 use ballast_backend::{Clock, DType, Dim, Pulse, Tensor, TensorData, TensorMap, TensorSpec};
 use ballast_tensor::{Executor, ExecutorOptions, Model, ReadLimits, Tracing};
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::num::NonZeroUsize;
@@ -32,6 +34,7 @@ struct Arguments {
     inputs: Option<PathBuf>,
     outputs: Option<PathBuf>,
     has_trace: bool,
+    is_json: bool,
 }
 
 fn arguments() -> Result<Arguments, Box<dyn Error>> {
@@ -45,27 +48,35 @@ fn arguments() -> Result<Arguments, Box<dyn Error>> {
         inputs: None,
         outputs: None,
         has_trace: false,
+        is_json: false,
     };
     while let Some(option) = given.next() {
-        if option == "--trace" {
-            arguments.has_trace = true;
-            continue;
-        }
-        let value = given.next().ok_or(format!("{option} needs a value"))?;
         match option.as_str() {
-            "--threads" => arguments.n_threads = value.parse()?,
-            "--rounds" => arguments.n_rounds = value.parse()?,
-            "--inputs" => arguments.inputs = Some(value.into()),
-            "--outputs" => arguments.outputs = Some(value.into()),
-            "--shape" => {
-                let (name, extents) = value.rsplit_once('=').ok_or("--shape NAME=EXTENT,..")?;
-                let extents = extents.split(',').filter(|extent| !extent.is_empty()).map(str::parse);
-                arguments.shapes.insert(name.to_owned(), extents.collect::<Result<_, _>>()?);
+            "--trace" => arguments.has_trace = true,
+            "--json" => arguments.is_json = true,
+            _ => {
+                let value = given.next().ok_or(format!("{option} needs a value"))?;
+                set(&mut arguments, &option, value)?;
             }
-            _ => return Err(format!("unknown option {option}").into()),
         }
     }
     Ok(arguments)
+}
+
+fn set(arguments: &mut Arguments, option: &str, value: String) -> Result<(), Box<dyn Error>> {
+    match option {
+        "--threads" => arguments.n_threads = value.parse()?,
+        "--rounds" => arguments.n_rounds = value.parse()?,
+        "--inputs" => arguments.inputs = Some(value.into()),
+        "--outputs" => arguments.outputs = Some(value.into()),
+        "--shape" => {
+            let (name, extents) = value.rsplit_once('=').ok_or("--shape NAME=EXTENT,..")?;
+            let extents = extents.split(',').filter(|extent| !extent.is_empty()).map(str::parse);
+            arguments.shapes.insert(name.to_owned(), extents.collect::<Result<_, _>>()?);
+        }
+        _ => return Err(format!("unknown option {option}").into()),
+    }
+    Ok(())
 }
 
 /// The time since it was made.
@@ -147,31 +158,49 @@ fn print_trace(tracing: &Tracing) {
     }
 }
 
+/// A line of the kernel's account of this process in KiB; 0 where there is none.
+fn status_kib(name: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|rest| rest.split_whitespace().next()).and_then(|kib| kib.parse().ok()).unwrap_or(0)
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = arguments()?;
+    let (resident_kib, start) = (status_kib("VmRSS:"), Instant::now());
     let model = Model::open_onnx(&arguments.model, ReadLimits::default())?;
     let options = ExecutorOptions { n_threads: arguments.n_threads, ..ExecutorOptions::default() };
     let mut executor = Executor::new(&model, options)?;
+    drop(model);
+    let loaded = start.elapsed();
     let schema = executor.schema().ok_or("the model does not tell its inputs")?.clone();
     let inputs = inputs(&arguments, &schema.inputs)?;
-    let mut took = Vec::with_capacity(arguments.n_rounds);
+    let mut took = Vec::with_capacity(N_WARM + arguments.n_rounds);
     for round in 0..N_WARM + arguments.n_rounds {
         let (inputs, start) = (inputs.clone(), Instant::now());
         let outputs = executor.run(inputs, &Pulse::new(), None)?;
-        if round >= N_WARM {
-            took.push(start.elapsed());
-        } else if let Some(folder) = &arguments.outputs {
+        took.push(start.elapsed());
+        if let (0, Some(folder)) = (round, &arguments.outputs) {
             write(folder, &outputs, &schema.outputs)?;
         }
     }
+    let memory_mib = status_kib("VmHWM:").saturating_sub(resident_kib) as f64 / 1024.0;
     if arguments.has_trace {
         let mut tracing = Tracing { clock: Arc::new(SinceStart(Instant::now())), entries: Vec::new() };
         executor.run(inputs, &Pulse::new(), Some(&mut tracing))?;
         print_trace(&tracing);
     }
-    took.sort_unstable();
-    if let Some(median) = took.get(took.len() / 2) {
-        println!("median {:.3} ms", median.as_secs_f64() * 1e3);
+    let ms = |time: Duration| time.as_secs_f64() * 1e3;
+    let (warm, timed) = took.split_at_mut(N_WARM);
+    timed.sort_unstable();
+    let median_ms = timed.get(timed.len() / 2).copied().map(ms);
+    if arguments.is_json {
+        let (load_ms, first_ms) = (ms(loaded), ms(warm[0]));
+        let line =
+            json!({ "load_ms": load_ms, "first_ms": first_ms, "median_ms": median_ms, "memory_mib": memory_mib });
+        println!("{line}");
+    } else if let Some(median_ms) = median_ms {
+        println!("median {median_ms:.3} ms");
     }
     Ok(())
 }

@@ -158,9 +158,10 @@ impl Array {
         &self.data
     }
 
-    /// Bytes of its elements; of texts, of their handles.
+    /// Bytes of its elements; of texts, with their handles.
     pub(crate) fn size_bytes(&self) -> usize {
-        self.len() * self.dtype().size_bytes()
+        let texts = self.values::<String>().into_iter().flatten().map(String::len).sum::<usize>();
+        self.len() * self.dtype().size_bytes() + texts
     }
 
     /// The elements, if they are of this type.

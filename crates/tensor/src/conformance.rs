@@ -5,7 +5,7 @@ use crate::error::GraphError;
 use crate::executor::{Executor, ExecutorOptions};
 use crate::graph::{Model, Port};
 use crate::onnx::{ReadLimits, read_file, read_value};
-use ballast_backend::{DType, Pulse};
+use ballast_backend::{DType, Pulse, TensorMap};
 use half::{bf16, f16};
 use std::path::Path;
 
@@ -60,6 +60,65 @@ pub fn run_case(folder: &Path, options: ExecutorOptions, tolerance: CaseToleranc
         Ok(executor) => executor,
         Err(error) => return refused(error),
     };
+    run_sets(folder, &model, tolerance, |inputs| {
+        let outputs = executor.run_values(inputs, &Pulse::new(), None);
+        outputs.map_err(|error| CaseOutcome::Failed { fault: error.to_string() })
+    })
+}
+
+/// Runs the case in `folder` by another engine: `open` is given the model's path, and gives what runs it on named tensors;
+/// or says what the engine does not have.
+///
+/// A case whose inputs or outputs are no tensors of our types is refused: no engine is given those by name.
+///
+/// # Errors
+/// If the folder has no such files.
+pub fn run_case_by<R>(
+    folder: &Path,
+    tolerance: CaseTolerance,
+    open: impl FnOnce(&Path) -> Result<R, String>,
+) -> Result<CaseOutcome, GraphError>
+where
+    R: FnMut(TensorMap) -> Result<TensorMap, String>,
+{
+    let path = folder.join("model.onnx");
+    let model = match Model::open_onnx(&path, ReadLimits::default()) {
+        Ok(model) => model,
+        Err(error) => return refused(error),
+    };
+    let mut run = match open(&path) {
+        Ok(run) => run,
+        Err(what) => return Ok(CaseOutcome::Refused { what }),
+    };
+    run_sets(folder, &model, tolerance, |values| {
+        let mut inputs = TensorMap::new();
+        for (port, value) in model.graph.inputs.iter().zip(values) {
+            match value {
+                Some(Value::Array(array)) => drop(inputs.insert(port.name.clone(), array.into_tensor())),
+                Some(Value::Sequence(_) | Value::Optional(_)) => return Err(no_tensor(port)),
+                None => {}
+            }
+        }
+        let mut outputs = run(inputs).map_err(|fault| CaseOutcome::Failed { fault })?;
+        let taken = model.graph.outputs.iter().map(|port| {
+            let output = outputs.remove(&port.name).ok_or_else(|| no_tensor(port))?;
+            Ok(Value::Array(Array::from_tensor(output)))
+        });
+        taken.collect()
+    })
+}
+
+fn no_tensor(port: &Port) -> CaseOutcome {
+    CaseOutcome::Refused { what: format!("{:?}, which is no tensor", port.name) }
+}
+
+/// Runs a model on every set of inputs, until one does not give what is expected.
+fn run_sets(
+    folder: &Path,
+    model: &Model,
+    tolerance: CaseTolerance,
+    mut run: impl FnMut(Vec<Option<Value>>) -> Result<Vec<Value>, CaseOutcome>,
+) -> Result<CaseOutcome, GraphError> {
     for set in 0.. {
         let data = folder.join(format!("test_data_set_{set}"));
         if !data.is_dir() {
@@ -67,10 +126,9 @@ pub fn run_case(folder: &Path, options: ExecutorOptions, tolerance: CaseToleranc
         }
         let ports = model.graph.inputs.iter().enumerate();
         let inputs = ports.map(|(idx, port)| read_part(&data.join(format!("input_{idx}.pb")), port));
-        let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
-        let outputs = match executor.run_values(inputs, &Pulse::new(), None) {
+        let outputs = match run(inputs.collect::<Result<_, _>>()?) {
             Ok(outputs) => outputs,
-            Err(error) => return Ok(CaseOutcome::Failed { fault: error.to_string() }),
+            Err(outcome) => return Ok(outcome),
         };
         for (idx, (got, port)) in outputs.iter().zip(&model.graph.outputs).enumerate() {
             let missing = || GraphError::malformed(format!("output {idx}"), "a file", "none");

@@ -7,6 +7,7 @@ use crate::executor::{Executor, ExecutorOptions, Planned};
 use crate::graph::Model;
 use crate::onnx::ReadLimits;
 use crate::package::PackageLimits;
+use crate::plans::Plans;
 use ballast_artifacts::{CacheKey, KeyParts, Until, digest_file};
 use ballast_backend::{
     CapabilityReport, Clock, ComputeUnits, DType, Dim, Dispatch, EngineError, ErrorKind, InferenceEngine, Instance,
@@ -15,7 +16,7 @@ use ballast_backend::{
 };
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The engine, and the version of what it makes of a model.
@@ -25,15 +26,12 @@ pub const ENGINE_VERSION: &str = "tensor-cpu.1";
 /// measurement.
 pub const PREDICT_SLA: Duration = Duration::from_millis(50);
 
-/// Most models whose plans are remembered while an instance of them is open.
-const PLANS_MAX: usize = 64;
-
 /// The CPU engine for tensor models. Shareable; an instance belongs to the thread that opens it.
 pub struct TensorCpu {
     options: ExecutorOptions,
     clock: Arc<dyn Clock>,
     sla: Duration,
-    plans: Mutex<Vec<(String, Weak<Opened>)>>,
+    plans: Plans<Opened>,
 }
 
 /// A model that instances share.
@@ -53,7 +51,7 @@ impl TensorCpu {
     /// An engine that opens every model with `options`; deadlines are times on `clock`.
     #[must_use]
     pub fn new(options: ExecutorOptions, clock: Arc<dyn Clock>) -> Self {
-        Self { options, clock, sla: PREDICT_SLA, plans: Mutex::default() }
+        Self { options, clock, sla: PREDICT_SLA, plans: Plans::default() }
     }
 
     /// The same with another time that a call may take before it counts as a violation.
@@ -99,13 +97,10 @@ impl TensorCpu {
         format: ModelFmt,
         options: &PrepareOptions,
     ) -> Result<Arc<Opened>, EngineError> {
-        // Held while a model is planned, so that several instances that open at once plan it once.
-        let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-        plans.retain(|(_, opened)| opened.strong_count() > 0);
-        let known = plans.iter().find(|(known, _)| known == key).and_then(|(_, opened)| opened.upgrade());
-        if let Some(opened) = known {
-            return Ok(opened);
-        }
+        self.plans.get(key, || self.plan(path, format, options))
+    }
+
+    fn plan(&self, path: &Path, format: ModelFmt, options: &PrepareOptions) -> Result<Opened, EngineError> {
         let model = if format == ModelFmt::Onnx {
             Model::open_onnx(path, ReadLimits::default())?
         } else if format == ModelFmt::MlPackage {
@@ -116,10 +111,7 @@ impl TensorCpu {
         let planned = Arc::new(Planned::new(&model, &self.options)?);
         let mut schema = planned.schema().cloned().ok_or(EngineFault::NotTensors)?;
         fix_shapes(&mut schema, &options.shapes)?;
-        let opened = Arc::new(Opened { planned, schema });
-        plans.truncate(PLANS_MAX - 1);
-        plans.push((key.to_owned(), Arc::downgrade(&opened)));
-        Ok(opened)
+        Ok(Opened { planned, schema })
     }
 }
 

@@ -21,6 +21,9 @@ pub(crate) enum OpError {
     /// More than may be allocated.
     #[error("expected a tensor of at most {bytes_max} bytes, got the shape {shape:?}")]
     TooLarge { bytes_max: usize, shape: Vec<usize> },
+    /// More than all tensors of a run may take together.
+    #[error("expected at most {bytes_max} bytes of all tensors together, got {bytes}")]
+    TooMuch { bytes_max: usize, bytes: usize },
     /// Nobody waits any more.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),

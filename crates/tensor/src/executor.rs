@@ -2,14 +2,15 @@
 
 use crate::array::{Array, Data, Value};
 use crate::error::GraphError;
-use crate::graph::{Model, Port, StatePort, ValueKind};
+use crate::graph::{Captures, Model, Port, StatePort, ValueKind};
 use crate::passes;
 use crate::plan::Plan;
 use crate::run::{Context, Rounding, RunLimits, Tracing, arrays};
-use ballast_backend::{IoSchema, Pulse, TensorMap};
+use ballast_backend::{IoSchema, Pulse, Tensor, TensorMap};
 use ballast_kernels::Kernels;
 use ballast_threads::ComputePool;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -53,6 +54,8 @@ pub struct Planned {
     schema: Option<IoSchema>,
     /// Behind the inputs and the outputs of the plan, in this order.
     states: Vec<StatePort>,
+    /// Values of inputs that may be left out, by name.
+    defaults: BTreeMap<String, Array>,
 }
 
 impl Planned {
@@ -77,11 +80,13 @@ impl Planned {
         let (mut pool, pulse) = (ComputePool::new(options.n_threads), Pulse::new());
         // What is folded is what the model says; it is rounded where it is used.
         let options = ExecutorOptions { rounding: Rounding::AsTyped, ..*options };
-        let plan = Plan::new(&whole.graph, &[], &whole.opsets, &mut context(&options, &mut pool, &pulse))?;
+        let plan =
+            Plan::new(&whole.graph, &Captures::default(), &whole.opsets, &mut context(&options, &mut pool, &pulse))?;
         let specs = |ports: &[Port]| ports.iter().map(|port| port.spec.clone()).collect::<Option<Vec<_>>>();
         let schema = specs(&model.graph.inputs).zip(specs(&model.graph.outputs));
         let schema = schema.map(|(inputs, outputs)| IoSchema { inputs, outputs });
-        Ok(Self { plan, inputs: model.graph.inputs.clone(), schema, states: model.states.clone() })
+        let (inputs, states) = (model.graph.inputs.clone(), model.states.clone());
+        Ok(Self { plan, inputs, schema, states, defaults: model.defaults.clone() })
     }
 
     /// What the model takes and gives; `None` if some of it is not a tensor, or of a shape that is not told.
@@ -93,7 +98,7 @@ impl Planned {
     /// Bytes of its constants, those that operators laid out anew not included.
     #[must_use]
     pub fn constant_bytes(&self) -> usize {
-        self.plan.constants.iter().map(|(_, value)| value.size_bytes()).sum()
+        self.plan.constants.iter().map(Value::size_bytes).sum()
     }
 }
 
@@ -147,6 +152,13 @@ impl Executor {
         self.states.iter().map(Array::size_bytes).sum()
     }
 
+    /// What the model keeps under `name`, as the last run left it; `None` if it keeps nothing of that name.
+    #[must_use]
+    pub fn state(&self, name: &str) -> Option<Tensor> {
+        let idx = self.planned.states.iter().position(|state| state.name == name)?;
+        Some(self.states[idx].clone().into_tensor())
+    }
+
     /// Begins anew: what the model keeps from run to run is 0 again.
     pub fn reset_states(&mut self) {
         self.states = initial(&self.planned);
@@ -158,7 +170,7 @@ impl Executor {
         self.planned.schema()
     }
 
-    /// Runs the model. `inputs` has a tensor for each input.
+    /// Runs the model. `inputs` has a tensor for each input, save those for which a package has a value of its own.
     ///
     /// # Errors
     /// Inputs that the model does not take, an operator that cannot compute with what it is given, or an interruption
@@ -170,6 +182,9 @@ impl Executor {
         tracing: Option<&mut Tracing>,
     ) -> Result<TensorMap, GraphError> {
         let planned = Arc::clone(&self.planned);
+        for (name, array) in &planned.defaults {
+            inputs.entry(name.clone()).or_insert_with(|| array.clone().into_tensor());
+        }
         if let Some(schema) = &planned.schema {
             schema.check_inputs(&inputs)?;
         }
@@ -217,5 +232,16 @@ fn initial(planned: &Planned) -> Vec<Array> {
 
 pub(crate) fn context<'a>(options: &ExecutorOptions, pool: &'a mut ComputePool, pulse: &'a Pulse) -> Context<'a> {
     let ExecutorOptions { kernels, rounding, limits, .. } = *options;
-    Context { kernels, pool, pulse, limits, rounding, tracing: None, depth: 0 }
+    Context {
+        kernels,
+        pool,
+        pulse,
+        limits,
+        rounding,
+        tracing: None,
+        depth: 0,
+        held_bytes: 0,
+        folded_bytes: 0,
+        text_bytes: 0,
+    }
 }

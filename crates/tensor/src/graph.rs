@@ -19,6 +19,8 @@ pub struct Model {
     pub(crate) metadata: BTreeMap<String, String>,
     /// What it keeps from run to run.
     pub(crate) states: Vec<StatePort>,
+    /// Values of inputs that may be left out, by name.
+    pub(crate) defaults: BTreeMap<String, Array>,
 }
 
 /// A tensor that a model keeps from run to run, zeros at first.
@@ -124,9 +126,17 @@ pub(crate) struct NodeSpec<'a> {
     pub(crate) version: i64,
     /// Inputs that are known already, `None` where they are not. Weights can be laid out for what computes with them.
     pub(crate) constants: Vec<Option<Array>>,
-    /// Names of values from around that the node's graphs use; they come as inputs behind the node's own.
-    pub(crate) captures: Vec<String>,
+    pub(crate) captures: Captures,
     asked: RefCell<Vec<&'a str>>,
+}
+
+/// Values from around a node that its graphs use.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Captures {
+    /// Names of those that come as inputs behind the node's own.
+    pub(crate) inputs: Vec<String>,
+    /// Those that are known already, by name.
+    pub(crate) constants: Vec<(String, Array)>,
 }
 
 macro_rules! attributes {
@@ -149,7 +159,7 @@ macro_rules! attributes {
 }
 
 impl<'a> NodeSpec<'a> {
-    pub(crate) fn new(node: &'a Node, version: i64, constants: Vec<Option<Array>>, captures: Vec<String>) -> Self {
+    pub(crate) fn new(node: &'a Node, version: i64, constants: Vec<Option<Array>>, captures: Captures) -> Self {
         Self { node, version, constants, captures, asked: RefCell::default() }
     }
 

@@ -50,6 +50,11 @@ impl Operation {
     pub(crate) fn label(&self) -> &str {
         self.outputs.first().map_or("", |output| &output.name)
     }
+
+    /// Whether it gives what is known before a run.
+    pub(crate) fn is_constant(&self) -> bool {
+        self.kind == "const" || self.kind.starts_with("constexpr_")
+    }
 }
 
 /// What an operation takes.

@@ -9,6 +9,8 @@ use crate::error::GraphError;
 use crate::graph::{Attribute, Graph, Model, Node, Port, ValueKind};
 use crate::protobuf::{Field, Message};
 use functions::Functions;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 pub(crate) use tensor::{of_bytes, read_optional, read_sequence, read_tensor};
 pub(crate) use types::{dtype as dtype_of_code, type_name};
@@ -67,11 +69,25 @@ impl Model {
 
 pub(crate) fn read_file(path: &Path, bytes_max: u64) -> Result<Vec<u8>, GraphError> {
     let fault = |error: std::io::Error| GraphError::File { path: PathBuf::from(path), fault: error.to_string() };
-    let n_bytes = std::fs::metadata(path).map_err(fault)?.len();
+    let (file, n_bytes) = open_file(path)?;
     if n_bytes > bytes_max {
         return Err(GraphError::TooMany { what: "bytes of the file".to_owned(), max: bytes_max, got: n_bytes });
     }
-    std::fs::read(path).map_err(fault)
+    let mut bytes = Vec::with_capacity(usize::try_from(n_bytes).unwrap_or(0));
+    // A file that grows meanwhile is read no further.
+    file.take(n_bytes).read_to_end(&mut bytes).map_err(fault)?;
+    Ok(bytes)
+}
+
+/// Opens a regular file, and tells its length: a pipe would be waited for, a device might never end.
+pub(crate) fn open_file(path: &Path) -> Result<(File, u64), GraphError> {
+    let fault = |fault: String| GraphError::File { path: PathBuf::from(path), fault };
+    let metadata = std::fs::metadata(path).map_err(|error| fault(error.to_string()))?;
+    if !metadata.is_file() {
+        return Err(fault("expected a regular file, got something else".to_owned()));
+    }
+    let file = File::open(path).map_err(|error| fault(error.to_string()))?;
+    Ok((file, metadata.len()))
 }
 
 impl<'a> Reader<'a> {
@@ -83,7 +99,11 @@ impl<'a> Reader<'a> {
             match field.number {
                 8 => {
                     let (domain, version) = opset(field.message("opset import")?)?;
-                    model.opsets.insert(domain, version);
+                    if let Some(other) = model.opsets.insert(domain.clone(), version).filter(|other| *other != version)
+                    {
+                        let got = format!("{other} and {version} of {domain:?}");
+                        return Err(GraphError::malformed("model", "one version of each domain's operators", got));
+                    }
                 }
                 25 => self.functions.add(field.message("function")?)?,
                 _ => {}
@@ -95,6 +115,7 @@ impl<'a> Reader<'a> {
             let field = field?;
             match field.number {
                 2 => model.producer = field.text()?,
+                7 if has_graph => return Err(GraphError::malformed("model", "one graph", "a second one")),
                 7 => (model.graph, has_graph) = (self.graph(field.message("graph")?)?, true),
                 14 => {
                     let (key, value) = pair(field.message("metadata")?)?;
@@ -121,7 +142,9 @@ impl<'a> Reader<'a> {
                 1 => graph.nodes.append(&mut self.nodes(field.message("node")?)?),
                 5 => {
                     let (name, array) = read_tensor(field.message("initializer")?, self)?;
-                    graph.constants.insert(name, array);
+                    if graph.constants.insert(name.clone(), array).is_some() {
+                        return Err(GraphError::malformed("graph", "each constant once", format!("{name:?} again")));
+                    }
                 }
                 11 => graph.inputs.push(types::port(field.message("input")?)?),
                 12 => graph.outputs.push(types::port(field.message("output")?)?),
@@ -152,8 +175,10 @@ impl<'a> Reader<'a> {
                 3 => node.name = field.text()?,
                 4 => node.op = field.text()?,
                 5 => {
-                    let attribute = self.attribute(field.message("attribute")?)?;
-                    node.attributes.extend(attribute);
+                    let Some((name, attribute)) = self.attribute(field.message("attribute")?)? else { continue };
+                    if node.attributes.insert(name.clone(), attribute).is_some() {
+                        return Err(GraphError::malformed("node", "each attribute once", format!("{name:?} again")));
+                    }
                 }
                 7 => node.domain = field.text()?,
                 8 => overload = field.text()?,

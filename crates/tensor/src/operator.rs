@@ -47,6 +47,15 @@ impl Inputs {
         self.0.len()
     }
 
+    /// Bytes of the longest text of each input, added up: no element that is made of them is longer.
+    pub(crate) fn text_bytes(&self) -> usize {
+        let texts = self.0.iter().flatten().map(|value| match value {
+            Value::Array(array) => array.values::<String>().into_iter().flatten().map(String::len).max().unwrap_or(0),
+            Value::Sequence(_) | Value::Optional(_) => 0,
+        });
+        texts.sum()
+    }
+
     pub(crate) fn value(&self, idx: usize) -> Option<&Value> {
         self.0.get(idx).and_then(Option::as_ref)
     }

@@ -8,7 +8,9 @@
 //!
 //! What a package takes and gives is what its description says. An image is a tensor `[1, channels, height, width]` of
 //! the values 0 to 255 of its pixels, the channels in the order that its colour space names: a program scales them
-//! itself. An input that the description calls optional must be given. A classifier's dictionary is a tensor of its
+//! itself. What an image is that comes out are the values before a device rounds them to pixels. An input that the
+//! description calls optional may be left out of [`crate::Executor::run`] where the description has a value for it; any
+//! other must be given, and the runtime around an engine asks for all. A classifier's dictionary is a tensor of its
 //! values in the order of the classes, which [`PackageSurvey`] lists. Flexible extents may be any: the ranges that the
 //! description tells are those that Apple's systems prepare for.
 
@@ -17,26 +19,29 @@ mod description;
 mod lint;
 mod manifest;
 mod model_file;
+mod storage;
 mod survey;
 
+use crate::array::{Array, Data};
 use crate::error::GraphError;
 use crate::graph::Model;
 use crate::mil::decode::Decoder;
 use crate::mil::lower::{PortTypes, lower};
 use crate::mil::{Function, Program};
 use crate::onnx::read_file;
-use ballast_backend::DType;
+use ballast_backend::{DType, element_count};
 use blob::Blobs;
 use description::Description;
 use manifest::Place;
 use model_file::ModelFile;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 pub use description::{Extents, Feature, FeatureKind, PixelFormat};
-pub use lint::{Prediction, PredictionRule};
 pub use model_file::PackageMetadata;
-pub use survey::{FunctionSurvey, PackageSurvey, WeightsSurvey};
+pub use storage::WeightsSurvey;
+pub use survey::{FunctionSurvey, OperationSurvey, PackageSurvey};
 
 /// Version of ONNX's operators that programs are lowered to, and of those that ONNX has no words for.
 const OPSETS: [(&str, i64); 2] = [("", 21), ("mil", 1)];
@@ -113,6 +118,13 @@ impl Package {
         survey::survey(&self.file)
     }
 
+    /// The name of the function that is meant unless another is asked for; `None`: there is none, or no program.
+    #[must_use]
+    pub fn default_function(&self) -> Option<&str> {
+        let program = self.file.find_program()?;
+        chosen(program, self.file.description.default_function.as_deref(), None).ok().map(|(name, _)| name)
+    }
+
     /// The function of this name, or the default one, with its weights.
     ///
     /// # Errors
@@ -121,7 +133,8 @@ impl Package {
     pub fn model(&mut self, function: Option<&str>) -> Result<Model, GraphError> {
         let program = self.file.program()?;
         let (name, function) = chosen(program, self.file.description.default_function.as_deref(), function)?;
-        let types = port_types(self.file.description.of(name), function);
+        let description = self.file.description.of(name);
+        let (types, defaults) = (port_types(description, function), defaults(description, function, &self.limits)?);
         let decoder = Decoder::new(&mut self.blobs, self.limits.constants_bytes_max, self.limits.tensor_bytes_max);
         let lowered = lower(function, &types, decoder, self.limits.operations_max)?;
         let opsets = OPSETS.iter().map(|(domain, version)| ((*domain).to_owned(), *version));
@@ -137,6 +150,7 @@ impl Package {
                 .unwrap_or_default(),
             metadata: self.file.metadata.user_defined.clone(),
             states: lowered.states,
+            defaults,
         })
     }
 }
@@ -176,6 +190,56 @@ fn port_types(description: Option<&Description>, function: &Function) -> PortTyp
             || function.block.outputs.iter().any(|output| output == name)
     };
     types.filter(|(name, _)| known(name)).collect()
+}
+
+/// The values of inputs that may be left out: each one number for all elements.
+fn defaults(
+    description: Option<&Description>,
+    function: &Function,
+    limits: &PackageLimits,
+) -> Result<BTreeMap<String, Array>, GraphError> {
+    let mut defaults = BTreeMap::new();
+    for Feature { name, kind, default, is_optional, .. } in description.into_iter().flat_map(|of| &of.inputs) {
+        let FeatureKind::Array { dtype, shape, .. } = kind else { continue };
+        let Some(value) = default.filter(|_| *is_optional && function.inputs.iter().any(|input| input.name == *name))
+        else {
+            continue;
+        };
+        let len = element_count(shape).filter(|len| len.saturating_mul(dtype.size_bytes()) <= limits.tensor_bytes_max);
+        let too_large =
+            || GraphError::malformed(format!("input {name:?}"), "a shape within bounds", format!("{shape:?}"));
+        let data = constant(value, *dtype, len.ok_or_else(too_large)?).ok_or_else(|| {
+            GraphError::malformed(format!("input {name:?}"), format!("a value of {dtype}"), value.to_string())
+        })?;
+        defaults.insert(name.clone(), Array::of_data(shape, data));
+    }
+    Ok(defaults)
+}
+
+/// As many of one number; `None`: the type does not have it, or is none that descriptions have.
+fn constant(value: f64, dtype: DType, len: usize) -> Option<Data> {
+    #[expect(clippy::cast_possible_truncation, reason = "the number is the nearest that the type has")]
+    let near = value as f32;
+    Some(match dtype {
+        DType::F32 => Data::F32(Arc::new(vec![near; len])),
+        DType::F64 => Data::F64(Arc::new(vec![value; len])),
+        DType::F16 => Data::F16(Arc::new(vec![half::f16::from_f32(near); len])),
+        #[expect(clippy::cast_possible_truncation, reason = "it is checked to be the same")]
+        DType::I32 if f64::from(value as i32) == value => Data::I32(Arc::new(vec![value as i32; len])),
+        #[expect(clippy::cast_possible_truncation, reason = "it is checked to be the same")]
+        DType::I8 if f64::from(value as i8) == value => Data::I8(Arc::new(vec![value as i8; len])),
+        DType::I32
+        | DType::I8
+        | DType::I64
+        | DType::I16
+        | DType::U64
+        | DType::U32
+        | DType::U16
+        | DType::U8
+        | DType::Bf16
+        | DType::Bool
+        | DType::Str => return None,
+    })
 }
 
 impl Model {

@@ -17,6 +17,7 @@ mod testing;
 
 use crate::graph::{Attribute, Graph, Model};
 use crate::ops::fused;
+use crate::plan::captures;
 use links::Links;
 
 /// Rewrites the neighbourhood of a node, if it is one that the rule is for. Nodes that are joined to another are left
@@ -44,14 +45,19 @@ pub(crate) fn rewritten(model: &Model) -> Model {
 }
 
 fn rewrite(graph: &mut Graph) {
+    lift_constants(graph);
     for node in &mut graph.nodes {
         for attribute in node.attributes.values_mut() {
-            if let Attribute::Graph(graph) = attribute {
-                rewrite(graph);
+            if let Attribute::Graph(inner) = attribute {
+                for name in captures(inner) {
+                    if let Some(constant) = graph.constants.get(&name) {
+                        inner.constants.insert(name, constant.clone());
+                    }
+                }
+                rewrite(inner);
             }
         }
     }
-    lift_constants(graph);
     for rule in RULES {
         apply(graph, rule);
     }
@@ -84,4 +90,28 @@ fn lift_constants(graph: &mut Graph) {
         }
     }
     graph.nodes.retain(|node| !node.outputs.is_empty());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rewritten;
+    use crate::array::Array;
+    use crate::graph::{Attribute, Graph, Model, Port, ValueKind};
+    use crate::passes::testing::{node, node_with};
+
+    #[test]
+    fn graphs_within_are_rewritten_with_the_constants_around_them() {
+        let port = |name: &str| Port { name: name.to_owned(), spec: None, kind: ValueKind::Tensor };
+        let nodes = vec![node("Conv", &["x", "w"], "c"), node("Relu", &["c"], "r")];
+        let branch = Attribute::Graph(Box::new(Graph { outputs: vec![port("r")], nodes, ..Graph::default() }));
+        let branches = [("then_branch", branch.clone()), ("else_branch", branch)];
+        let mut model = Model::default();
+        model.graph.nodes = vec![node_with("If", &["is_so"], "y", &branches)];
+        model.graph.constants.insert("w".to_owned(), Array::new(&[1, 1, 1], vec![2.0_f32]));
+        let rewritten = rewritten(&model);
+        for attribute in rewritten.graph.nodes[0].attributes.values() {
+            let Attribute::Graph(inner) = attribute else { panic!("{attribute:?}") };
+            assert_eq!(inner.nodes.len(), 1, "the function is part of the convolution");
+        }
+    }
 }

@@ -9,6 +9,15 @@ pub(crate) const PIECES_PER_THREAD: usize = 4;
 /// Columns of the first matrix that are taken at once: they and as many rows of a block stay in the second cache.
 pub(crate) const INNER: usize = 384;
 
+/// So many products of numbers up to 255 in magnitude add up to less than 2^24: whole numbers that f32 has.
+pub(crate) const EXACT_TERMS: usize = 256;
+
+/// Adds sums of at most [`EXACT_TERMS`] such products to integers, which wrap.
+#[expect(clippy::cast_possible_truncation, reason = "sums are whole numbers below 2^24")]
+pub(crate) fn add_exact(to: &mut [i32], sums: &[f32]) {
+    to.iter_mut().zip(sums).for_each(|(to, sum)| *to = to.wrapping_add(*sum as i32));
+}
+
 /// A matrix in tiles of rows, owned.
 #[derive(Clone, Debug)]
 pub(crate) struct Tiles {

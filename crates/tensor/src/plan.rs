@@ -5,7 +5,7 @@
 
 use crate::array::{Array, Value};
 use crate::error::{GraphError, OpError};
-use crate::graph::{Attribute, Graph, Node, NodeSpec};
+use crate::graph::{Attribute, Captures, Graph, Node, NodeSpec};
 use crate::operator::{Inputs, Operator};
 use crate::ops;
 use crate::run::Context;
@@ -15,18 +15,34 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 /// Constants that were computed are kept up to this many bytes each.
 const FOLDED_BYTES_MAX: usize = 64 << 20;
 
+/// Constants that were computed are kept up to this many bytes together; the others are computed again in every run.
+const ALL_FOLDED_BYTES_MAX: usize = 1 << 30;
+
 /// What is wrong with a model is listed up to this many.
 const FAULTS_MAX: usize = 32;
 
 /// A graph that can be run.
 #[derive(Debug)]
 pub(crate) struct Plan {
+    /// Places of what a run is given and computes.
     pub(crate) n_slots: usize,
-    pub(crate) constants: Vec<(usize, Value)>,
+    pub(crate) constants: Vec<Value>,
+    /// Slots.
     pub(crate) inputs: Vec<usize>,
-    pub(crate) outputs: Vec<usize>,
+    pub(crate) outputs: Vec<Source>,
     pub(crate) output_names: Vec<String>,
     pub(crate) steps: Vec<Step>,
+}
+
+/// Where a value comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// It is left out.
+    Nothing,
+    /// The constant of this number.
+    Constant(usize),
+    /// What is at a slot; `is_last`: nobody needs it after this.
+    Computed { slot: usize, is_last: bool },
 }
 
 /// One operator of a plan.
@@ -35,8 +51,7 @@ pub(crate) struct Step {
     pub(crate) label: String,
     pub(crate) op: String,
     pub(crate) operator: Box<dyn Operator>,
-    /// Slot, and whether nobody needs it after this.
-    pub(crate) inputs: SmallVec<[Option<(usize, bool)>; 4]>,
+    pub(crate) inputs: SmallVec<[Source; 4]>,
     pub(crate) outputs: SmallVec<[Option<usize>; 2]>,
 }
 
@@ -78,21 +93,22 @@ struct Planner<'a> {
 }
 
 impl Plan {
-    /// Plans `graph`; `captures` are inputs behind its own.
+    /// Plans `graph`; captures that are not known are inputs behind its own.
     ///
     /// # Errors
     /// All operators that the engine does not have, or a graph that contradicts itself.
     pub(crate) fn new(
         graph: &Graph,
-        captures: &[String],
+        captures: &Captures,
         opsets: &Opsets,
         context: &mut Context<'_>,
     ) -> Result<Self, GraphError> {
         let mut planner =
             Planner { opsets, slots: HashMap::new(), constants: HashMap::new(), steps: Vec::new(), faults: Vec::new() };
         let own = graph.inputs.iter().map(|port| &port.name).filter(|name| !graph.constants.contains_key(*name));
-        let inputs = own.chain(captures).map(|name| planner.define(name)).collect::<Result<Vec<_>, _>>()?;
-        for (name, array) in &graph.constants {
+        let inputs = own.chain(&captures.inputs).map(|name| planner.define(name)).collect::<Result<Vec<_>, _>>()?;
+        for (name, array) in graph.constants.iter().chain(captures.constants.iter().map(|(name, array)| (name, array)))
+        {
             let slot = planner.define(name)?;
             planner.constants.insert(slot, array.clone().into());
         }
@@ -139,8 +155,8 @@ impl Planner<'_> {
     }
 
     fn add(&mut self, node: &Node, context: &mut Context<'_>) -> Result<(), GraphError> {
-        let captures: Vec<String> = inner_captures(node).into_iter().collect();
-        let names = node.inputs.iter().chain(&captures);
+        let captures = self.captures(node)?;
+        let names = node.inputs.iter().chain(&captures.inputs);
         let slot = |name: &String| (!name.is_empty()).then(|| self.slot(name)).transpose();
         let inputs = names.map(slot).collect::<Result<SmallVec<[Option<usize>; 4]>, _>>()?;
         let constants = inputs.iter().map(|slot| self.constant((*slot)?)).collect();
@@ -161,7 +177,10 @@ impl Planner<'_> {
                 return Ok(());
             }
         };
-        let needed = |(idx, slot): (usize, Option<usize>)| Some((slot.filter(|_| !operator.keeps(idx))?, false));
+        let needed = |(idx, slot): (usize, Option<usize>)| {
+            let slot = slot.filter(|_| !operator.keeps(idx));
+            slot.map_or(Source::Nothing, |slot| Source::Computed { slot, is_last: false })
+        };
         let inputs = inputs.into_iter().enumerate().map(needed).collect();
         let (label, op) = (node.label().to_owned(), node.op.clone());
         let step = Step { label, op, operator, inputs, outputs };
@@ -175,6 +194,18 @@ impl Planner<'_> {
         Ok(())
     }
 
+    /// What the graphs of a node take from around it.
+    fn captures(&self, node: &Node) -> Result<Captures, GraphError> {
+        let mut captures = Captures::default();
+        for name in inner_captures(node) {
+            match self.constant(self.slot(&name)?) {
+                Some(array) => captures.constants.push((name, array)),
+                None => captures.inputs.push(name),
+            }
+        }
+        Ok(captures)
+    }
+
     fn constant(&self, slot: usize) -> Option<Array> {
         if let Some(Value::Array(array)) = self.constants.get(&slot) { Some(array.clone()) } else { None }
     }
@@ -185,30 +216,95 @@ impl Planner<'_> {
         if !step.operator.is_pure() {
             return None;
         }
-        let known = |input: &Option<(usize, bool)>| match input {
-            Some((slot, _)) => self.constants.get(slot).cloned().map(Some),
-            None => Some(None),
+        let known = |input: &Source| match input {
+            Source::Nothing | Source::Constant(_) => Some(None),
+            Source::Computed { slot, .. } => self.constants.get(slot).cloned().map(Some),
         };
         let inputs = step.inputs.iter().map(known).collect::<Option<_>>()?;
-        let outputs = step.operator.run(Inputs(inputs), context).ok()?;
-        let is_small = |value: &Value| !matches!(value, Value::Array(array) if array.size_bytes() > FOLDED_BYTES_MAX);
-        outputs.iter().all(is_small).then(|| outputs.into_vec())
+        let inputs = Inputs(inputs);
+        context.text_bytes = inputs.text_bytes();
+        let outputs = step.operator.run(inputs, context).ok()?;
+        let bytes: usize = outputs.iter().map(Value::size_bytes).sum();
+        let all_bytes = context.folded_bytes.saturating_add(bytes);
+        let is_small = bytes <= FOLDED_BYTES_MAX && all_bytes <= ALL_FOLDED_BYTES_MAX.min(context.limits.run_bytes_max);
+        if is_small {
+            context.folded_bytes = all_bytes;
+        }
+        is_small.then(|| outputs.into_vec())
     }
 
-    fn finish(mut self, inputs: Vec<usize>, outputs: Vec<usize>, output_names: Vec<String>) -> Plan {
-        let mut used: BTreeSet<usize> = outputs.iter().copied().collect();
-        for step in self.steps.iter_mut().rev() {
-            // The last of a step's inputs takes the value, so that one that comes twice is there for both.
-            let mut here = BTreeSet::new();
-            for (slot, is_last) in step.inputs.iter_mut().rev().flatten() {
-                *is_last = !used.contains(slot) && here.insert(*slot);
-            }
-            used.extend(here);
+    fn finish(self, inputs: Vec<usize>, outputs: Vec<usize>, output_names: Vec<String>) -> Plan {
+        let computed = |slot: usize| Source::Computed { slot, is_last: false };
+        let mut outputs: Vec<Source> = outputs.into_iter().map(computed).collect();
+        let mut steps = self.steps;
+        let mut used = BTreeSet::new();
+        mark_last(&mut outputs, &mut used);
+        for step in steps.iter_mut().rev() {
+            mark_last(&mut step.inputs, &mut used);
         }
         let mut constants: Vec<(usize, Value)> =
-            self.constants.drain().filter(|(slot, _)| used.contains(slot)).collect();
+            self.constants.into_iter().filter(|(slot, _)| used.contains(slot)).collect();
         constants.sort_unstable_by_key(|(slot, _)| *slot);
-        Plan { n_slots: self.slots.len(), constants, inputs, outputs, output_names, steps: self.steps }
+        let mut places = Places::new(constants.iter().map(|(slot, _)| *slot));
+        let inputs = inputs.into_iter().map(|slot| places.take(slot)).collect();
+        for step in &mut steps {
+            places.settle(&mut step.inputs);
+            let place = |slot: &Option<usize>| Some(places.take(slot.filter(|slot| used.contains(slot))?));
+            step.outputs = step.outputs.iter().map(place).collect();
+        }
+        places.settle(&mut outputs);
+        let constants = constants.into_iter().map(|(_, value)| value).collect();
+        Plan { n_slots: places.n_slots, constants, inputs, outputs, output_names, steps }
+    }
+}
+
+/// Marks what is used here and nowhere in `used`, which are those that come later. The last of several takes the value,
+/// so that one that comes twice is there for both.
+fn mark_last(sources: &mut [Source], used: &mut BTreeSet<usize>) {
+    for source in sources.iter_mut().rev() {
+        if let Source::Computed { slot, is_last } = source {
+            *is_last = used.insert(*slot);
+        }
+    }
+}
+
+/// Where values are while a plan runs: those that nobody needs any more make room for others.
+struct Places {
+    /// By a slot of the planner's.
+    known: HashMap<usize, Source>,
+    free: Vec<usize>,
+    n_slots: usize,
+}
+
+impl Places {
+    fn new(constants: impl Iterator<Item = usize>) -> Self {
+        let known = constants.enumerate().map(|(idx, slot)| (slot, Source::Constant(idx))).collect();
+        Self { known, free: Vec::new(), n_slots: 0 }
+    }
+
+    /// A place for a value.
+    fn take(&mut self, slot: usize) -> usize {
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.n_slots += 1;
+            self.n_slots - 1
+        });
+        self.known.insert(slot, Source::Computed { slot: place, is_last: false });
+        place
+    }
+
+    /// Where the values are; what is used for the last time leaves its place.
+    fn settle(&mut self, sources: &mut [Source]) {
+        for source in sources {
+            let Source::Computed { slot, is_last: ends } = *source else { continue };
+            *source = match self.known.get(&slot) {
+                Some(Source::Computed { slot, .. }) => Source::Computed { slot: *slot, is_last: ends },
+                Some(other) => *other,
+                None => Source::Nothing,
+            };
+            if let Source::Computed { slot, is_last: true } = *source {
+                self.free.push(slot);
+            }
+        }
     }
 }
 
@@ -220,5 +316,34 @@ fn build(spec: &NodeSpec<'_>, opsets: &Opsets, context: &mut Context<'_>) -> Res
     match spec.unasked() {
         None => Ok(operator),
         Some(name) => Err(OpError::unsupported(format!("the attribute {name:?}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Places, Source, mark_last};
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn a_value_leaves_its_place_where_it_is_used_last() {
+        let computed = |slot| Source::Computed { slot, is_last: false };
+        let (mut outputs, mut used) = ([computed(3)], BTreeSet::new());
+        mark_last(&mut outputs, &mut used);
+        let mut twice = [computed(7), computed(2), computed(7), Source::Nothing];
+        mark_last(&mut twice, &mut used);
+        let ends = |sources: &[Source]| {
+            sources.iter().map(|s| matches!(s, Source::Computed { is_last: true, .. })).collect::<Vec<_>>()
+        };
+        assert_eq!(ends(&twice), [false, true, true, false], "the last of those that come twice");
+
+        let mut places = Places::new([2].into_iter());
+        assert_eq!((places.take(7), places.take(5)), (0, 1));
+        places.settle(&mut twice);
+        assert_eq!(twice[0], Source::Computed { slot: 0, is_last: false });
+        assert_eq!(twice[1], Source::Constant(0));
+        assert_eq!(twice[2], Source::Computed { slot: 0, is_last: true });
+        assert_eq!((places.take(3), places.n_slots), (0, 2), "where 7 was");
+        places.settle(&mut outputs);
+        assert_eq!(outputs, [Source::Computed { slot: 0, is_last: true }]);
     }
 }

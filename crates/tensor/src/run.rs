@@ -3,7 +3,7 @@
 use crate::array::{Array, Element, Value};
 use crate::error::{GraphError, OpError};
 use crate::operator::{Inputs, checked_len};
-use crate::plan::{Plan, Step};
+use crate::plan::{Plan, Source, Step};
 use ballast_backend::{Clock, DType, Pulse};
 use ballast_kernels::Kernels;
 use ballast_threads::ComputePool;
@@ -17,13 +17,15 @@ use std::time::Duration;
 pub struct RunLimits {
     /// Most bytes of one tensor.
     pub tensor_bytes_max: usize,
+    /// Most bytes of all tensors of a run that are there at a time. One that several values share counts for each.
+    pub run_bytes_max: usize,
     /// Deepest nesting of graphs within operators.
     pub depth_max: usize,
 }
 
 impl Default for RunLimits {
     fn default() -> Self {
-        Self { tensor_bytes_max: 2 << 30, depth_max: 8 }
+        Self { tensor_bytes_max: 2 << 30, run_bytes_max: 32 << 30, depth_max: 8 }
     }
 }
 
@@ -74,6 +76,12 @@ pub(crate) struct Context<'a> {
     pub(crate) tracing: Option<&'a mut Tracing>,
     /// How deep in graphs within operators.
     pub(crate) depth: usize,
+    /// Bytes of the values that the run holds, those of the graphs around included.
+    pub(crate) held_bytes: usize,
+    /// Bytes of what was computed while the model was planned.
+    pub(crate) folded_bytes: usize,
+    /// Bytes that an element may have besides itself, where it is a text made from the inputs of the operator.
+    pub(crate) text_bytes: usize,
 }
 
 impl fmt::Debug for Context<'_> {
@@ -88,7 +96,15 @@ impl fmt::Debug for Context<'_> {
 impl Context<'_> {
     /// How many elements a shape has, if an array of it may be allocated.
     pub(crate) fn len_of(&self, shape: &[usize], dtype: DType) -> Result<usize, OpError> {
-        checked_len(shape, self.limits.tensor_bytes_max, dtype.size_bytes())
+        let text_bytes = if dtype == DType::Str { self.text_bytes } else { 0 };
+        checked_len(shape, self.limits.tensor_bytes_max, dtype.size_bytes().saturating_add(text_bytes))
+    }
+
+    /// Notes that a value is held in place of another.
+    fn hold(&mut self, before: usize, bytes: usize) -> Result<(), OpError> {
+        self.held_bytes = self.held_bytes.saturating_sub(before).saturating_add(bytes);
+        let (bytes_max, bytes) = (self.limits.run_bytes_max, self.held_bytes);
+        if bytes > bytes_max { Err(OpError::TooMuch { bytes_max, bytes }) } else { Ok(()) }
     }
 
     /// Zeros for the elements of an array of this shape.
@@ -106,9 +122,11 @@ impl Context<'_> {
         if self.depth == self.limits.depth_max {
             return Err(OpError::unsupported(format!("a nesting of more than {} graphs", self.limits.depth_max)));
         }
+        let held_bytes = self.held_bytes;
         self.depth += 1;
         let outputs = plan.run(inputs, self);
         self.depth -= 1;
+        self.held_bytes = held_bytes;
         outputs.map_err(|error| OpError::Within(Box::new(error)))
     }
 }
@@ -117,20 +135,33 @@ impl Plan {
     /// Runs the plan on its inputs, in their order, and returns its outputs.
     pub(crate) fn run(&self, inputs: Vec<Option<Value>>, context: &mut Context<'_>) -> Result<Vec<Value>, GraphError> {
         let mut slots: Vec<Option<Value>> = vec![None; self.n_slots];
-        for (slot, value) in &self.constants {
-            slots[*slot] = Some(value.clone());
-        }
         for (slot, input) in self.inputs.iter().zip(inputs) {
             slots[*slot] = input;
         }
+        // What was there before the run is not the run's.
+        let mut held = vec![0; self.n_slots];
         for step in &self.steps {
             context.pulse.beat().map_err(|interrupted| step.failed(&interrupted.into()))?;
-            let gathered = step.inputs.iter().map(|input| {
-                let (slot, is_last) = (*input)?;
-                if is_last { slots[slot].take() } else { slots[slot].clone() }
+            let mut freed_bytes = 0;
+            let gathered = step.inputs.iter().map(|input| match *input {
+                Source::Nothing => None,
+                Source::Constant(idx) => Some(self.constants[idx].clone()),
+                Source::Computed { slot, is_last: true } => {
+                    freed_bytes += std::mem::take(&mut held[slot]);
+                    slots[slot].take()
+                }
+                Source::Computed { slot, is_last: false } => slots[slot].clone(),
             });
             let inputs = Inputs(gathered.collect());
+            context.text_bytes = inputs.text_bytes();
             let outputs = step.run(inputs, context)?;
+            let mut bytes = 0;
+            for (slot, output) in step.outputs.iter().zip(&outputs) {
+                let Some(slot) = slot else { continue };
+                held[*slot] = output.size_bytes();
+                bytes += held[*slot];
+            }
+            context.hold(freed_bytes, bytes).map_err(|error| step.failed(&error))?;
             for (slot, mut output) in step.outputs.iter().zip(outputs) {
                 if context.rounding == Rounding::ToF16 {
                     round_to_f16(&mut output);
@@ -142,7 +173,16 @@ impl Plan {
         }
         let missing = |name: &String| GraphError::malformed(format!("output {name:?}"), "a value", "nothing");
         let outputs = self.outputs.iter().zip(&self.output_names);
-        outputs.map(|(slot, name)| slots[*slot].clone().ok_or_else(|| missing(name))).collect()
+        let output = |(source, name): (&Source, &String)| {
+            let value = match *source {
+                Source::Nothing => None,
+                Source::Constant(idx) => Some(self.constants[idx].clone()),
+                Source::Computed { slot, is_last: true } => slots[slot].take(),
+                Source::Computed { slot, is_last: false } => slots[slot].clone(),
+            };
+            value.ok_or_else(|| missing(name))
+        };
+        outputs.map(output).collect()
     }
 }
 

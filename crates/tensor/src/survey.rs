@@ -2,8 +2,10 @@
 
 use crate::error::GraphError;
 use crate::executor::{ExecutorOptions, Planned, context};
-use crate::graph::{Attribute, Graph, Model, Node, NodeSpec, Port};
+use crate::forecast::{Forecast, forecast_graph};
+use crate::graph::{Attribute, Captures, Graph, Model, Node, NodeSpec, Port};
 use crate::ops;
+use crate::package::WeightsSurvey;
 use ballast_backend::{DType, Pulse, TensorSpec};
 use ballast_threads::ComputePool;
 use std::collections::BTreeMap;
@@ -23,14 +25,15 @@ pub struct ModelSurvey {
     pub outputs: Vec<(String, Option<TensorSpec>)>,
     /// How often operators occur, in graphs within operators too, by domain and name.
     pub operators: BTreeMap<(String, String), OperatorUse>,
-    /// Number of weights by type.
-    pub parameters: BTreeMap<DType, u64>,
-    /// Bytes of the weights.
-    pub parameter_bytes: u64,
+    /// Weights by type, as they are in memory.
+    pub parameters: BTreeMap<DType, WeightsSurvey>,
     /// Why the engine refuses the model; empty: it runs.
     pub refused: Vec<String>,
     /// Bytes of what operators keep, as planned; `None`: the model is refused.
     pub planned_bytes: Option<u64>,
+    /// What the rules for Apple's neural engine say of the graph once it is a program of f16: a prediction. A package's own
+    /// survey says it of the program that it has.
+    pub forecast: Forecast,
 }
 
 /// An operator's place in a model.
@@ -59,6 +62,7 @@ impl Model {
             opsets: self.opsets.clone(),
             inputs: ports(&self.graph.inputs),
             outputs: ports(&self.graph.outputs),
+            forecast: forecast_graph(&self.graph),
             ..ModelSurvey::default()
         };
         self.count(&self.graph, options, &mut survey);
@@ -72,8 +76,10 @@ impl Model {
 
     fn count(&self, graph: &Graph, options: &ExecutorOptions, survey: &mut ModelSurvey) {
         for array in graph.constants.values() {
-            *survey.parameters.entry(array.dtype()).or_default() += array.len() as u64;
-            survey.parameter_bytes += array.size_bytes() as u64;
+            let weights = survey.parameters.entry(array.dtype()).or_default();
+            weights.n_tensors += 1;
+            weights.n_elements += array.len() as u64;
+            weights.bytes += array.size_bytes() as u64;
         }
         for node in &graph.nodes {
             let uses = survey.operators.entry((node.domain.clone(), node.op.clone()));
@@ -93,7 +99,7 @@ impl Model {
             return true;
         }
         let version = self.opsets.get(&node.domain).copied().unwrap_or(1);
-        let spec = NodeSpec::new(node, version, vec![None; node.inputs.len()], Vec::new());
+        let spec = NodeSpec::new(node, version, vec![None; node.inputs.len()], Captures::default());
         let (mut pool, pulse) = (ComputePool::new(options.n_threads), Pulse::new());
         !matches!(ops::control::build(&spec, &self.opsets, &mut context(options, &mut pool, &pulse)), Ok(None))
     }

@@ -3,7 +3,7 @@
 use crate::array::{Array, Value};
 use crate::error::GraphError;
 use crate::executor::ExecutorOptions;
-use crate::graph::{Attribute, Graph, Node, Port, ValueKind};
+use crate::graph::{Attribute, Captures, Graph, Node, Port, ValueKind};
 use crate::plan::{Opsets, Plan};
 use crate::run::Context;
 use ballast_backend::Pulse;
@@ -36,7 +36,18 @@ pub(crate) fn with_context<T>(n_threads: usize, run: impl FnOnce(&mut Context<'_
     let options = ExecutorOptions::default();
     let (mut pool, pulse) = (ComputePool::new(NonZeroUsize::new(n_threads).expect("a thread")), Pulse::new());
     let (kernels, limits, rounding) = (options.kernels, options.limits, options.rounding);
-    run(&mut Context { kernels, pool: &mut pool, pulse: &pulse, limits, rounding, tracing: None, depth: 0 })
+    run(&mut Context {
+        kernels,
+        pool: &mut pool,
+        pulse: &pulse,
+        limits,
+        rounding,
+        tracing: None,
+        depth: 0,
+        held_bytes: 0,
+        folded_bytes: 0,
+        text_bytes: 0,
+    })
 }
 
 /// Runs one operator: its name and version, attributes, inputs (`None` is left out) and number of outputs.
@@ -63,7 +74,7 @@ pub(crate) fn run_op(
         ..Graph::default()
     };
     let opsets = Opsets::from([(String::new(), version)]);
-    with_context(2, |context| Plan::new(&graph, &[], &opsets, context)?.run(inputs, context))
+    with_context(2, |context| Plan::new(&graph, &Captures::default(), &opsets, context)?.run(inputs, context))
 }
 
 /// As [`run_op`], from arrays to one array.

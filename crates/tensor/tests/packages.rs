@@ -5,8 +5,8 @@
 mod writer;
 
 use ballast_backend::{ErrorKind, Pulse, Tensor, TensorData, TensorMap};
-use ballast_tensor::package::PredictionRule;
-use ballast_tensor::{Executor, ExecutorOptions, GraphError, Model, Package, PackageLimits};
+use ballast_tensor::package::WeightsSurvey;
+use ballast_tensor::{Executor, ExecutorOptions, GraphError, Model, Package, PackageLimits, PredictionRule};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::fs;
@@ -69,6 +69,9 @@ fn keeps_states_from_run_to_run_until_they_are_reset() {
     assert_eq!(executor.state_bytes(), 8);
     assert_eq!(run(&mut executor, &[1.0, 2.0]).unwrap(), [1.0, 2.0]);
     assert_eq!(run(&mut executor, &[1.0, 2.0]).unwrap(), [2.0, 4.0]);
+    let kept = executor.state("total").unwrap();
+    assert_eq!((kept.shape(), kept.data()), (&[2][..], &TensorData::F32(vec![2.0, 4.0])));
+    assert!(executor.state("x").is_none());
     assert!(run(&mut executor, &[1.0]).is_err(), "another shape");
     assert_eq!(run(&mut executor, &[1.0, 2.0]).unwrap(), [3.0, 6.0], "a run that fails changes nothing");
     executor.reset_states();
@@ -126,10 +129,124 @@ fn surveys_what_a_package_says_and_predicts() {
     assert_eq!((survey.metadata.author.as_str(), survey.metadata.license.as_str()), ("A. Uthor", "CC0"));
     assert_eq!(survey.metadata.user_defined["key"], "value");
     let function = &survey.functions[0];
-    assert_eq!(function.operations, BTreeMap::from([("add".to_owned(), 1)]));
-    assert_eq!(function.weights["fp16"].bytes, 4);
-    let rules: Vec<PredictionRule> = function.predictions.iter().map(|found| found.rule).collect();
-    assert_eq!(rules, [PredictionRule::NotF16]);
+    assert_eq!(function.operations.keys().collect::<Vec<_>>(), ["add"]);
+    let add = &function.operations["add"];
+    assert_eq!((add.count, add.is_known, &add.results), (1, true, &BTreeMap::from([("fp32", 1)])));
+    assert_eq!(function.weights["fp16"], WeightsSurvey { n_tensors: 1, n_elements: 2, bytes: 4 });
+    assert_eq!((function.forecast.n_operations, function.forecast.share_pct()), (1, Some(0.0)));
+    let found = &function.forecast.predictions[0];
+    assert_eq!((found.rule, found.examples.as_slice()), (PredictionRule::NotF16, &["add (y)".to_owned()][..]));
+}
+
+/// What the rules say of one operation that takes `x` and gives `y`.
+fn broken(kind: &str, x: (i64, &[i64]), y: (i64, &[i64])) -> Vec<PredictionRule> {
+    let (x, y) = (tensor(x.0, x.1), tensor(y.0, y.1));
+    let operations = [operation(kind, &[("x", "x")], &[("y", y)])];
+    let bytes = model(&program(&[named("x", &x)], &operations, &["y"]));
+    let survey = Package::from_bytes(&bytes, &Files::new(), PackageLimits::default()).unwrap().survey();
+    survey.functions[0].forecast.predictions.iter().map(|found| found.rule).collect()
+}
+
+/// An operation, the shapes of what it takes and gives, and the rules that it breaks.
+type RuleCase = (&'static str, &'static [i64], &'static [i64], &'static [PredictionRule]);
+
+#[test]
+fn each_rule_is_broken_by_what_it_names_and_by_nothing_less() {
+    use PredictionRule::*;
+    let cases: [RuleCase; 10] = [
+        ("relu", &[1, 2, 3, 4], &[1, 2, 3, 4], &[]),
+        ("relu", &[1, 1, 1, 1, 2, 2], &[1, 1, 1, 1, 2, 2], &[TooManyDims]),
+        ("relu", &[1, 1, 1, 2, 2], &[1, 1, 1, 2, 2], &[]),
+        ("relu", &[1, 1, 16385, 1], &[1, 1, 16385, 1], &[ExtentTooLarge]),
+        ("reduce_argmax", &[1, 2049], &[1], &[ArgReduceTooLong]),
+        ("reduce_argmax", &[1, 2048], &[1], &[]),
+        ("reduce_argmax", &[2049, 2], &[2049, 1], &[]),
+        ("reduce_prod", &[4], &[], &[NoPath]),
+        ("lstm", &[4], &[4], &[NoPath]),
+        ("relu", &[1 << 20, 1, 2], &[1 << 20, 1, 2], &[OperandTooLarge]),
+    ];
+    for (kind, x, y, expected) in cases {
+        assert_eq!(broken(kind, (F16, x), (F16, y)), expected, "{kind} {x:?}");
+    }
+    assert_eq!(broken("relu", (F32, &[1]), (F32, &[1])), [NotF16]);
+    assert_eq!(broken("cast", (F32, &[1]), (F16, &[1])), [], "what comes out counts");
+    assert_eq!(broken("relu", (F16, &[1]), (F16, &[OPEN])), [OpenExtents]);
+}
+
+#[test]
+fn weights_are_told_by_the_way_they_are_stored() {
+    let of = tensor(F32, &[4]);
+    let expand = |kind: &str, inputs: &[(&str, &str)], output: &str| operation(kind, inputs, &[(output, of.clone())]);
+    let operations = [
+        constant("data", &tensor(I4, &[4]), &filed(I4, &[4], 64)),
+        constant("scale", &tensor(F32, &[2]), &floats(&[2], &[0.5, 2.0])),
+        expand("constexpr_blockwise_shift_scale", &[("data", "data"), ("scale", "scale")], "blocks"),
+        constant("indices", &tensor(U4, &[4]), &filed(U4, &[4], 64)),
+        constant("lut", &tensor(F32, &[2, 16, 1]), &filed(F32, &[2, 16, 1], 64)),
+        expand("constexpr_lut_to_dense", &[("indices", "indices"), ("lut", "lut")], "palette"),
+        constant("mask", &tensor(U1, &[4]), &filed(U1, &[4], 64)),
+        constant("set", &tensor(F16, &[3]), &filed(F16, &[3], 64)),
+        expand("constexpr_sparse_to_dense", &[("mask", "mask"), ("nonzero_data", "set")], "sparse"),
+        constant("plain", &tensor(F16, &[4]), &filed(F16, &[4], 64)),
+        operation("add", &[("x", "x"), ("y", "plain")], &[("y", of.clone())]),
+    ];
+    let bytes = model(&program(&[named("x", &of)], &operations, &["y"]));
+    let survey = Package::from_bytes(&bytes, &Files::new(), PackageLimits::default()).unwrap().survey();
+    let weights = |n_elements, bytes| WeightsSurvey { n_tensors: 1, n_elements, bytes };
+    let expected = [
+        ("fp16", weights(4, 8)),
+        ("int4 affine per channel", weights(4, 2 + 8)),
+        ("lut4 grouped", weights(4, 2 + 128)),
+        ("sparse fp16", weights(4, 1 + 6)),
+    ];
+    let expected = expected.map(|(storage, weights)| (storage.to_owned(), weights));
+    assert_eq!(survey.functions[0].weights, BTreeMap::from(expected));
+}
+
+#[test]
+fn an_input_with_a_value_of_its_own_may_be_left_out() {
+    let of = tensor(F32, &[2]);
+    let operations = [operation("add", &[("x", "x"), ("y", "z")], &[("y", of.clone())])];
+    let program = program(&[named("x", &of), named("z", &of)], &operations, &["y"]);
+    let array = Proto::default().int(1, 2).int(2, 0x1_0020);
+    let feature = |name: &str, kind: &Proto| Proto::default().text(1, name).message(3, kind);
+    let needed = feature("x", &Proto::default().message(5, &array));
+    let optional = Proto::default().message(5, &array.clone().float(51, 0.5)).int(1000, 1);
+    let description = Proto::default().message(1, &needed).message(1, &feature("z", &optional));
+    let bytes = Proto::default().int(1, 9).message(2, &description).message(502, &program).0;
+    let model = read(&bytes, &Files::new()).unwrap();
+    let mut executor = Executor::new(&model, ExecutorOptions::default()).unwrap();
+    assert_eq!(run(&mut executor, &[1.0, 2.0]).unwrap(), [1.5, 2.5]);
+    let given = |values: &[f32]| Tensor::new(vec![2], TensorData::F32(values.to_vec())).unwrap();
+    let both = [("x", given(&[1.0, 2.0])), ("z", given(&[3.0, 4.0]))].map(|(name, tensor)| (name.to_owned(), tensor));
+    let outputs = executor.run(TensorMap::from(both), &Pulse::new(), None).unwrap();
+    assert_eq!(outputs["y"].as_f32().unwrap(), [4.0, 6.0], "what is given counts");
+    let only = TensorMap::from([("z".to_owned(), given(&[3.0, 4.0]))]);
+    assert!(executor.run(only, &Pulse::new(), None).is_err(), "the other has no value of its own");
+}
+
+#[test]
+fn a_function_is_run_by_its_name_and_another_is_refused() {
+    let of = tensor(F32, &[1]);
+    let function = |by: f32| {
+        let operations = [
+            constant("b", &of, &floats(&[1], &[by])),
+            operation("add", &[("x", "x"), ("y", "b")], &[("y", of.clone())]),
+        ];
+        function(&[named("x", &of)], &operations, &["y"])
+    };
+    let program = Proto::default().int(1, 1).entry(2, "one", &function(1.0)).entry(2, "ten", &function(10.0));
+    let of_function = |name: &str| Proto::default().text(1, name);
+    let description =
+        Proto::default().message(20, &of_function("one")).message(20, &of_function("ten")).text(21, "ten");
+    let bytes = Proto::default().int(1, 9).message(2, &description).message(502, &program).0;
+    let mut package = Package::from_bytes(&bytes, &Files::new(), PackageLimits::default()).unwrap();
+    assert_eq!(package.default_function(), Some("ten"));
+    for (name, expected) in [(None, 10.0), (Some("one"), 1.0), (Some("ten"), 10.0)] {
+        let mut executor = Executor::new(&package.model(name).unwrap(), ExecutorOptions::default()).unwrap();
+        assert_eq!(run(&mut executor, &[0.0]).unwrap(), [expected], "{name:?}");
+    }
+    assert!(package.model(Some("two")).unwrap_err().to_string().contains("two"));
 }
 
 fn lay_out(folder: &Path, manifest: &str) {

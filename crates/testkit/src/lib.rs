@@ -8,6 +8,7 @@
 //! - [`TinyBert`]: an encoder's model file with random weights, with a vocabulary and, if asked for, a classifier.
 //! - [`TinyLlama`]: a llama model file with random weights, small enough to run in any test.
 //! - [`TinyOnnx`]: an ONNX model of the nodes that a test names.
+//! - [`TinyPackage`]: a Core ML package of the operations that a test names.
 //!
 //! Only tests depend on it; it panics where a test could do nothing but panic.
 #![forbid(unsafe_code)]
@@ -19,6 +20,7 @@ mod scripted;
 mod tiny_bert;
 mod tiny_llama;
 mod tiny_onnx;
+mod tiny_package;
 mod tiny_tokenizer;
 
 pub use clock::VirtualClock;
@@ -28,6 +30,7 @@ pub use scripted::{Next, PATIENCE, RecordedShare, Script, ScriptControl, Scripte
 pub use tiny_bert::{TinyBert, tiny_word_piece};
 pub use tiny_llama::{TinyLlama, TinyLlamaError, with_tiny_model};
 pub use tiny_onnx::{OnnxAttribute, TinyOnnx};
+pub use tiny_package::TinyPackage;
 pub use tiny_tokenizer::{
     ASSISTANT_TURN, CHATML, IM_END, IM_START, tiny_metadata, tiny_prompt_format, tiny_template, tiny_tokenizer,
     tokens_of,

@@ -170,12 +170,12 @@ fn key(out: &mut Vec<u8>, field: u64, wire: u64) {
     varint(out, field << 3 | wire);
 }
 
-fn number(out: &mut Vec<u8>, field: u64, value: u64) {
+pub(crate) fn number(out: &mut Vec<u8>, field: u64, value: u64) {
     key(out, field, 0);
     varint(out, value);
 }
 
-fn bytes(out: &mut Vec<u8>, field: u64, value: &[u8]) {
+pub(crate) fn bytes(out: &mut Vec<u8>, field: u64, value: &[u8]) {
     key(out, field, 2);
     varint(out, value.len() as u64);
     out.extend(value);

@@ -76,6 +76,19 @@ impl<D: Dot> Isa for Neon<D> {
     }
 
     #[inline(always)]
+    fn load_pair(self, low: &[f32; 8], high: &[f32; 8]) -> [float32x4_t; 4] {
+        // SAFETY: see the impl.
+        unsafe {
+            [
+                vld1q_f32(low.as_ptr()),
+                vld1q_f32(low[4..].as_ptr()),
+                vld1q_f32(high.as_ptr()),
+                vld1q_f32(high[4..].as_ptr()),
+            ]
+        }
+    }
+
+    #[inline(always)]
     fn max_magnitude(self, a: [float32x4_t; 4], b: [float32x4_t; 4]) -> [float32x4_t; 4] {
         let mut out = a;
         for quarter in 0..4 {

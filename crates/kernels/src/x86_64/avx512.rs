@@ -79,6 +79,16 @@ impl Isa for Avx512 {
     }
 
     #[inline(always)]
+    fn load_pair(self, low: &[f32; 8], high: &[f32; 8]) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe {
+            let low = _mm512_castps256_ps512(_mm256_loadu_ps(low.as_ptr()));
+            let high = _mm256_castps_pd(_mm256_loadu_ps(high.as_ptr()));
+            _mm512_castpd_ps(_mm512_insertf64x4::<1>(_mm512_castps_pd(low), high))
+        }
+    }
+
+    #[inline(always)]
     fn load_f32(self, bytes: &[u8; 64]) -> __m512 {
         // SAFETY: see the impl.
         unsafe { _mm512_loadu_ps(bytes.as_ptr().cast()) }

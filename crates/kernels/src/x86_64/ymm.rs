@@ -68,6 +68,12 @@ impl<const VNNI: bool> Isa for Ymm<VNNI> {
     }
 
     #[inline(always)]
+    fn load_pair(self, low: &[f32; 8], high: &[f32; 8]) -> [__m256; 2] {
+        // SAFETY: see the impl.
+        unsafe { [_mm256_loadu_ps(low.as_ptr()), _mm256_loadu_ps(high.as_ptr())] }
+    }
+
+    #[inline(always)]
     fn load_f32(self, bytes: &[u8; 64]) -> [__m256; 2] {
         // SAFETY: see the impl.
         unsafe { [_mm256_loadu_ps(bytes.as_ptr().cast()), _mm256_loadu_ps(bytes[32..].as_ptr().cast())] }

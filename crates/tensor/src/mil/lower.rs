@@ -63,6 +63,11 @@ fn find(kind: &str) -> Option<Lower> {
     TABLES.iter().flat_map(|table| *table).find(|(name, _)| *name == kind).map(|(_, lower)| *lower)
 }
 
+/// Whether an operation of this name is lowered, with whatever parameters.
+pub(crate) fn is_known(kind: &str) -> bool {
+    find(kind).is_some()
+}
+
 /// Types that a model tells of its inputs and outputs, where they are others than the function's.
 pub(crate) type PortTypes = BTreeMap<String, DType>;
 

@@ -70,8 +70,11 @@ impl<'a> Functions<'a> {
             domain.clear();
         }
         let function = Function { message, n_bytes: message.len(), inputs, outputs, attributes, opsets };
-        self.by_key.insert((domain, name, overload), Rc::new(function));
-        Ok(())
+        let again = || GraphError::malformed("model", "each function once", format!("{name:?} again"));
+        match self.by_key.insert((domain, name.clone(), overload), Rc::new(function)) {
+            Some(_) => Err(again()),
+            None => Ok(()),
+        }
     }
 
     /// Adds the versions of operators that functions need to those of the model.

@@ -1,13 +1,15 @@
 //! Tensors, sequences and optional values in files.
 
 use super::types::{dtype, type_name};
-use super::{Reader, pair, read_file};
+use super::{Reader, open_file, pair};
 use crate::array::{Array, Data, Value};
 use crate::error::GraphError;
+use crate::package::blob::confined;
 use crate::protobuf::{Field, Message};
 use ballast_backend::{DType, RANK_MAX, element_count};
 use half::{bf16, f16};
 use std::borrow::Cow;
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Component, Path};
 use std::sync::Arc;
 
@@ -133,22 +135,33 @@ impl<'a> Parts<'a> {
     fn external_bytes(&self, n_bytes: usize, reader: &Reader<'_>) -> Result<Vec<u8>, GraphError> {
         let entry = |key: &str| self.external.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
         let location = entry("location").unwrap_or_default();
-        let is_below = |component: Component<'_>| matches!(component, Component::Normal(_) | Component::CurDir);
-        let (Some(folder), true) =
-            (reader.folder, !location.is_empty() && Path::new(location).components().all(is_below))
-        else {
-            return Err(self.wrong("a file in the model's folder", format!("{location:?}")));
-        };
+        let outside = || self.wrong("a file in the model's folder", format!("{location:?}"));
+        let folder = reader.folder.filter(|_| !location.is_empty()).ok_or_else(outside)?;
+        // A folder of no name is the one that the program is in.
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        let is_below = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
+        if !Path::new(location).components().all(is_below) {
+            return Err(outside());
+        }
+        let path = folder.join(location);
+        // One that is not there is told as such.
+        let path =
+            if path.exists() { confined(folder, Path::new(location), folder).ok_or_else(outside)? } else { path };
         let number = |key: &str, default: usize| match entry(key) {
             None => Ok(default),
             Some(text) => text.parse().map_err(|_| self.wrong(format!("{key} of the file's bytes"), text)),
         };
         let (offset, len) = (number("offset", 0)?, number("length", n_bytes)?);
-        let bytes = read_file(&folder.join(location), reader.limits.file_bytes_max)?;
-        let end = offset.checked_add(len).filter(|_| len == n_bytes);
-        let part = end.and_then(|end| bytes.get(offset..end));
-        part.map(<[u8]>::to_vec)
-            .ok_or_else(|| self.wrong(format!("{n_bytes} bytes of {location:?}"), format!("{len} from {offset} on")))
+        let (mut file, file_bytes) = open_file(&path)?;
+        let end = offset.checked_add(len).filter(|end| len == n_bytes && *end as u64 <= file_bytes);
+        if end.is_none() {
+            return Err(self.wrong(format!("{n_bytes} bytes of {location:?}"), format!("{len} from {offset} on")));
+        }
+        // The part alone: large models keep all their weights in one file.
+        let mut bytes = vec![0; n_bytes];
+        let read = file.seek(SeekFrom::Start(offset as u64)).and_then(|_| file.read_exact(&mut bytes));
+        read.map_err(|error| GraphError::File { path, fault: error.to_string() })?;
+        Ok(bytes)
     }
 }
 

@@ -92,7 +92,7 @@ struct Head<'a> {
 
 impl Operator for Attention {
     fn run(&self, inputs: Inputs, context: &mut Context<'_>) -> Result<Outputs, OpError> {
-        let (inputs, narrow) = widen::inputs(inputs);
+        let (inputs, narrow) = widen::inputs(inputs, context)?;
         let q = Heads::read(&inputs, 0, self.n_heads[0])?;
         let (mut k, mut v) = (Heads::read(&inputs, 1, self.n_heads[1])?, Heads::read(&inputs, 2, self.n_heads[1])?);
         let n_past = if inputs.find(4)?.is_some() {
@@ -106,6 +106,8 @@ impl Operator for Attention {
         let [n_batch, n_heads, n_queries, head_dim] = q.shape;
         let ([_, n_kv_heads, n_keys, _], value_dim) = (k.shape, v.shape[3]);
         let mask = Mask::new(&inputs, self.reach, [n_batch, n_heads, n_queries, n_keys], n_past)?;
+        // Each head has the scores of all its queries and keys before it.
+        context.len_of(&[n_queries, n_keys], DType::F32)?;
         let mut out = context.zeros::<f32>(&[n_batch, n_heads, n_queries, value_dim])?;
         let score_shape = [n_batch, n_heads, n_queries, n_keys];
         let mut shown = if self.shown.is_some() { context.zeros::<f32>(&score_shape)? } else { Vec::new() };
@@ -140,7 +142,7 @@ impl Operator for Attention {
         if self.shown.is_some() {
             outputs.push(Array::new(&score_shape, shown).into());
         }
-        widen::output(outputs, narrow)
+        widen::output(outputs, narrow, context)
     }
 }
 

@@ -93,6 +93,7 @@ pub(super) fn convert(x: Array, to: DType, context: &mut Context<'_>) -> Result<
         (DType::Bf16, DType::F32) => return map::<bf16, f32>(&x, context, |value| value.to_f32()),
         (DType::F32, DType::Bf16) => return map::<f32, bf16>(&x, context, |value| bf16::from_f32(*value)),
         (DType::U8, DType::F32) => return map::<u8, f32>(&x, context, |value| f32::from(*value)),
+        (DType::I8, DType::F32) => return map::<i8, f32>(&x, context, |value| f32::from(*value)),
         (DType::Bool, DType::F32) => return map::<bool, f32>(&x, context, |value| f32::from(u8::from(*value))),
         _ => {}
     }
@@ -132,11 +133,6 @@ fn write<U: Castable>(
         }
     });
     Ok(Array::new(shape, out))
-}
-
-/// Halves as f32, in which they are computed with; all others as they are.
-pub(super) fn widened(x: Array, context: &mut Context<'_>) -> Result<Array, OpError> {
-    if matches!(x.dtype(), DType::F16 | DType::Bf16) { convert(x, DType::F32, context) } else { Ok(x) }
 }
 
 /// A number of any type without loss: floats are exact in f64, integers in i128.

@@ -1,9 +1,9 @@
 //! Comparisons, and the logic of truth values and of bits.
 
 use super::broadcast::{map_over, zip, zip_over};
-use super::cast::widened;
 use super::elementwise::{Alignment, alike};
 use super::number::by_type;
+use super::widen::widened;
 use crate::array::{Array, Element};
 use crate::error::OpError;
 use crate::graph::NodeSpec;

@@ -2,6 +2,7 @@
 
 mod deform;
 mod dense;
+mod exact;
 mod flat;
 #[cfg(test)]
 mod tests;
@@ -16,8 +17,11 @@ use crate::ops::fused;
 use crate::ops::widen;
 use crate::ops::window::Windows;
 use crate::pieces::{Epilogue, Tiles};
+use crate::remembered::Remembered;
 use crate::run::Context;
-use dense::Convolution;
+use ballast_backend::DType;
+pub(super) use dense::{Arrangement, Convolution};
+use std::sync::Arc;
 
 pub(super) const OPS: &[(&str, Build)] =
     &[("Conv", conv), ("ConvTranspose", transpose::build), ("DeformConv", deform::build)];
@@ -41,6 +45,7 @@ struct Conv {
     /// Weights that are known already.
     weights: Option<Weights>,
     epilogue: Epilogue,
+    arranged: Remembered<Arrangement>,
 }
 
 /// Weights in tiles, for each group.
@@ -71,7 +76,7 @@ impl Conv {
         let n_groups = n_groups.ok_or_else(|| NodeSpec::wrong("group", "a number from 1 on", "another"))?;
         let weights = spec.constant(1).filter(|weights| weights.values::<f32>().is_some());
         let weights = weights.map(|weights| Weights::new(weights, n_groups)).transpose()?;
-        Ok(Self { windows: Windows::new(spec)?, n_groups, weights, epilogue })
+        Ok(Self { windows: Windows::new(spec)?, n_groups, weights, epilogue, arranged: Remembered::default() })
     }
 }
 
@@ -88,7 +93,7 @@ impl Conv {
 
 impl Operator for Conv {
     fn run(&self, inputs: Inputs, context: &mut Context<'_>) -> Result<Outputs, OpError> {
-        let (inputs, narrow) = widen::inputs(inputs);
+        let (inputs, narrow) = widen::inputs(inputs, context)?;
         let x = inputs.get(0)?;
         let packed;
         let weights = match &self.weights {
@@ -111,24 +116,36 @@ impl Operator for Conv {
             return Err(OpError::input(2, format!("{} entries", weights.shape[0]), "others"));
         }
         let windows = self.windows.over(kernel, &x.shape()[2..])?;
+        // The input is laid out with its padding, dealt out by strides: dilations and pads could make much of little.
+        let laid_out = windows.iter().map(|window| {
+            let steps = window.n_out.saturating_add(window.reach() / window.stride);
+            steps.saturating_mul(window.kernel.min(window.stride))
+        });
+        let laid_out: Shape = std::iter::once(n_channels).chain(laid_out).collect();
+        context.len_of(&laid_out, DType::F32)?;
         let mut shape = Shape::from_slice(&[x.shape()[0], weights.shape[0]]);
         shape.extend(windows.iter().map(|window| window.n_out));
         let mut out = context.zeros::<f32>(&shape)?;
         // What is added is mostly of the same shape.
         let other = inputs.find(3)?.filter(|sums| sums.shape() != &shape[..]);
         if !out.is_empty() {
-            let extents = &x.shape()[2..];
+            let arrange = || Ok(Arrangement::new(&x.shape()[2..], &windows, self.n_groups, n_channels));
+            // Weights that are not known may have another shape every time.
+            let arrangement = match &self.weights {
+                Some(_) => self.arranged.get(&x.shape()[2..], arrange)?,
+                None => Arc::new(arrange()?),
+            };
             let same = |sums: &&Array| sums.shape() == &shape[..];
             let sums = inputs.find(3)?.filter(same).map(|_| inputs.values::<f32>(3)).transpose()?;
-            let convolution = Convolution::new(extents, &windows, &weights.groups, n_channels);
+            let convolution = Convolution { arrangement: &arrangement, groups: &weights.groups };
             let none = Epilogue::default();
             let epilogue = if other.is_some() { &none } else { &self.epilogue };
             convolution.run(dense::Data { x: values, bias, sums, epilogue }, &mut out, context);
         }
         if let Some(other) = other {
-            return widen::output(one(self.add(Array::new(&shape, out), other, context)?)?, narrow);
+            return widen::output(one(self.add(Array::new(&shape, out), other, context)?)?, narrow, context);
         }
-        widen::output(one(Array::new(&shape, out))?, narrow)
+        widen::output(one(Array::new(&shape, out))?, narrow, context)
     }
 
     fn keeps(&self, input: usize) -> bool {

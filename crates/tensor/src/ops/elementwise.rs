@@ -1,8 +1,9 @@
 //! Arithmetic of two arrays and more, element by element.
 
 use super::broadcast::{map_over, zip, zip_over, zip_three};
-use super::cast::{convert, widened};
+use super::cast::convert;
 use super::number::{Float, Number, Real, by_type};
+use super::widen::widened;
 use crate::array::{Array, Element};
 use crate::error::OpError;
 use crate::graph::NodeSpec;
@@ -96,26 +97,20 @@ pub(super) enum Arithmetic {
 impl Arithmetic {
     pub(super) fn apply(self, a: Array, b: Array, context: &mut Context<'_>) -> Result<Array, OpError> {
         let dtype = a.dtype();
-        match dtype {
-            DType::F32 => self.of_floats::<f32>(a, b, context),
-            DType::F64 => self.of_floats::<f64>(a, b, context),
-            // Rounding what f32 gives is what a half's own arithmetic would be.
-            DType::F16 | DType::Bf16 => {
-                let (a, b) = (widened(a, context)?, widened(b, context)?);
-                convert(self.of_floats::<f32>(a, b, context)?, dtype, context)
-            }
-            DType::I64
-            | DType::I32
-            | DType::I16
-            | DType::I8
-            | DType::U64
-            | DType::U32
-            | DType::U16
-            | DType::U8
-            | DType::Bool
-            | DType::Str => by_type!(dtype, T in integers => self.of_integers::<T>(&a, &b, context),
-                else => Err(wrong_type(0, "numbers", dtype))),
+        by_type!(dtype,
+            T in reals => self.of_floats::<T>(a, b, context),
+            T in integers => self.of_integers::<T>(&a, &b, context),
+            else => self.of_halves(a, b, context))
+    }
+
+    /// Rounding what f32 gives is what a half's own arithmetic would be.
+    fn of_halves(self, a: Array, b: Array, context: &mut Context<'_>) -> Result<Array, OpError> {
+        let dtype = a.dtype();
+        if !matches!(dtype, DType::F16 | DType::Bf16) {
+            return Err(wrong_type(0, "numbers", dtype));
         }
+        let (a, b) = (widened(a, context)?, widened(b, context)?);
+        convert(self.of_floats::<f32>(a, b, context)?, dtype, context)
     }
 
     fn of_floats<T: Float>(self, a: Array, b: Array, context: &mut Context<'_>) -> Result<Array, OpError> {
@@ -220,28 +215,19 @@ impl Operator for Pow {
     fn run(&self, mut inputs: Inputs, context: &mut Context<'_>) -> Result<Outputs, OpError> {
         let (base, exponent) = self.alignment.pair(&mut inputs)?;
         let dtype = base.dtype();
-        one(match dtype {
-            DType::F32 => float_power::<f32>(base, exponent, context)?,
-            DType::F64 => float_power::<f64>(base, exponent, context)?,
-            DType::F16 | DType::Bf16 => {
-                let power = float_power::<f32>(widened(base, context)?, exponent, context)?;
-                convert(power, dtype, context)?
-            }
-            DType::I64
-            | DType::I32
-            | DType::I16
-            | DType::I8
-            | DType::U64
-            | DType::U32
-            | DType::U16
-            | DType::U8
-            | DType::Bool
-            | DType::Str => {
-                by_type!(dtype, T in integers => integer_power::<T>(&base, exponent, T::wrapping_pow, context)?,
-                else => return Err(wrong_type(0, "numbers", dtype)))
-            }
-        })
+        one(by_type!(dtype,
+            T in reals => float_power::<T>(base, exponent, context)?,
+            T in integers => integer_power::<T>(&base, exponent, T::wrapping_pow, context)?,
+            else => half_power(base, exponent, context)?))
     }
+}
+
+fn half_power(base: Array, exponent: Array, context: &mut Context<'_>) -> Result<Array, OpError> {
+    let dtype = base.dtype();
+    if !matches!(dtype, DType::F16 | DType::Bf16) {
+        return Err(wrong_type(0, "numbers", dtype));
+    }
+    convert(float_power::<f32>(widened(base, context)?, exponent, context)?, dtype, context)
 }
 
 /// Exponents as f64, whatever they are.

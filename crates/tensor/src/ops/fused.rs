@@ -37,7 +37,7 @@ struct LayerNorm {
 
 impl Operator for LayerNorm {
     fn run(&self, inputs: Inputs, context: &mut Context<'_>) -> Result<Outputs, OpError> {
-        let (inputs, narrow) = widen::inputs(inputs);
+        let (inputs, narrow) = widen::inputs(inputs, context)?;
         let (x, weight, bias) = (inputs.values::<f32>(0)?, inputs.values::<f32>(1)?, inputs.values::<f32>(2)?);
         let shape = inputs.get(0)?.shape();
         let n_cols = weight.len();
@@ -52,7 +52,7 @@ impl Operator for LayerNorm {
                 kernels.layer_norm(x, weight, bias, self.epsilon, out);
             }
         });
-        widen::output(one(Array::new(shape, out))?, narrow)
+        widen::output(one(Array::new(shape, out))?, narrow, context)
     }
 }
 
@@ -66,7 +66,7 @@ struct Functions(Epilogue);
 
 impl Operator for Functions {
     fn run(&self, inputs: Inputs, context: &mut Context<'_>) -> Result<Outputs, OpError> {
-        let (mut inputs, narrow) = widen::inputs(inputs);
+        let (mut inputs, narrow) = widen::inputs(inputs, context)?;
         inputs.values::<f32>(0)?;
         let mut x = inputs.take(0)?;
         let kernels = context.kernels;
@@ -75,7 +75,7 @@ impl Operator for Functions {
             let mut parts: Vec<_> = values.chunks_mut(per_part).collect();
             context.pool.run(&mut parts, |part| self.0.apply(kernels, part));
         }
-        widen::output(one(x)?, narrow)
+        widen::output(one(x)?, narrow, context)
     }
 }
 

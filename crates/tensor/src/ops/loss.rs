@@ -1,9 +1,10 @@
 //! Losses; and what depends on chance, which is refused.
 
 use super::broadcast::elements;
-use super::cast::{convert, widened};
+use super::cast::convert;
 use super::number::{Real, by_type};
 use super::softmax::Share;
+use super::widen::widened;
 use crate::array::{Array, Shape};
 use crate::error::OpError;
 use crate::graph::NodeSpec;

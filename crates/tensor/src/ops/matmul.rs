@@ -10,10 +10,10 @@ use crate::error::OpError;
 use crate::graph::NodeSpec;
 use crate::operator::{Build, Inputs, Operator, Outputs, broadcast, one, wrong_type};
 use crate::ops::fused;
+use crate::ops::number::by_type;
 use crate::ops::widen;
 use crate::pieces::Epilogue;
 use crate::run::Context;
-use ballast_backend::DType;
 use ballast_kernels::PanelMut;
 use plain::Arithmetic;
 pub(super) use product::{Packed, Right, multiply, some_rows};
@@ -52,7 +52,7 @@ struct MatMul {
 
 impl Operator for MatMul {
     fn run(&self, inputs: Inputs, context: &mut Context<'_>) -> Result<Outputs, OpError> {
-        let (inputs, narrow) = widen::inputs(inputs);
+        let (inputs, narrow) = widen::inputs(inputs, context)?;
         let left = inputs.get(0)?;
         if let Some(right) = &self.right {
             let values = inputs.values::<f32>(0)?;
@@ -61,41 +61,33 @@ impl Operator for MatMul {
             let mut out = context.zeros::<f32>(&shape)?;
             begin_rows(&mut out, bias)?;
             multiply(values, [right.n_rows(), 1], &right.view(), out.as_mut_slice(), (&self.then, context));
-            return widen::output(one(Array::new(&shape, out))?, narrow);
+            return widen::output(one(Array::new(&shape, out))?, narrow, context);
         }
         let right = inputs.get(1)?;
         let stacks = Stacks::new(left.shape(), right.shape())?;
         if left.dtype() != right.dtype() {
             return Err(wrong_type(1, left.dtype().as_str(), right.dtype()));
         }
-        let product = match left.dtype() {
-            DType::F32 => {
-                let bias = inputs.find(2)?.map(|_| inputs.values::<f32>(2)).transpose()?;
-                let mut out = context.zeros::<f32>(&stacks.shape)?;
+        let product = by_type!(left.dtype(),
+            T in [F64 I64 I32 U64 U32] => stacks.run_plain::<T>(&inputs, context)?,
+            T in [F32] => {
+                let bias = inputs.find(2)?.map(|_| inputs.values::<T>(2)).transpose()?;
+                let mut out = context.zeros::<T>(&stacks.shape)?;
                 begin_rows(&mut out, bias)?;
                 stacks.run_f32([inputs.values(0)?, inputs.values(1)?], &mut out, (&self.then, context));
                 Array::new(&stacks.shape, out)
-            }
-            DType::F64 => stacks.run_plain::<f64>(&inputs, context)?,
-            DType::I32 => stacks.run_plain::<i32>(&inputs, context)?,
-            DType::I64 => stacks.run_plain::<i64>(&inputs, context)?,
-            DType::U32 => stacks.run_plain::<u32>(&inputs, context)?,
-            DType::U64 => stacks.run_plain::<u64>(&inputs, context)?,
-            other @ (DType::F16
-            | DType::Bf16
-            | DType::I16
-            | DType::I8
-            | DType::U16
-            | DType::U8
-            | DType::Bool
-            | DType::Str) => return Err(wrong_type(0, "a float, i32, i64, u32 or u64", other)),
-        };
-        widen::output(one(product)?, narrow)
+            },
+            [F16 Bf16 I16 I8 U16 U8 Bool Str] => return Err(not_multiplied(left)));
+        widen::output(one(product)?, narrow, context)
     }
 
     fn keeps(&self, input: usize) -> bool {
         input == 1 && self.right.is_some()
     }
+}
+
+fn not_multiplied(left: &Array) -> OpError {
+    wrong_type(0, "a float, i32, i64, u32 or u64", left.dtype())
 }
 
 /// Fills every row with the bias.
@@ -234,24 +226,13 @@ fn gemm(spec: &NodeSpec<'_>) -> Result<Box<dyn Operator>, OpError> {
 
 impl Operator for Gemm {
     fn run(&self, inputs: Inputs, context: &mut Context<'_>) -> Result<Outputs, OpError> {
-        let (inputs, narrow) = widen::inputs(inputs);
-        let product = match inputs.get(0)?.dtype() {
-            DType::F32 => self.run_f32(&inputs, context)?,
-            DType::F64 => self.run_plain::<f64>(&inputs, context)?,
-            DType::I32 => self.run_plain::<i32>(&inputs, context)?,
-            DType::I64 => self.run_plain::<i64>(&inputs, context)?,
-            DType::U32 => self.run_plain::<u32>(&inputs, context)?,
-            DType::U64 => self.run_plain::<u64>(&inputs, context)?,
-            other @ (DType::F16
-            | DType::Bf16
-            | DType::I16
-            | DType::I8
-            | DType::U16
-            | DType::U8
-            | DType::Bool
-            | DType::Str) => return Err(wrong_type(0, "a float, i32, i64, u32 or u64", other)),
-        };
-        widen::output(one(product)?, narrow)
+        let (inputs, narrow) = widen::inputs(inputs, context)?;
+        let left = inputs.get(0)?;
+        let product = by_type!(left.dtype(),
+            T in [F64 I64 I32 U64 U32] => self.run_plain::<T>(&inputs, context)?,
+            T in [F32] => self.run_f32(&inputs, inputs.values::<T>(0)?, context)?,
+            [F16 Bf16 I16 I8 U16 U8 Bool Str] => return Err(not_multiplied(left)));
+        widen::output(one(product)?, narrow, context)
     }
 
     fn keeps(&self, input: usize) -> bool {
@@ -276,7 +257,7 @@ impl Gemm {
         Ok(if self.is_transposed[1] { [cols, rows] } else { [rows, cols] })
     }
 
-    fn run_f32(&self, inputs: &Inputs, context: &mut Context<'_>) -> Result<Array, OpError> {
+    fn run_f32(&self, inputs: &Inputs, values: &[f32], context: &mut Context<'_>) -> Result<Array, OpError> {
         let left = inputs.get(0)?;
         let packed;
         let (right, [m, k, n], steps) = if let Some(known) = &self.right {
@@ -284,17 +265,17 @@ impl Gemm {
             (known.view(), sizes, steps)
         } else {
             let (sizes, steps) = self.sizes(left.shape(), self.right_shape(inputs)?)?;
-            let (values, [_, k, n]) = (inputs.values::<f32>(1)?, sizes);
+            let (right, [_, k, n]) = (inputs.values::<f32>(1)?, sizes);
             if self.is_transposed[1] {
-                packed = Packed::new(values, [1, k], k, n);
+                packed = Packed::new(right, [1, k], k, n);
                 (packed.view(), sizes, steps)
             } else {
-                (Right::direct(values, k, n), sizes, steps)
+                (Right::direct(right, k, n), sizes, steps)
             }
         };
         let mut out = context.zeros::<f32>(&[m, n])?;
         let scaled;
-        let mut values = inputs.values::<f32>(0)?;
+        let mut values = values;
         if self.alpha != 1.0 {
             scaled = values.iter().map(|value| value * self.alpha).collect::<Vec<_>>();
             values = &scaled;
@@ -337,8 +318,12 @@ fn add_broadcast<T: crate::array::Element + Copy>(
         [rows, cols] if rows == m && cols == n => [n, 1],
         _ => return Err(OpError::shape(format!("a shape that broadcasts to {m} x {n}"), c.shape())),
     };
-    for (at, out) in out.iter_mut().enumerate() {
-        combine(out, values[at / n * steps[0] + at % n * steps[1]]);
+    for (row, out) in out.chunks_exact_mut(n.max(1)).enumerate() {
+        let values = &values[row * steps[0]..];
+        match steps[1] {
+            0 => out.iter_mut().for_each(|out| combine(out, values[0])),
+            _ => out.iter_mut().zip(values).for_each(|(out, value)| combine(out, *value)),
+        }
     }
     Ok(())
 }

@@ -4,10 +4,11 @@ mod layer;
 mod others;
 
 use super::broadcast::{Walk, elements, elements_mut, split};
-use super::cast::{convert, widened};
+use super::cast::convert;
 use super::elementwise::Arithmetic;
 use super::number::{Real, by_type};
 use super::reduce::Reduction;
+use super::widen::widened;
 use crate::array::{Array, Shape};
 use crate::error::OpError;
 use crate::graph::NodeSpec;

@@ -338,14 +338,18 @@ macro_rules! by_type {
         $crate::ops::number::by_type!($dtype,
             $T in [F32 F64 F16 Bf16 I64 I32 I16 I8 U64 U32 U16 U8 Bool Str] => $body, [] => {})
     };
-    ($dtype:expr, $T:ident in [$($variant:ident)+] => $body:expr, [$($rest:ident)*] => $other:expr) => {
+    ($dtype:expr, $T:ident in reals => $of_reals:expr, $U:ident in integers => $of_integers:expr, else => $other:expr) => {
+        $crate::ops::number::by_type!($dtype, $T in [F32 F64] => $of_reals,
+            $U in [I64 I32 I16 I8 U64 U32 U16 U8] => $of_integers, [F16 Bf16 Bool Str] => $other)
+    };
+    ($dtype:expr, $($T:ident in [$($variant:ident)+] => $body:expr,)+ [$($rest:ident)*] => $other:expr) => {
         match $dtype {
-            $(
+            $($(
                 ballast_backend::DType::$variant => {
                     type $T = $crate::ops::number::by_type!(@type $variant);
                     $body
                 }
-            )+
+            )+)+
             $(ballast_backend::DType::$rest => $other,)*
         }
     };

@@ -4,9 +4,10 @@ mod conv;
 mod product;
 
 use super::broadcast::{elements, map, zip, zip_three};
-use super::cast::{convert, type_of, widened};
+use super::cast::{convert, type_of};
 use super::elementwise::Arithmetic;
 use super::number::{Number, by_type};
+use super::widen::widened;
 use crate::array::{Array, Shape};
 use crate::error::OpError;
 use crate::graph::NodeSpec;
@@ -200,11 +201,11 @@ fn only<T: crate::array::Element + Copy>(inputs: &Inputs, idx: usize) -> Result<
     }
 }
 
-/// Bytes, signed or not, less a zero point, which broadcasts to them, as wide integers.
+/// Bytes, signed or not, less a zero point, which broadcasts to them: whole numbers up to 255 in magnitude.
 fn less_zero_point(bytes: &Array, zero_point: Option<Array>, context: &mut Context<'_>) -> Result<Array, OpError> {
     let mut wide = |array: &Array| {
         if matches!(array.dtype(), DType::U8 | DType::I8) {
-            convert(array.clone(), DType::I32, context)
+            convert(array.clone(), DType::F32, context)
         } else {
             Err(wrong_type(0, "u8 or i8", array.dtype()))
         }

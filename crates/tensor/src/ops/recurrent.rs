@@ -160,7 +160,7 @@ fn of_direction(inputs: &Inputs, idx: usize, len: usize, n: usize) -> Result<Opt
 
 impl Operator for Recurrent {
     fn run(&self, inputs: Inputs, context: &mut Context<'_>) -> Result<Outputs, OpError> {
-        let (inputs, narrow) = widen::inputs(inputs);
+        let (inputs, narrow) = widen::inputs(inputs, context)?;
         let packed;
         let weights = match &self.known {
             Some(weights) => weights,
@@ -176,7 +176,7 @@ impl Operator for Recurrent {
                 && weights.input.n_cols() == n_gates * hidden
                 && weights.recurrence.n_cols() == n_gates * hidden
         });
-        if !fits || self.hidden.is_some_and(|size| size != hidden) {
+        if !fits || hidden == 0 || self.hidden.is_some_and(|size| size != hidden) {
             return Err(OpError::shape(format!("weights of {n_gates} gates of {hidden} for {n_in} entries"), &sizes));
         }
         let n_directions = self.directions.len();
@@ -209,7 +209,7 @@ impl Operator for Recurrent {
                 y[to..to + hidden].copy_from_slice(h);
             });
         }
-        widen::output(self.outputs(y, h, c, [n_times, n_batch, hidden]), narrow)
+        widen::output(self.outputs(y, h, c, [n_times, n_batch, hidden]), narrow, context)
     }
 
     fn keeps(&self, input: usize) -> bool {

@@ -5,8 +5,9 @@ mod fold;
 mod running;
 
 use super::broadcast::{elements, split};
-use super::cast::{convert, widened};
+use super::cast::convert;
 use super::number::{Number, Real, by_type};
+use super::widen::widened;
 use crate::array::{Array, Shape};
 use crate::error::OpError;
 use crate::graph::NodeSpec;

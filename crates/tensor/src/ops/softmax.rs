@@ -1,8 +1,9 @@
 //! Scores to shares: `Softmax`, `LogSoftmax`, `Hardmax`.
 
 use super::broadcast::{elements_mut, split_at};
-use super::cast::{convert, widened};
+use super::cast::convert;
 use super::number::{Real, by_type};
+use super::widen::widened;
 use crate::array::Array;
 use crate::error::OpError;
 use crate::graph::NodeSpec;

@@ -2,7 +2,7 @@
 
 use crate::array::{Array, Element, Value};
 use crate::error::OpError;
-use crate::graph::{Attribute, Node, NodeSpec};
+use crate::graph::{Attribute, Captures, Node, NodeSpec};
 use crate::operator::Inputs;
 use crate::testing::with_context;
 
@@ -55,7 +55,7 @@ impl Trial {
     pub(crate) fn all(mut self, inputs: &[Array]) -> Result<Vec<Array>, OpError> {
         self.node.inputs = (0..inputs.len()).map(|idx| format!("x{idx}")).collect();
         let build = super::find("", &self.node.op).ok_or_else(|| OpError::unsupported("this operator"))?;
-        let spec = NodeSpec::new(&self.node, self.version, vec![None; inputs.len()], Vec::new());
+        let spec = NodeSpec::new(&self.node, self.version, vec![None; inputs.len()], Captures::default());
         let operator = build(&spec)?;
         assert_eq!(spec.unasked(), None, "an attribute is read over");
         let inputs = Inputs(inputs.iter().map(|array| Some(array.clone().into())).collect());

@@ -3,8 +3,9 @@
 mod float;
 
 use super::broadcast::{elements_mut, map, map_over, split};
-use super::cast::{convert, widened};
+use super::cast::convert;
 use super::number::{Number, Real, by_type};
+use super::widen::widened;
 use crate::array::Array;
 use crate::error::OpError;
 use crate::graph::NodeSpec;

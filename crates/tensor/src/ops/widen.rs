@@ -1,52 +1,51 @@
 //! Computes with f32 where arrays are f16 or bf16.
 
+use super::cast::convert;
 use crate::array::{Array, Value};
 use crate::error::OpError;
 use crate::operator::{Inputs, Outputs};
+use crate::run::Context;
 use ballast_backend::DType;
 use half::{bf16, f16};
 
+fn is_narrow(array: &Array) -> bool {
+    matches!(array.dtype(), DType::F16 | DType::Bf16)
+}
+
+/// An array as f32, if it is f16 or bf16; all others as they are.
+pub(super) fn widened(x: Array, context: &mut Context<'_>) -> Result<Array, OpError> {
+    if is_narrow(&x) { convert(x, DType::F32, context) } else { Ok(x) }
+}
+
 /// Inputs with f16 and bf16 as f32, and the narrow type, if there is one.
-pub(super) fn inputs(inputs: Inputs) -> (Inputs, Option<DType>) {
+pub(super) fn inputs(mut inputs: Inputs, context: &mut Context<'_>) -> Result<(Inputs, Option<DType>), OpError> {
     let mut narrow = None;
-    let widened = inputs.0.into_iter().map(|value| match value {
-        Some(Value::Array(array)) if matches!(array.dtype(), DType::F16 | DType::Bf16) => {
+    for value in inputs.0.iter_mut().flatten() {
+        if let Value::Array(array) = value
+            && is_narrow(array)
+        {
             narrow.get_or_insert(array.dtype());
-            Some(Value::Array(widened(&array)))
+            *array = convert(array.clone(), DType::F32, context)?;
         }
-        other => other,
-    });
-    (Inputs(widened.collect()), narrow)
-}
-
-/// An array as f32, if it is f16 or bf16.
-pub(super) fn widened(array: &Array) -> Array {
-    if let Some(values) = array.values::<f16>() {
-        return Array::new(array.shape(), values.iter().map(|value| value.to_f32()).collect());
     }
-    match array.values::<bf16>() {
-        Some(values) => Array::new(array.shape(), values.iter().map(|value| value.to_f32()).collect()),
-        None => array.clone(),
-    }
-}
-
-/// An array of f32 as the narrow type.
-pub(super) fn narrowed(array: Array, narrow: Option<DType>) -> Array {
-    match (narrow, array.values::<f32>()) {
-        (Some(DType::F16), Some(values)) => {
-            Array::new(array.shape(), values.iter().map(|value| f16::from_f32(*value)).collect())
-        }
-        (Some(DType::Bf16), Some(values)) => {
-            Array::new(array.shape(), values.iter().map(|value| bf16::from_f32(*value)).collect())
-        }
-        _ => array,
-    }
+    Ok((inputs, narrow))
 }
 
 /// Outputs of f32 as the narrow type that inputs had.
-pub(super) fn output(outputs: Outputs, narrow: Option<DType>) -> Result<Outputs, OpError> {
-    let narrow = |value| if let Value::Array(array) = value { Value::Array(narrowed(array, narrow)) } else { value };
-    Ok(outputs.into_iter().map(narrow).collect())
+pub(super) fn output(
+    mut outputs: Outputs,
+    narrow: Option<DType>,
+    context: &mut Context<'_>,
+) -> Result<Outputs, OpError> {
+    let Some(narrow) = narrow else { return Ok(outputs) };
+    for value in &mut outputs {
+        if let Value::Array(array) = value
+            && array.dtype() == DType::F32
+        {
+            *array = convert(array.clone(), narrow, context)?;
+        }
+    }
+    Ok(outputs)
 }
 
 /// Rounds to the values that the narrow type has.

@@ -12,7 +12,7 @@ const FEATURES_MAX: usize = 1 << 16;
 const EXTENTS_MAX: usize = 1 << 16;
 
 /// An input, an output or a state.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Feature {
     /// Its name.
     pub name: String,
@@ -22,6 +22,8 @@ pub struct Feature {
     pub kind: FeatureKind,
     /// Whether Apple's systems take a run without it.
     pub is_optional: bool,
+    /// What every element of a tensor is that is left out; `None`: the description has no value for it.
+    pub default: Option<f64>,
 }
 
 /// What a feature is.
@@ -98,7 +100,7 @@ pub enum PixelFormat {
 }
 
 /// Inputs, outputs and states of one function.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Description {
     pub(crate) name: String,
     pub(crate) inputs: Vec<Feature>,
@@ -107,7 +109,7 @@ pub(crate) struct Description {
 }
 
 /// All functions' descriptions.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Descriptions {
     /// Those of a model that has one function only.
     pub(crate) own: Description,
@@ -172,6 +174,11 @@ impl Feature {
                         let field = field?;
                         match field.number {
                             1000 => feature.is_optional = field.int()? != 0,
+                            5 => {
+                                let message = field.message("array")?;
+                                feature.default = default_value(&message)?;
+                                feature.kind = array(message)?;
+                            }
                             number => feature.kind = kind(number, field)?.unwrap_or(feature.kind),
                         }
                     }
@@ -208,6 +215,21 @@ fn state(message: Message<'_>) -> Result<FeatureKind, GraphError> {
         }
     }
     Ok(kind)
+}
+
+/// What elements are where the tensor is left out.
+fn default_value(message: &Message<'_>) -> Result<Option<f64>, GraphError> {
+    let mut value = None;
+    for field in message.fields() {
+        let field = field?;
+        match field.number {
+            41 => value = Some(field.int()? as f64),
+            51 => value = Some(f64::from(field.float()?)),
+            61 => value = Some(field.double()?),
+            _ => {}
+        }
+    }
+    Ok(value)
 }
 
 fn array(message: Message<'_>) -> Result<FeatureKind, GraphError> {

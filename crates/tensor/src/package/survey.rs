@@ -1,14 +1,16 @@
 //! What can be said of a package without running it, on any system.
 
 use super::description::{Description, Feature};
-use super::lint::{Prediction, predict};
+use super::lint::predict;
 use super::model_file::{ModelFile, PackageMetadata};
-use crate::mil::{Block, Content, Function, Literal, Type};
-use ballast_backend::element_count;
+use super::storage::{Storage, WeightsSurvey};
+use crate::forecast::Forecast;
+use crate::mil::lower::is_known;
+use crate::mil::{Binding, Block, Content, Function, Literal, Operation, Type};
 use std::collections::BTreeMap;
 
 /// What a package is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct PackageSurvey {
     /// What kind of model, such as `ML Program`.
     pub kind: &'static str,
@@ -25,7 +27,7 @@ pub struct PackageSurvey {
 }
 
 /// What a function is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct FunctionSurvey {
     /// Its name; empty for a model that is no program.
     pub name: String,
@@ -38,24 +40,24 @@ pub struct FunctionSurvey {
     /// What it keeps from run to run.
     pub states: Vec<Feature>,
     /// How often it has each operation, constants aside.
-    pub operations: BTreeMap<String, usize>,
-    /// How many of the values that it computes have each type: its precision.
-    pub values: BTreeMap<&'static str, usize>,
-    /// What its files of weights hold of each type.
-    pub weights: BTreeMap<&'static str, WeightsSurvey>,
+    pub operations: BTreeMap<String, OperationSurvey>,
+    /// How its weights are stored, such as `fp16` or `lut4`.
+    pub weights: BTreeMap<String, WeightsSurvey>,
     /// The classes of a classifier, in their order.
     pub classes: Vec<String>,
-    /// What the rules for Apple's accelerator say: predictions, and no measurements.
-    pub predictions: Vec<Prediction>,
+    /// What the rules for Apple's neural engine say: predictions, and no measurements.
+    pub forecast: Forecast,
 }
 
-/// Weights of one type.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct WeightsSurvey {
-    /// How many tensors.
-    pub n_tensors: usize,
-    /// Of how many bytes together.
-    pub bytes: u64,
+/// How a function uses one kind of operation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OperationSurvey {
+    /// How often.
+    pub count: usize,
+    /// How many of its results have each type: its precision.
+    pub results: BTreeMap<&'static str, usize>,
+    /// Whether the CPU engine has it, with whatever parameters.
+    pub is_known: bool,
 }
 
 /// The oldest systems that read a version of the format. (Core ML Tools, `_SPECIFICATION_VERSION_*`)
@@ -101,50 +103,46 @@ fn of_description(name: &str, description: Option<&Description>) -> FunctionSurv
 fn of_function(name: &str, function: &Function, description: Option<&Description>) -> FunctionSurvey {
     let mut survey = of_description(name, description);
     survey.opset.clone_from(&function.opset);
-    survey.count(&function.block);
-    survey.predictions = predict(function);
+    let mut storage = Storage::default();
+    survey.count(&function.block, &mut storage);
+    survey.weights = storage.finish();
+    survey.forecast = predict(function);
     survey
 }
 
 impl FunctionSurvey {
-    fn count(&mut self, block: &Block) {
+    fn count(&mut self, block: &Block, storage: &mut Storage) {
         for operation in &block.operations {
-            for literal in operation.attributes.values() {
-                self.weigh(literal);
-            }
-            for literal in operation.inputs.values().flatten() {
-                if let crate::mil::Binding::Literal(literal) = literal {
-                    self.weigh(literal);
-                }
-            }
-            if operation.kind != "const" {
-                *self.operations.entry(operation.kind.clone()).or_default() += 1;
-                let types = operation.outputs.iter().filter_map(|output| output.of.tensor());
-                for of in types.filter(|_| !operation.kind.starts_with("constexpr_")) {
-                    *self.values.entry(of.element.as_str()).or_default() += 1;
+            storage.note(operation);
+            self.list_classes(operation);
+            if !operation.is_constant() {
+                let seen = self.operations.entry(operation.kind.clone()).or_default();
+                seen.count += 1;
+                seen.is_known = is_known(&operation.kind);
+                for of in operation.outputs.iter().filter_map(|output| output.of.tensor()) {
+                    *seen.results.entry(of.element.as_str()).or_default() += 1;
                 }
             }
             for block in &operation.blocks {
-                self.count(block);
+                self.count(block, storage);
             }
         }
     }
 
-    /// Counts a value that lies in a file, and a classifier's classes.
-    fn weigh(&mut self, literal: &Literal) {
-        match (&literal.content, &literal.of) {
-            (Content::File { .. }, Type::Tensor(of)) => {
-                let len = of.shape().and_then(|shape| element_count(&shape)).unwrap_or_default();
-                let bytes = len.saturating_mul(of.element.bits()).div_ceil(8);
-                let weights = self.weights.entry(of.element.as_str()).or_default();
-                weights.n_tensors += 1;
-                weights.bytes = weights.bytes.saturating_add(bytes as u64);
+    /// Keeps a classifier's classes, which are the only lists that a program has.
+    fn list_classes(&mut self, operation: &Operation) {
+        let given = operation.inputs.values().flatten().filter_map(|binding| match binding {
+            Binding::Literal(literal) => Some(literal),
+            Binding::Name(_) => None,
+        });
+        for Literal { content, of } in operation.attributes.values().chain(given) {
+            match (content, of) {
+                (Content::Texts(classes), Type::List(_)) => self.classes.clone_from(classes),
+                (Content::Numbers(classes), Type::List(_)) => {
+                    self.classes = classes.iter().map(ToString::to_string).collect();
+                }
+                _ => {}
             }
-            (Content::Texts(classes), Type::List(_)) => self.classes.clone_from(classes),
-            (Content::Numbers(classes), Type::List(_)) => {
-                self.classes = classes.iter().map(ToString::to_string).collect();
-            }
-            _ => {}
         }
     }
 }

@@ -26,6 +26,12 @@ impl Proto {
         self
     }
 
+    pub(crate) fn float(mut self, field: u64, value: f32) -> Self {
+        self.varint(field << 3 | 5);
+        self.0.extend(value.to_le_bytes());
+        self
+    }
+
     pub(crate) fn text(self, field: u64, text: &str) -> Self {
         self.bytes(field, text.as_bytes())
     }
@@ -43,14 +49,21 @@ impl Proto {
 pub(crate) const F32: i64 = 11;
 pub(crate) const F16: i64 = 10;
 pub(crate) const I4: i64 = 25;
+pub(crate) const U4: i64 = 35;
+pub(crate) const U1: i64 = 37;
 pub(crate) const TEXT: i64 = 2;
+
+/// An extent that a type leaves open.
+pub(crate) const OPEN: i64 = -1;
 
 /// A type of tensors.
 pub(crate) fn tensor(code: i64, shape: &[i64]) -> Proto {
     let of = Proto::default().int(1, code).int(2, i64::try_from(shape.len()).expect("few"));
-    let of = shape
-        .iter()
-        .fold(of, |of, &extent| of.message(3, &Proto::default().message(1, &Proto::default().int(1, extent))));
+    let dim = |extent: i64| match extent {
+        OPEN => Proto::default().message(2, &Proto::default().int(1, 0)),
+        extent => Proto::default().message(1, &Proto::default().int(1, extent)),
+    };
+    let of = shape.iter().fold(of, |of, &extent| of.message(3, &dim(extent)));
     Proto::default().message(1, &of)
 }
 
@@ -98,13 +111,17 @@ pub(crate) fn constant(name: &str, of: &Proto, literal: &Proto) -> Proto {
     operation("const", &[], &[(name, of.clone())]).entry(5, "val", literal)
 }
 
-/// A function `main`.
+/// A program with one function, `main`.
 pub(crate) fn program(inputs: &[Proto], operations: &[Proto], outputs: &[&str]) -> Proto {
+    Proto::default().int(1, 1).entry(2, "main", &function(inputs, operations, outputs))
+}
+
+/// A function.
+pub(crate) fn function(inputs: &[Proto], operations: &[Proto], outputs: &[&str]) -> Proto {
     let block = outputs.iter().fold(Proto::default(), |block, name| block.text(2, name));
     let block = operations.iter().fold(block, |block, operation| block.message(3, operation));
     let function = inputs.iter().fold(Proto::default(), |function, input| function.message(1, input));
-    let function = function.text(2, "CoreML8").entry(3, "CoreML8", &block);
-    Proto::default().int(1, 1).entry(2, "main", &function)
+    function.text(2, "CoreML8").entry(3, "CoreML8", &block)
 }
 
 /// A model's file with a program.

@@ -38,8 +38,8 @@ struct RotaryEmbedding {
 }
 
 impl Operator for RotaryEmbedding {
-    fn run(&self, inputs: Inputs, _: &mut Context<'_>) -> Result<Outputs, OpError> {
-        let (inputs, narrow) = widen::inputs(inputs);
+    fn run(&self, inputs: Inputs, context: &mut Context<'_>) -> Result<Outputs, OpError> {
+        let (inputs, narrow) = widen::inputs(inputs, context)?;
         let mut x = Heads::read(&inputs, 0, self.n_heads)?;
         let [n_batch, n_heads, n_rows, head_dim] = x.shape;
         let rotated = self.rotated.unwrap_or(head_dim);
@@ -74,6 +74,6 @@ impl Operator for RotaryEmbedding {
             }
         }
         let values = std::mem::take(&mut x.values);
-        widen::output(one(x.like(values, head_dim))?, narrow)
+        widen::output(one(x.like(values, head_dim))?, narrow, context)
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::array::{Array, Value};
 use crate::error::GraphError;
-use crate::graph::{Attribute, Graph, Node, Port, ValueKind};
+use crate::graph::{Attribute, Captures, Graph, Node, Port, ValueKind};
 use crate::plan::{Opsets, Plan};
 use crate::testing::{run_op, with_context};
 use ballast_backend::{DType, Dim, TensorSpec};
@@ -146,8 +146,32 @@ fn what_loops_is_not_run_ahead() {
     let graph = Graph { outputs: vec![port("y")], constants, nodes: vec![choice], ..Graph::default() };
     let opsets = Opsets::from([(String::new(), 13)]);
     with_context(1, |context| {
-        let plan = Plan::new(&graph, &[], &opsets, context).unwrap();
+        let plan = Plan::new(&graph, &Captures::default(), &opsets, context).unwrap();
         assert_eq!(plan.steps.len(), 1, "nobody knows how long a loop takes");
         assert_eq!(values(&plan.run(Vec::new(), context).unwrap()[0]), [7]);
+    });
+}
+
+#[test]
+fn constants_from_around_are_known_within() {
+    let branch = |op: &str| {
+        let outputs = vec![port("sum")];
+        Attribute::Graph(Box::new(Graph { outputs, nodes: vec![node(op, &["x", "known"], "sum")], ..Graph::default() }))
+    };
+    let mut choice = node("If", &["is_so"], "y");
+    choice.attributes.insert("then_branch".to_owned(), branch("Add"));
+    choice.attributes.insert("else_branch".to_owned(), branch("Mul"));
+    let constants = BTreeMap::from([("known".to_owned(), Array::new(&[1], vec![5_i64]))]);
+    let inputs = ["is_so", "x"].map(port).to_vec();
+    let graph = Graph { inputs, outputs: vec![port("y")], constants, nodes: vec![choice] };
+    let opsets = Opsets::from([(String::new(), 13)]);
+    with_context(1, |context| {
+        let plan = Plan::new(&graph, &Captures::default(), &opsets, context).unwrap();
+        assert_eq!(plan.steps[0].inputs.len(), 2, "the condition and x");
+        assert!(plan.constants.is_empty(), "only the graphs within need it");
+        for (is_so, expected) in [(true, 8), (false, 15)] {
+            let given = vec![Some(Array::scalar(is_so).into()), Some(ints(&[3]))];
+            assert_eq!(values(&plan.run(given, context).unwrap()[0]), [expected]);
+        }
     });
 }

@@ -42,7 +42,7 @@ struct Image<'a> {
 
 impl Operator for DeformConv {
     fn run(&self, inputs: Inputs, context: &mut Context<'_>) -> Result<Outputs, OpError> {
-        let (inputs, narrow) = widen::inputs(inputs);
+        let (inputs, narrow) = widen::inputs(inputs, context)?;
         let (x, weights, offsets) = (inputs.get(0)?, inputs.get(1)?, inputs.get(2)?);
         let (&[n_images, n_channels, height, width], &[n_rows, group_in, k_y, k_x]) = (x.shape(), weights.shape())
         else {
@@ -92,7 +92,7 @@ impl Operator for DeformConv {
                 multiply(weights, [n_cols, 1], &right, out, (&Epilogue::default(), context));
             }
         }
-        widen::output(one(Array::new(&shape, out))?, narrow)
+        widen::output(one(Array::new(&shape, out))?, narrow, context)
     }
 }
 

@@ -26,6 +26,16 @@ pub(super) struct Layout {
     n_depths: usize,
     /// The input as it is has this layout.
     is_input: bool,
+    /// Where the entries of a channel go, if they go anywhere.
+    stretches: Vec<Stretch>,
+}
+
+/// Entries of a channel, as far apart as windows are, that come to stand one behind the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stretch {
+    from: usize,
+    to: usize,
+    n: usize,
 }
 
 /// A part of the windows: some rows of one depth, or a piece of one row.
@@ -73,7 +83,12 @@ impl Layout {
             && y.stride == 1
             && windows.iter().all(|window| window.pads == [0, 0])
             && [n_depths, n_rows, row_len] == input;
-        Self { input, windows, phases, row_step, plane_len, n_depths, is_input }
+        let mut layout =
+            Self { input, windows, phases, row_step, plane_len, n_depths, is_input, stretches: Vec::new() };
+        if !is_input {
+            layout.stretches = layout.stretches();
+        }
+        layout
     }
 
     /// Whether an input is laid out so as it comes.
@@ -112,12 +127,12 @@ impl Layout {
         offsets
     }
 
-    /// Lays out a channel. `out` is `channel_len` zeros, or was laid out before.
-    pub(super) fn fill(&self, channel: &[f32], out: &mut [f32]) {
+    fn stretches(&self) -> Vec<Stretch> {
         let [z, y, x] = self.windows;
         let [n_depths, n_rows, n_cols] = self.input;
-        for (idx, plane) in out.chunks_exact_mut(self.plane_len).enumerate() {
-            let (depth, [phase_y, phase_x]) = (idx / self.phases.len(), self.phases[idx % self.phases.len()]);
+        let mut stretches = Vec::new();
+        for plane in 0..self.n_depths * self.phases.len() {
+            let (depth, [phase_y, phase_x]) = (plane / self.phases.len(), self.phases[plane % self.phases.len()]);
             let Some(depth) = depth.checked_sub(z.pads[0]).filter(|&depth| depth < n_depths) else { continue };
             // The first column of this remainder that there is, and where it goes.
             let first_q = x.pads[0].saturating_sub(phase_x).div_ceil(x.stride);
@@ -128,16 +143,26 @@ impl Layout {
             }
             let n = (n_cols - first).div_ceil(x.stride).min(row_len - first_q);
             for q in 0..y.n_out + y.reach() / y.stride {
-                let Some(row) = (q * y.stride + phase_y).checked_sub(y.pads[0]).filter(|&row| row < n_rows) else {
-                    continue;
-                };
-                let from = &channel[(depth * n_rows + row) * n_cols..][first..n_cols];
-                let to = &mut plane[q * self.row_step + first_q..][..n];
-                if x.stride == 1 {
-                    to.copy_from_slice(&from[..n]);
-                } else {
-                    to.iter_mut().zip(from.iter().step_by(x.stride)).for_each(|(to, from)| *to = *from);
+                let row = (q * y.stride + phase_y).checked_sub(y.pads[0]).filter(|&row| row < n_rows);
+                if let Some(row) = row {
+                    let from = (depth * n_rows + row) * n_cols + first;
+                    stretches.push(Stretch { from, to: plane * self.plane_len + q * self.row_step + first_q, n });
                 }
+            }
+        }
+        stretches
+    }
+
+    /// Lays out a channel. `out` is `channel_len` zeros, or was laid out before.
+    pub(super) fn fill(&self, channel: &[f32], out: &mut [f32]) {
+        let stride = self.windows[2].stride;
+        for stretch in &self.stretches {
+            let to = &mut out[stretch.to..][..stretch.n];
+            let from = &channel[stretch.from..];
+            if stride == 1 {
+                to.copy_from_slice(&from[..stretch.n]);
+            } else {
+                to.iter_mut().zip(from.chunks(stride)).for_each(|(to, from)| *to = from[0]);
             }
         }
     }

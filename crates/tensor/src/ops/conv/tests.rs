@@ -1,6 +1,6 @@
 //! Convolutions of any geometry against plain loops.
 
-use super::dense::{Convolution, Data};
+use super::dense::{Arrangement, Convolution, Data};
 use crate::ops::window::{Spatial, Window};
 use crate::pieces::{Epilogue, Tiles};
 use crate::testing::{Random, with_context};
@@ -37,7 +37,8 @@ impl Case {
             .map(|weights| Tiles::pack(weights, [n_cols, 1], self.channels[1], n_cols))
             .collect();
         let windows = Spatial::from_slice(&self.windows);
-        let convolution = Convolution::new(&self.input, &windows, &groups, self.n_groups * self.channels[0]);
+        let arrangement = Arrangement::new(&self.input, &windows, self.n_groups, self.n_groups * self.channels[0]);
+        let convolution = Convolution { arrangement: &arrangement, groups: &groups };
         let mut out = vec![f32::NAN; sums.len()];
         let epilogue = Epilogue(vec![Pointwise::Relu]);
         let data = Data { x: &x, bias: Some(&bias), sums: Some(&sums), epilogue: &epilogue };

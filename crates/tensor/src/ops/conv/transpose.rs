@@ -66,7 +66,7 @@ impl ConvTranspose {
 
 impl Operator for ConvTranspose {
     fn run(&self, inputs: Inputs, context: &mut Context<'_>) -> Result<Outputs, OpError> {
-        let (inputs, narrow) = widen::inputs(inputs);
+        let (inputs, narrow) = widen::inputs(inputs, context)?;
         let (x, weights) = (inputs.get(0)?, inputs.get(1)?);
         let (extents, shape) = (x.shape(), weights.shape());
         let is_right = (3..=5).contains(&extents.len()) && shape.len() == extents.len() && extents[1] == shape[0];
@@ -83,7 +83,7 @@ impl Operator for ConvTranspose {
         out_shape.extend(spread.iter().map(|(_, extent)| *extent));
         let mut out = context.zeros::<f32>(&out_shape)?;
         if out.is_empty() {
-            return widen::output(one(Array::new(&out_shape, out))?, narrow);
+            return widen::output(one(Array::new(&out_shape, out))?, narrow, context);
         }
         let (values, weights) = (inputs.values::<f32>(0)?, inputs.values::<f32>(1)?);
         let n_entries: usize = extents[2..].iter().product();
@@ -108,7 +108,7 @@ impl Operator for ConvTranspose {
                 add_windows(values, extents, spread, out);
             });
         }
-        widen::output(one(Array::new(&out_shape, out))?, narrow)
+        widen::output(one(Array::new(&out_shape, out))?, narrow, context)
     }
 }
 

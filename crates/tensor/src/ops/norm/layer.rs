@@ -6,9 +6,10 @@ use crate::error::OpError;
 use crate::graph::NodeSpec;
 use crate::operator::{Inputs, Operator, Outputs, axis, broadcast, wrong_type};
 use crate::ops::broadcast::{elements, elements_mut, split_at};
-use crate::ops::cast::{convert, widened};
+use crate::ops::cast::convert;
 use crate::ops::elementwise::Arithmetic;
 use crate::ops::number::{Real, by_type};
+use crate::ops::widen::widened;
 use crate::run::Context;
 use ballast_backend::DType;
 

@@ -6,11 +6,12 @@ use crate::error::OpError;
 use crate::graph::NodeSpec;
 use crate::operator::{Inputs, Operator, Outputs, axes, axis, one, wrong_type};
 use crate::ops::broadcast::{elements, map_over, split};
-use crate::ops::cast::{convert, widened};
+use crate::ops::cast::convert;
 use crate::ops::elementwise::Arithmetic;
 use crate::ops::number::{Number, Real, by_type};
 use crate::ops::reduce::Reduction;
 use crate::ops::unary::Function;
+use crate::ops::widen::widened;
 use crate::run::Context;
 use ballast_backend::DType;
 

@@ -53,11 +53,11 @@ struct WindowPool {
 
 impl Operator for WindowPool {
     fn run(&self, inputs: Inputs, context: &mut Context<'_>) -> Result<Outputs, OpError> {
-        let (inputs, narrow) = widen::inputs(inputs);
+        let (inputs, narrow) = widen::inputs(inputs, context)?;
         let dtype = inputs.get(0)?.dtype();
         let outputs = by_type!(dtype, T in reals => self.pool::<T>(&inputs, context),
             else => Err(wrong_type(0, "a float", dtype)));
-        widen::output(outputs?, narrow)
+        widen::output(outputs?, narrow, context)
     }
 }
 

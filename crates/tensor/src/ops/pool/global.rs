@@ -32,11 +32,11 @@ enum GlobalPool {
 
 impl Operator for GlobalPool {
     fn run(&self, inputs: Inputs, context: &mut Context<'_>) -> Result<Outputs, OpError> {
-        let (inputs, narrow) = widen::inputs(inputs);
+        let (inputs, narrow) = widen::inputs(inputs, context)?;
         let dtype = inputs.get(0)?.dtype();
         let pooled = by_type!(dtype, T in reals => self.pool::<T>(&inputs, context),
             else => Err(wrong_type(0, "a float", dtype)));
-        widen::output(one(pooled?)?, narrow)
+        widen::output(one(pooled?)?, narrow, context)
     }
 }
 

@@ -38,7 +38,7 @@ struct MaxPool {
 
 impl Operator for MaxPool {
     fn run(&self, inputs: Inputs, context: &mut Context<'_>) -> Result<Outputs, OpError> {
-        let (inputs, narrow) = widen::inputs(inputs);
+        let (inputs, narrow) = widen::inputs(inputs, context)?;
         let outputs = match inputs.get(0)?.dtype() {
             DType::F32 => self.pool(&inputs, context, f32::NEG_INFINITY, |a: f32, b| a > b || a.is_nan()),
             DType::F64 => self.pool(&inputs, context, f64::NEG_INFINITY, |a: f64, b| a > b || a.is_nan()),
@@ -55,7 +55,7 @@ impl Operator for MaxPool {
             | DType::Bool
             | DType::Str) => Err(wrong_type(0, "a float, i8 or u8", other)),
         };
-        widen::output(outputs?, narrow)
+        widen::output(outputs?, narrow, context)
     }
 }
 

@@ -23,7 +23,7 @@ struct MaxUnpool {
 
 impl Operator for MaxUnpool {
     fn run(&self, inputs: Inputs, context: &mut Context<'_>) -> Result<Outputs, OpError> {
-        let (inputs, narrow) = widen::inputs(inputs);
+        let (inputs, narrow) = widen::inputs(inputs, context)?;
         let (x, places) = (inputs.get(0)?, inputs.get(1)?);
         if x.rank() != self.kernel.len() + 2 || places.shape() != x.shape() {
             return Err(OpError::shape(format!("values and places of one shape for {:?}", self.kernel), x.shape()));
@@ -50,7 +50,7 @@ impl Operator for MaxUnpool {
             let at = usize::try_from(*place).ok().and_then(|at| moved(at, &own, &shape));
             out[at.ok_or_else(|| OpError::input(1, "places in the output", place.to_string()))?] = *value;
         }
-        widen::output(one(Array::new(&shape, out))?, narrow)
+        widen::output(one(Array::new(&shape, out))?, narrow, context)
     }
 }
 

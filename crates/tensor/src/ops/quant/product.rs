@@ -4,8 +4,10 @@ use super::{less_zero_point, only, requantized, zero_of};
 use crate::array::{Array, Shape};
 use crate::error::OpError;
 use crate::operator::{Inputs, Operator, Outputs, broadcast, one};
-use crate::ops::broadcast::{Walk, elements, split_at, zip};
+use crate::ops::broadcast::{Walk, elements, zip};
 use crate::ops::cast::convert;
+use crate::ops::matmul::{Right, multiply};
+use crate::pieces::{EXACT_TERMS, Epilogue, add_exact};
 use crate::run::Context;
 use ballast_backend::DType;
 
@@ -68,30 +70,32 @@ pub(super) fn product(a: &Array, b: &Array, context: &mut Context<'_>) -> Result
     shape.extend((a.rank() > 1).then_some(m));
     shape.extend((b.rank() > 1).then_some(n));
     let mut out = context.zeros::<i32>(&shape)?;
-    let (x, y) = (elements::<i32>(a, 0)?, elements::<i32>(b, 1)?);
+    let (x, y) = (elements::<f32>(a, 0)?, elements::<f32>(b, 1)?);
     let walk = Walk::new(&batch, [a_batch, b_batch]);
     let [a_step, b_step] = walk.row_steps();
     let n_stacked = batch.iter().product();
+    let mut sums = context.zeros::<f32>(&[m, n])?;
     walk.rows(0..n_stacked, |at, [a_from, b_from]| {
         for (idx, at) in at.enumerate() {
             let (x, y) =
                 (&x[(a_from + idx * a_step) * m * k..][..m * k], &y[(b_from + idx * b_step) * k * n..][..k * n]);
-            matrix(x, y, &mut out[at * m * n..][..m * n], [k, n], context);
+            matrix([x, y], &mut out[at * m * n..][..m * n], &mut sums, ([k, n], &mut *context));
         }
     });
     Ok(Array::new(&shape, out))
 }
 
-/// `out += x * y`, `x` being `[.., k]`, `y` `[k, n]`.
-pub(super) fn matrix(x: &[i32], y: &[i32], out: &mut [i32], [k, n]: [usize; 2], context: &mut Context<'_>) {
-    if k == 0 || n == 0 {
+/// `out += x * y`, `x` being `[.., k]`, `y` `[k, n]`, whole numbers up to 255 in magnitude. `sums` is scratch, as long as
+/// `out`.
+fn matrix([x, y]: [&[f32]; 2], out: &mut [i32], sums: &mut [f32], ([k, n], context): ([usize; 2], &mut Context<'_>)) {
+    if out.is_empty() {
         return;
     }
-    split_at(context.pool, out, n, |start, rows| {
-        for (out, x) in rows.chunks_exact_mut(n).zip(x[start / n * k..].chunks_exact(k)) {
-            for (x, y) in x.iter().zip(y.chunks_exact(n)) {
-                out.iter_mut().zip(y).for_each(|(out, y)| *out = out.wrapping_add(x.wrapping_mul(*y)));
-            }
-        }
-    });
+    for first in (0..k).step_by(EXACT_TERMS) {
+        let n_terms = EXACT_TERMS.min(k - first);
+        let right = Right::direct(&y[first * n..][..n_terms * n], n_terms, n);
+        sums.fill(0.0);
+        multiply(&x[first..], [k, 1], &right, sums, (&Epilogue::default(), context));
+        add_exact(out, sums);
+    }
 }

@@ -2,6 +2,7 @@
 
 use crate::array::Array;
 use crate::ops::trial::{Trial, row};
+use crate::testing::Random;
 
 #[test]
 fn numbers_are_rounded_to_even_and_kept_to_the_range() {
@@ -109,4 +110,93 @@ fn convolutions_are_exact_and_outside_is_the_zero_point() {
     ];
     // 3 * 2 + 10 and (5 * 3 + 1) / 2
     assert_eq!(Trial::new("QLinearConv", 10).int("group", 2).values::<u8>(&grouped), [116, 108]);
+}
+
+/// Bytes from a seed, the least and the greatest among them.
+fn bytes(n: usize, seed: u64) -> Vec<u8> {
+    let mut bytes: Vec<u8> = Random::new(seed).floats(n).iter().map(|x| (128.0 + 127.9 * x) as u8).collect();
+    bytes.iter_mut().step_by(3).for_each(|byte| *byte = if *byte < 128 { 0 } else { 255 });
+    bytes
+}
+
+#[test]
+fn long_products_of_extreme_bytes_are_exact() {
+    for (m, k, n) in [(1, 1, 1), (3, 255, 5), (2, 256, 17), (9, 257, 3), (17, 1000, 50)] {
+        let (a, b) = (bytes(m * k, 1), bytes(k * n, 2));
+        for zero in [0u8, 128, 255] {
+            let got = Trial::new("MatMulInteger", 10)
+                .run(&[Array::new(&[m, k], a.clone()), Array::new(&[k, n], b.clone()), row(&[zero]), row(&[0u8])])
+                .expect("computes");
+            let sum = |at: usize| -> i32 {
+                (0..k).map(|i| (i32::from(a[at / n * k + i]) - i32::from(zero)) * i32::from(b[i * n + at % n])).sum()
+            };
+            let expected: Vec<i32> = (0..m * n).map(sum).collect();
+            assert_eq!(got.values::<i32>(), Some(&expected[..]), "{m} x {k} x {n}, less {zero}");
+        }
+    }
+}
+
+/// Images, groups, channels of a group, kernels of a group, rows and columns of the input and of a kernel, stride and pad.
+#[derive(Clone, Copy, Debug)]
+struct Convolved {
+    n: usize,
+    groups: [usize; 3],
+    input: [usize; 2],
+    kernel: [usize; 2],
+    stride: usize,
+    pad: usize,
+}
+
+impl Convolved {
+    fn check(self) {
+        let Self { n, groups: [n_groups, n_in, n_out], input: [height, width], kernel: [k_y, k_x], stride, pad } = self;
+        let (x, w) = (bytes(n * n_groups * n_in * height * width, 3), bytes(n_groups * n_out * n_in * k_y * k_x, 4));
+        let (x_zero, w_zero) = (100u8, 30u8);
+        let [rows, cols] = [(height + 2 * pad - k_y) / stride + 1, (width + 2 * pad - k_x) / stride + 1];
+        let got = Trial::new("ConvInteger", 10)
+            .ints("strides", &[stride as i64; 2])
+            .ints("pads", &[pad as i64; 4])
+            .int("group", n_groups as i64)
+            .run(&[
+                Array::new(&[n, n_groups * n_in, height, width], x.clone()),
+                Array::new(&[n_groups * n_out, n_in, k_y, k_x], w.clone()),
+                Array::scalar(x_zero),
+                Array::scalar(w_zero),
+            ])
+            .expect("computes");
+        let mut expected = Vec::new();
+        for (image, kernel) in (0..n).flat_map(|image| (0..n_groups * n_out).map(move |kernel| (image, kernel))) {
+            for (row, col) in (0..rows).flat_map(|row| (0..cols).map(move |col| (row, col))) {
+                let mut sum = 0;
+                for tap in 0..n_in * k_y * k_x {
+                    let (channel, y, x_at) = (tap / (k_y * k_x), tap / k_x % k_y, tap % k_x);
+                    let (y, x_at) = ((row * stride + y).wrapping_sub(pad), (col * stride + x_at).wrapping_sub(pad));
+                    if y < height && x_at < width {
+                        let channel = (image * n_groups + kernel / n_out) * n_in + channel;
+                        let entry = i32::from(x[(channel * height + y) * width + x_at]) - i32::from(x_zero);
+                        sum += entry * (i32::from(w[kernel * n_in * k_y * k_x + tap]) - i32::from(w_zero));
+                    }
+                }
+                expected.push(sum);
+            }
+        }
+        assert_eq!(got, Array::new(&[n, n_groups * n_out, rows, cols], expected), "{self:?}");
+    }
+}
+
+#[test]
+fn convolutions_of_bytes_are_exact_whatever_their_windows() {
+    let case = Convolved { n: 1, groups: [1, 1, 1], input: [5, 7], kernel: [1, 1], stride: 1, pad: 0 };
+    for case in [
+        case,
+        Convolved { kernel: [3, 3], pad: 1, ..case },
+        Convolved { n: 2, groups: [1, 40, 70], kernel: [3, 3], pad: 1, ..case },
+        Convolved { groups: [1, 300, 3], kernel: [2, 2], stride: 2, ..case },
+        Convolved { groups: [6, 1, 1], kernel: [3, 3], stride: 2, pad: 1, ..case },
+        Convolved { groups: [2, 3, 5], kernel: [5, 7], pad: 2, ..case },
+        Convolved { groups: [1, 1, 2], input: [20, 20], kernel: [18, 17], ..case },
+        Convolved { groups: [1, 2, 9], input: [2, 500], kernel: [2, 3], pad: 1, ..case },
+    ] {
+        case.check();
+    }
 }

@@ -6,6 +6,7 @@ use crate::graph::NodeSpec;
 use crate::operator::{Inputs, Operator, Outputs, axis, broadcast, one};
 use crate::ops::view::{Stride, View, extent, fill_rows};
 use crate::run::Context;
+use ballast_backend::element_count;
 use smallvec::SmallVec;
 
 pub(super) fn transpose(spec: &NodeSpec<'_>) -> Result<Box<dyn Operator>, OpError> {
@@ -145,7 +146,7 @@ impl Operator for Expand {
         let wanted = inputs.ints(1)?.into_iter().map(|value| extent(value, 1)).collect::<Result<Shape, _>>()?;
         let array = inputs.take(0)?;
         let shape = broadcast(array.shape(), &wanted)?;
-        if shape.iter().product::<usize>() == array.len() {
+        if element_count(&shape) == Some(array.len()) {
             return one(array.reshaped(&shape)?);
         }
         let mut view = View::dense(array.shape());

@@ -8,6 +8,9 @@ use crate::ops::view::extent;
 use crate::run::Context;
 use std::collections::HashMap;
 
+/// Most columns: a number in the model says how many there are, and each is counted in every row.
+const COLUMNS_MAX: usize = 1 << 24;
+
 /// What a count becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Weighting {
@@ -45,7 +48,10 @@ pub(super) fn tf_idf_vectorizer(spec: &NodeSpec<'_>) -> Result<Box<dyn Operator>
         (None, Some(pool)) => Grams::Numbers(grams(pool, &starts, (&columns, lens))?),
         _ => return Err(NodeSpec::wrong("pool_strings", "either texts or pool_int64s", "none or both")),
     };
-    let n_columns = columns.iter().max().map_or(0, |max| max + 1);
+    let n_columns = columns.iter().max().map_or(0, |max| max.saturating_add(1));
+    if n_columns > COLUMNS_MAX {
+        return Err(NodeSpec::wrong("ngram_indexes", format!("columns below {COLUMNS_MAX}"), n_columns - 1));
+    }
     let weights = spec.floats("weights")?.map(<[f32]>::to_vec);
     if weights.as_ref().is_some_and(|weights| weights.len() != columns.len()) {
         return Err(NodeSpec::wrong("weights", columns.len().to_string(), weights.map_or(0, |weights| weights.len())));
