@@ -7,7 +7,8 @@ use crate::model::Shared;
 use crate::schema::fix_shapes;
 use crate::wait::Wait;
 use crate::{
-    Action, CoreMlError, CoreMlMetrics, CoreMlModel, CoreMlOptions, DeviceKind, PlanReport, Planning, layout, platform,
+    Action, CoreMlError, CoreMlMetrics, CoreMlModel, CoreMlOptions, DeviceKind, PlanReport, Planning, check_available,
+    layout, platform,
 };
 use ballast_artifacts::{
     ArtifactCache, CacheKey, CacheOptions, Entry, KeyParts, Origin, Until, Verification, digest_tree,
@@ -84,7 +85,8 @@ impl CoreMlEngine {
         self.get_metrics().summary()
     }
 
-    /// Opens a model on this thread, with all that [`ballast_backend::Predictor`] does not show.
+    /// Opens a model on this thread, with all that [`ballast_backend::Predictor`] does not show. Outputs of which Core ML
+    /// names no shape have those of the prepared schema, where somebody who read the package filled them in.
     ///
     /// # Errors
     /// As [`InferenceEngine::open`].
@@ -93,7 +95,7 @@ impl CoreMlEngine {
             return Err(CoreMlError::Format { got: "a model that was not prepared" });
         };
         let started = self.shared.clock.now();
-        let opened = CoreMlModel::open(path, &self.settings(prepared), &prepared.options.shapes, self.shared.clone());
+        let opened = CoreMlModel::open(path, &self.settings(prepared), prepared, self.shared.clone());
         let took = self.shared.clock.now().saturating_sub(started);
         self.shared.counters.loaded(took, opened.as_ref().map_or_else(Outcome::Failed, |_| Outcome::Done));
         let model = opened?;
@@ -162,9 +164,7 @@ impl CoreMlEngine {
     }
 
     fn prepare_model(&self, artifact: &ModelArtifact, options: &PrepareOptions) -> Result<Prepared, CoreMlError> {
-        if !platform::IS_AVAILABLE {
-            return Err(CoreMlError::not_here());
-        }
+        check_available()?;
         if options.quantization != Quantization::AsStored {
             return Err(CoreMlError::Quantization { wanted: options.quantization.as_str() });
         }

@@ -59,7 +59,7 @@ const CORE_ML_DOMAIN: &str = "com.apple.CoreML";
 #[non_exhaustive]
 pub enum CoreMlError {
     /// This system has no Core ML.
-    #[error("core ml: expected an Apple system, got {os}")]
+    #[error("not on this platform: core ml needs an Apple system, this is {os}")]
     NotOnThisPlatform {
         /// What it is instead.
         os: &'static str,

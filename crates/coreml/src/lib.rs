@@ -92,3 +92,11 @@ pub use verify::{
 
 /// Whether this build has Core ML: on Apple's systems. What the machine has of it, [`devices()`] says.
 pub const IS_AVAILABLE: bool = platform::IS_AVAILABLE;
+
+/// The same as a question, for whoever would do nothing without it.
+///
+/// # Errors
+/// [`CoreMlError::NotOnThisPlatform`].
+pub fn check_available() -> Result<(), CoreMlError> {
+    if IS_AVAILABLE { Ok(()) } else { Err(CoreMlError::not_here()) }
+}

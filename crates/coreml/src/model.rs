@@ -4,13 +4,13 @@ use crate::call::{BatchCall, Call, LoadSettings, OutputSlots};
 use crate::flight::Flights;
 use crate::metrics::{Counters, Outcome};
 use crate::platform;
-use crate::schema::{Description, fix_shapes};
+use crate::schema::{Description, fix_shapes, name_output_shapes};
 use crate::wait::Wait;
 use crate::{Action, Canary, CoreMlError, CoreMlOptions, PlanReport, PredictApi};
 use ballast_artifacts::Entry;
 use ballast_backend::{
-    Clock, Dispatch, EngineError, IoSchema, Predictor, Pulse, Tensor, TensorData, TensorError, TensorMap, TensorSpec,
-    element_count,
+    Clock, Dispatch, EngineError, IoSchema, Predictor, Prepared, Pulse, Tensor, TensorData, TensorError, TensorMap,
+    TensorSpec, element_count,
 };
 use std::collections::BTreeMap;
 use std::fmt;
@@ -73,7 +73,7 @@ impl CoreMlModel {
     pub(crate) fn open(
         bundle: &Path,
         settings: &LoadSettings<'_>,
-        shapes: &[(String, Vec<usize>)],
+        prepared: &Prepared,
         shared: Shared,
     ) -> Result<Self, CoreMlError> {
         let pulse = Pulse::new();
@@ -81,7 +81,10 @@ impl CoreMlModel {
         let loaded = platform::Loaded::load(bundle, settings, &wait)?;
         let description = loaded.describe()?;
         let mut schema = description.schema();
-        fix_shapes(&mut schema, shapes)?;
+        fix_shapes(&mut schema, &prepared.options.shapes)?;
+        if let Some(known) = &prepared.io_schema {
+            name_output_shapes(&mut schema, known);
+        }
         let outputs = schema.outputs.clone().into();
         let flights = Flights::new(Arc::clone(&shared.late));
         let mut model = Self {

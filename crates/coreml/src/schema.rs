@@ -102,6 +102,15 @@ pub(crate) fn fix_shapes(schema: &mut IoSchema, shapes: &[(String, Vec<usize>)])
     Ok(())
 }
 
+/// Gives outputs of which Core ML names no shape, as it does for many programs, those of `known`.
+pub(crate) fn name_output_shapes(schema: &mut IoSchema, known: &IoSchema) {
+    for output in schema.outputs.iter_mut().filter(|output| output.shape.is_empty()) {
+        if let Some(known) = known.outputs.iter().find(|known| known.name == output.name) {
+            output.shape.clone_from(&known.shape);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,5 +162,20 @@ mod tests {
         for (name, shape) in [("x", &[7, 4][..]), ("x", &[7]), ("y", &[7, 3])] {
             assert!(matches!(fixed(name, shape), Err(CoreMlError::Shape { .. })), "{name} {shape:?}");
         }
+    }
+
+    #[test]
+    fn outputs_without_a_shape_have_the_one_that_is_known() {
+        let mut named = array(&[4], ShapeRule::One);
+        named.name = "y".into();
+        let mut unnamed = array(&[], ShapeRule::One);
+        unnamed.name = "z".into();
+        let known = Description { outputs: vec![named, unnamed], ..Description::default() };
+        let mut schema = known.schema();
+        let mut other = known.schema();
+        (other.outputs[0].shape, other.outputs[1].shape) = (vec![Dim::Fixed(9)], vec![Dim::Any, Dim::Fixed(2)]);
+        name_output_shapes(&mut schema, &other);
+        assert_eq!(schema.outputs[0].shape, [Dim::Fixed(4)]);
+        assert_eq!(schema.outputs[1].shape, [Dim::Any, Dim::Fixed(2)]);
     }
 }

@@ -5,7 +5,7 @@
 
 use crate::metrics::quantile;
 use crate::{
-    CoreMlEngine, CoreMlError, CoreMlMetrics, CoreMlModel, IS_AVAILABLE, MachineFacts, PlanReport, SharedTensors,
+    CoreMlEngine, CoreMlError, CoreMlMetrics, CoreMlModel, MachineFacts, PlanReport, SharedTensors, check_available,
     machine_facts,
 };
 use ballast_backend::{
@@ -187,9 +187,7 @@ impl VerifyReport {
 /// # Errors
 /// [`CoreMlError::NotOnThisPlatform`] elsewhere. What fails on one choice of units is told in its part of the report.
 pub fn verify_mac(parts: &VerifyParts<'_>, options: &VerifyOptions) -> Result<VerifyReport, CoreMlError> {
-    if !IS_AVAILABLE {
-        return Err(CoreMlError::not_here());
-    }
+    check_available()?;
     let model_sha256 = match parts.artifact {
         ModelArtifact::Authoring { sha256, .. } => Some(sha256.to_string()),
         ModelArtifact::Compiled { .. } => None,

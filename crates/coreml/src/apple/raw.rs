@@ -363,10 +363,10 @@ fn array_rule(constraint: &MLMultiArrayConstraint) -> ArrayRule {
     let rule = if kind == MLMultiArrayShapeConstraintType::Enumerated {
         ShapeRule::Enumerated(enumerated.to_vec().iter().map(|shape| extents(shape)).collect())
     } else if kind == MLMultiArrayShapeConstraintType::Range {
-        // A range of one extent has the length 0 or 1, as one reads the header; to take it for open is the safe side.
+        // A range has its least extent and how many extents it allows: one, where the extent is fixed.
         // SAFETY: the header says that these values hold ranges.
         let ranges = ranges.to_vec().into_iter().map(|range| unsafe { range.rangeValue() });
-        ShapeRule::Ranges(ranges.map(|range| (range.location, range.length > 0)).collect())
+        ShapeRule::Ranges(ranges.map(|range| (range.location, range.length > 1)).collect())
     } else {
         ShapeRule::One
     };

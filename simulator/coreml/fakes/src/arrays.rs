@@ -1,9 +1,12 @@
 //! Arrays, values of features, and what provides them.
 
 use crate::knobs::{Alive, Fault, knobs};
+use crate::package::Failure;
 use crate::settings::error;
 use crate::shim::note_call;
+use ballast_backend::{Tensor, TensorData};
 use block2::{DynBlock, RcBlock};
+use half::f16;
 use objc2::rc::{Allocated, Retained};
 use objc2::runtime::{AnyObject, ProtocolObject};
 use objc2::{AnyThread, ClassType, DefinedClass, Message, define_class, msg_send};
@@ -80,7 +83,7 @@ define_class!(
         ) -> Option<Retained<Self>> {
             note_call();
             if let Fault::Error(code) = knobs().wrap {
-                error(out, code)
+                error(out, &Failure::new(code, "the knob says so"))
             } else {
                 let deallocator = deallocator.map(|block| block.copy());
                 let storage = Storage::Lent { pointer, deallocator };
@@ -175,14 +178,30 @@ impl FakeArray {
         offset
     }
 
+    /// What it holds, read by its strides; `None` for a type that Core ML's arrays do not have.
+    #[expect(clippy::cast_possible_truncation, reason = "the type of the elements says so")]
+    pub(crate) fn tensor(&self) -> Option<Tensor> {
+        let elements = (0..self.n_elements()).map(|idx| self.element(idx));
+        let data = match self.ivars().code {
+            0x10040 => TensorData::F64(elements.collect()),
+            0x10020 => TensorData::F32(elements.map(|value| value as f32).collect()),
+            0x10010 => TensorData::F16(elements.map(|value| f16::from_f64(value).to_bits()).collect()),
+            0x20020 => TensorData::I32(elements.map(|value| value as i32).collect()),
+            0x20008 => TensorData::I8(elements.map(|value| value as i8).collect()),
+            _ => return None,
+        };
+        Tensor::new(self.ivars().shape.clone(), data).ok()
+    }
+
     /// Element `idx`, row-major.
-    pub(crate) fn element(&self, idx: usize) -> f64 {
+    fn element(&self, idx: usize) -> f64 {
         let (pointer, at) = (self.pointer().as_ptr(), self.offset(idx));
         // SAFETY: the storage has this element, of this type.
         unsafe {
             match self.ivars().code {
                 0x10040 => *pointer.cast::<f64>().add(at),
                 0x10020 => f64::from(*pointer.cast::<f32>().add(at)),
+                0x10010 => f64::from(*pointer.cast::<f16>().add(at)),
                 0x20020 => f64::from(*pointer.cast::<i32>().add(at)),
                 0x20008 => f64::from(*pointer.cast::<i8>().add(at)),
                 _ => 0.0,
@@ -191,13 +210,14 @@ impl FakeArray {
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "the type of the elements says so")]
-    pub(crate) fn put(&self, idx: usize, value: f64) {
+    fn put(&self, idx: usize, value: f64) {
         let (pointer, at) = (self.pointer().as_ptr(), self.offset(idx));
-        // SAFETY: the storage has this element, of this type; nobody else has the array yet, or the state's lock is held.
+        // SAFETY: the storage has this element, of this type; nobody else has the array yet.
         unsafe {
             match self.ivars().code {
                 0x10040 => *pointer.cast::<f64>().add(at) = value,
                 0x10020 => *pointer.cast::<f32>().add(at) = value as f32,
+                0x10010 => *pointer.cast::<f16>().add(at) = f16::from_f64(value),
                 0x20020 => *pointer.cast::<i32>().add(at) = value as i32,
                 0x20008 => *pointer.cast::<i8>().add(at) = value as i8,
                 _ => {}
@@ -205,9 +225,29 @@ impl FakeArray {
         }
     }
 
-    pub(crate) fn n_elements(&self) -> usize {
+    fn n_elements(&self) -> usize {
         self.ivars().shape.iter().product()
     }
+}
+
+/// A tensor's elements; `None` for types that Core ML's arrays do not have. Every one of theirs is exact as f64.
+pub(crate) fn elements(tensor: &Tensor) -> Option<Vec<f64>> {
+    Some(match tensor.data() {
+        TensorData::F64(values) => values.clone(),
+        TensorData::F32(values) => values.iter().map(|&value| f64::from(value)).collect(),
+        TensorData::F16(bits) => bits.iter().map(|&bits| f16::from_bits(bits).to_f64()).collect(),
+        TensorData::I32(values) => values.iter().map(|&value| f64::from(value)).collect(),
+        TensorData::I8(values) => values.iter().map(|&value| f64::from(value)).collect(),
+        TensorData::Bf16(_)
+        | TensorData::I64(_)
+        | TensorData::I16(_)
+        | TensorData::U64(_)
+        | TensorData::U32(_)
+        | TensorData::U16(_)
+        | TensorData::U8(_)
+        | TensorData::Bool(_)
+        | TensorData::Str(_) => return None,
+    })
 }
 
 pub(crate) fn numbers(values: &[usize]) -> Retained<NSArray<NSNumber>> {

@@ -1,5 +1,6 @@
 //! What the classes are told to do wrong, what is alive, who is stuck.
 
+use ballast_tensor::Rounding;
 use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,8 +19,12 @@ pub enum Fault {
     Dropped,
     /// Its handler is called twice.
     Twice,
-    /// It hangs until [`release_stalled`].
+    /// It hangs on a thread of the framework until [`release_stalled`].
     Stall,
+    /// It hangs on the caller's thread until [`release_stalled`].
+    Freeze,
+    /// It throws an Objective-C exception at its caller.
+    Throw,
     /// The process ends by a signal, as with a bad compilation for the neural engine.
     Kill,
 }
@@ -37,6 +42,8 @@ pub struct Knobs {
     pub plan: Fault,
     /// Wrapping of inputs.
     pub wrap: Fault,
+    /// How models that are loaded from now on compute where other units than the CPU are allowed.
+    pub accelerator: Rounding,
     /// Elements of padding after each row of outputs.
     pub row_padding: usize,
     /// Added to each element of outputs: wrong numbers.

@@ -1,13 +1,14 @@
 //! Core ML's classes on Linux, as far as `crates/coreml` uses them, with a knob for every fault.
 //!
-//! A "package" is a folder with a file `fake.txt`: a line for each array, `input x f32 1,4`, `output y f32 1,4`,
-//! `state s f32 2`. Each output's element `i` is `2 * (sum of the inputs' elements i) + 1`, plus what the state holds,
-//! which grows by one with each prediction.
+//! They compile, describe, plan and execute the package that they are given, through `ballast-tensor`: a prediction gives
+//! the package's own numbers, as typed, or rounded to f16 after every operation where an accelerator is allowed and
+//! [`Knobs::accelerator`] says so.
 //!
 //! Every class counts its live objects ([`live`]); every method notes whether it was called in a pool ([`calls`]).
 //! [`knobs`] makes calls fail, stall, lie.
 
 mod arrays;
+mod descriptions;
 mod knobs;
 mod model;
 mod package;
@@ -17,7 +18,6 @@ mod shim;
 
 pub use arrays::{deallocator_calls, live_arrays};
 pub use knobs::{Fault, Knobs, knobs, late_work_is_done, live, release_stalled, set_knobs, stalled};
-pub use package::write_package;
 pub use shim::{calls, set_pools};
 
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
@@ -29,6 +29,7 @@ pub fn start() -> MutexGuard<'static, ()> {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         settings::register();
+        descriptions::register();
         arrays::register();
         model::register();
         plans::register();

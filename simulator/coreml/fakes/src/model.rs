@@ -1,10 +1,14 @@
 //! The model: compiles, loads, predicts, keeps state.
 
-use crate::arrays::{FakeArray, batch, features, input};
+use crate::arrays::{FakeArray, batch, elements, features, input};
+use crate::descriptions::{FakeDescription, code_of};
 use crate::knobs::{Alive, Fault, knobs, on_queue, stall};
-use crate::package::{Array, Package, compile};
-use crate::settings::{FakeDescription, error, ml_error};
-use crate::shim::note_call;
+use crate::package::{Failure, Program, compile};
+use crate::settings::{FakeConfiguration, error, ml_error};
+use crate::shim::{note_call, throw};
+use ballast_backend::{DType, Pulse, Tensor, TensorMap};
+use ballast_tensor::Executor;
+use ballast_tensor::package::{Feature, FeatureKind};
 use block2::{DynBlock, RcBlock};
 use objc2::rc::{Retained, autoreleasepool};
 use objc2::runtime::{AnyObject, ProtocolObject};
@@ -13,6 +17,7 @@ use objc2_core_ml::{MLBatchProvider, MLFeatureProvider, MLMultiArray};
 use objc2_foundation::{NSError, NSObject, NSString, NSURL};
 use std::path::PathBuf;
 use std::ptr::{self, NonNull};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 type Provider = ProtocolObject<dyn MLFeatureProvider>;
 type Handler<T> = DynBlock<dyn Fn(*mut T, *mut NSError)>;
@@ -33,29 +38,61 @@ impl<T> Carried<T> {
 pub(crate) fn answer<T: Message + 'static>(
     fault: Fault,
     handler: &Handler<T>,
-    work: impl FnOnce() -> Result<Retained<T>, isize> + 'static,
+    work: impl FnOnce() -> Result<Retained<T>, Failure> + 'static,
 ) {
+    before(fault);
     let carried = Carried((handler.copy(), work));
     on_queue(move || {
         let (handler, work) = carried.take();
         match fault {
             Fault::Stall => stall(),
             Fault::Kill => std::process::abort(),
-            Fault::None | Fault::Error(_) | Fault::Silence | Fault::Dropped | Fault::Twice => {}
+            Fault::None
+            | Fault::Error(_)
+            | Fault::Silence
+            | Fault::Dropped
+            | Fault::Twice
+            | Fault::Freeze
+            | Fault::Throw => {}
         }
         if fault == Fault::Dropped {
             return;
         }
         // The framework's own pool ends before the handler is called: the handler must bring one.
         let result = autoreleasepool(|_| match fault {
-            Fault::Error(code) => Err(code),
-            Fault::None | Fault::Stall | Fault::Twice | Fault::Silence | Fault::Dropped | Fault::Kill => work(),
+            Fault::Error(code) => Err(told(code)),
+            Fault::None
+            | Fault::Stall
+            | Fault::Twice
+            | Fault::Silence
+            | Fault::Dropped
+            | Fault::Kill
+            | Fault::Freeze
+            | Fault::Throw => work(),
         });
         tell(fault, &handler, result);
     });
 }
 
-fn tell<T: Message>(fault: Fault, handler: &RcBlock<dyn Fn(*mut T, *mut NSError)>, result: Result<Retained<T>, isize>) {
+/// What a call does on the caller's thread.
+fn before(fault: Fault) {
+    match fault {
+        Fault::Freeze => stall(),
+        Fault::Throw => throw(),
+        Fault::None | Fault::Error(_) | Fault::Silence | Fault::Dropped | Fault::Twice | Fault::Stall | Fault::Kill => {
+        }
+    }
+}
+
+fn told(code: isize) -> Failure {
+    Failure::new(code, "the knob says so")
+}
+
+fn tell<T: Message>(
+    fault: Fault,
+    handler: &RcBlock<dyn Fn(*mut T, *mut NSError)>,
+    result: Result<Retained<T>, Failure>,
+) {
     match (fault, result) {
         (Fault::Silence, _) => handler.call((ptr::null_mut(), ptr::null_mut())),
         (_, Ok(object)) => {
@@ -65,19 +102,21 @@ fn tell<T: Message>(fault: Fault, handler: &RcBlock<dyn Fn(*mut T, *mut NSError)
                 handler.call((object, ptr::null_mut()));
             }
         }
-        (_, Err(code)) => {
-            let error = ml_error(code);
+        (_, Err(failure)) => {
+            let error = ml_error(&failure);
             handler.call((ptr::null_mut(), Retained::as_ptr(&error).cast_mut()));
         }
     }
 }
 
-fn folder(url: &NSURL) -> PathBuf {
+/// The folder that a caller names.
+pub(crate) fn folder(url: &NSURL) -> PathBuf {
     PathBuf::from(url.path().expect("a path").to_string())
 }
 
 pub(crate) struct ModelParts {
-    package: Package,
+    program: Arc<Program>,
+    executor: Mutex<Executor>,
     _alive: Alive,
 }
 
@@ -95,7 +134,7 @@ define_class!(
             note_call();
             let package = folder(url);
             answer(knobs().compile, handler, move || {
-                let made = compile(&package).map_err(|_| 3_isize)?;
+                let made = compile(&package)?;
                 let made = NSString::from_str(made.to_str().expect("UTF-8"));
                 Ok(NSURL::fileURLWithPath_isDirectory(&made, true))
             });
@@ -103,17 +142,19 @@ define_class!(
 
         // SAFETY: selector and types are those of the header.
         #[unsafe(method(loadContentsOfURL:configuration:completionHandler:))]
-        fn load(url: &NSURL, _configuration: &AnyObject, handler: &Handler<FakeModel>) {
+        fn load(url: &NSURL, configuration: &FakeConfiguration, handler: &Handler<FakeModel>) {
             note_call();
-            let bundle = folder(url);
-            answer(knobs().load, handler, move || Package::read(&bundle).map(FakeModel::of).ok_or(3));
+            let (bundle, settings, knobs) = (folder(url), configuration.settings(), knobs());
+            answer(knobs.load, handler, move || {
+                Program::load(&bundle, &settings, knobs.accelerator).map(FakeModel::of)
+            });
         }
 
         // SAFETY: selector and types are those of the header.
         #[unsafe(method_id(modelDescription))]
         fn description(&self) -> Retained<FakeDescription> {
             note_call();
-            FakeDescription::of(&self.ivars().package)
+            FakeDescription::of(&self.ivars().program)
         }
 
         // SAFETY: selector and types are those of the header.
@@ -182,14 +223,15 @@ define_class!(
         #[unsafe(method_id(newState))]
         fn new_state(&self) -> Retained<FakeState> {
             note_call();
-            FakeState::of(&self.ivars().package)
+            FakeState::of(&self.ivars().program)
         }
     }
 );
 
 impl FakeModel {
-    fn of(package: Package) -> Retained<Self> {
-        let this = Self::alloc().set_ivars(ModelParts { package, _alive: Alive::new() });
+    fn of(program: Program) -> Retained<Self> {
+        let executor = Mutex::new(Executor::of(Arc::clone(&program.planned), program.options));
+        let this = Self::alloc().set_ivars(ModelParts { program: Arc::new(program), executor, _alive: Alive::new() });
         // SAFETY: NSObject's initialiser.
         unsafe { msg_send![super(this), init] }
     }
@@ -202,37 +244,64 @@ impl FakeModel {
     fn blocking<T>(
         &self,
         out: *mut *mut NSError,
-        work: impl FnOnce(&Self) -> Result<Retained<T>, isize>,
+        work: impl FnOnce(&Self) -> Result<Retained<T>, Failure>,
     ) -> Option<Retained<T>> {
         match knobs().predict {
-            Fault::Error(code) => return error(out, code),
+            Fault::Error(code) => return error(out, &told(code)),
             Fault::Silence | Fault::Dropped => return None,
             Fault::Stall => stall(),
             Fault::Kill => std::process::abort(),
-            Fault::None | Fault::Twice => {}
+            fault @ (Fault::None | Fault::Twice | Fault::Freeze | Fault::Throw) => before(fault),
         }
-        work(self).map_or_else(|code| error(out, code), Some)
+        work(self).map_or_else(|failure| error(out, &failure), Some)
     }
 
-    fn compute(&self, inputs: &Provider, state: Option<&FakeState>) -> Result<Retained<Provider>, isize> {
-        let (package, knobs) = (&self.ivars().package, knobs());
-        let lent: Vec<_> =
-            package.role("input").map(|array| input(inputs, &array.name).ok_or(1)).collect::<Result<_, isize>>()?;
-        let kept = state.map_or(0.0, FakeState::step);
-        let output = |array: &Array| {
-            let n_elements: usize = array.shape.iter().product();
-            let sum = |idx: usize| lent.iter().map(|array| array.element(idx % array.n_elements())).sum::<f64>();
-            let values: Vec<f64> = (0..n_elements).map(|idx| 2.0 * sum(idx) + 1.0 + kept + knobs.error).collect();
-            let code = if knobs.other_type { 0x10040 } else { array.code };
-            (array.name.clone(), FakeArray::of(code, &array.shape, knobs.row_padding, &values))
-        };
-        let skipped = usize::from(knobs.missing_output);
-        Ok(features(&package.role("output").skip(skipped).map(output).collect::<Vec<_>>()))
+    /// Runs the package. Without a state, a model that keeps something begins anew.
+    fn compute(&self, inputs: &Provider, state: Option<&FakeState>) -> Result<Retained<Provider>, Failure> {
+        let ModelParts { program, executor, .. } = self.ivars();
+        let given = program.described.inputs.iter().map(|feature| Ok((feature.name.clone(), given(inputs, feature)?)));
+        let given = given.collect::<Result<TensorMap, Failure>>()?;
+        let mut executor = lock(state.map_or(executor, |state| &state.ivars().executor));
+        if state.is_none() {
+            executor.reset_states();
+        }
+        let mut computed = executor.run(given, &Pulse::new(), None)?;
+        drop(executor);
+        let skipped = usize::from(knobs().missing_output);
+        let outputs = program.described.outputs.iter().skip(skipped);
+        let outputs =
+            outputs.map(|feature| Ok((feature.name.clone(), array(feature, computed.remove(&feature.name))?)));
+        Ok(features(&outputs.collect::<Result<Vec<_>, Failure>>()?))
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The tensor of one input.
+fn given(inputs: &Provider, feature: &Feature) -> Result<Tensor, Failure> {
+    let tensor = input(inputs, &feature.name).and_then(|array| array.tensor());
+    tensor.ok_or_else(|| Failure::new(Failure::FEATURES, format!("the input {:?} is no array", feature.name)))
+}
+
+/// The array of one output, with what the knobs make of it.
+fn array(feature: &Feature, computed: Option<Tensor>) -> Result<Retained<FakeArray>, Failure> {
+    let knobs = knobs();
+    let of = |tensor: Tensor| {
+        let values: Vec<f64> = elements(&tensor)?.into_iter().map(|value| value + knobs.error).collect();
+        let code = code_of(if knobs.other_type { DType::F64 } else { tensor.dtype() });
+        Some(FakeArray::of(code, tensor.shape(), knobs.row_padding, &values))
+    };
+    let computed = computed.filter(|_| matches!(feature.kind, FeatureKind::Array { .. }));
+    let missing = || Failure::new(Failure::GENERIC, format!("the output {:?} is no array", feature.name));
+    computed.and_then(of).ok_or_else(missing)
+}
+
 pub(crate) struct StateParts {
-    arrays: Vec<(String, Retained<FakeArray>)>,
+    program: Arc<Program>,
+    /// With what is kept.
+    executor: Mutex<Executor>,
     _alive: Alive,
 }
 
@@ -244,12 +313,14 @@ define_class!(
     pub(crate) struct FakeState;
 
     impl FakeState {
+        /// Lends a copy: what is written to it is lost.
         // SAFETY: selector and types are those of the header.
         #[unsafe(method(getMultiArrayForStateNamed:handler:))]
         fn array(&self, name: &NSString, handler: &DynBlock<dyn Fn(NonNull<MLMultiArray>)>) {
             note_call();
-            let name = name.to_string();
-            if let Some((_, array)) = self.ivars().arrays.iter().find(|(known, _)| *known == name) {
+            let kept = lock(&self.ivars().executor).state(&name.to_string());
+            if let Some(kept) = kept.as_ref().and_then(|kept| Some((kept.shape(), elements(kept)?))) {
+                let array = FakeArray::of(self.code(&name.to_string()), kept.0, 0, &kept.1);
                 handler.call((NonNull::from(array.as_array()),));
             }
         }
@@ -257,23 +328,27 @@ define_class!(
 );
 
 impl FakeState {
-    fn of(package: &Package) -> Retained<Self> {
-        let array = |array: &Array| {
-            (array.name.clone(), FakeArray::of(array.code, &array.shape, 0, &vec![0.0; array.shape.iter().product()]))
-        };
-        let arrays = package.role("state").map(array).collect();
-        let this = Self::alloc().set_ivars(StateParts { arrays, _alive: Alive::new() });
+    fn of(program: &Arc<Program>) -> Retained<Self> {
+        let executor = Mutex::new(Executor::of(Arc::clone(&program.planned), program.options));
+        let parts = StateParts { program: Arc::clone(program), executor, _alive: Alive::new() };
+        let this = Self::alloc().set_ivars(parts);
         // SAFETY: NSObject's initialiser.
         unsafe { msg_send![super(this), init] }
     }
 
-    /// What the first element holds; it then holds one more. Calls with a state must not overlap, and nothing here
-    /// keeps them from it.
-    fn step(&self) -> f64 {
-        let Some((_, array)) = self.ivars().arrays.first() else { return 0.0 };
-        let held = array.element(0);
-        array.put(0, held + 1.0);
-        held
+    /// Core ML's number of the type that a state is described with; the executor may keep it in another.
+    fn code(&self, name: &str) -> isize {
+        let states = &self.ivars().program.described.states;
+        states.iter().find(|feature| feature.name == name).map_or(0, |feature| match feature.kind {
+            FeatureKind::State { dtype, .. } | FeatureKind::Array { dtype, .. } => code_of(dtype),
+            FeatureKind::Image { .. }
+            | FeatureKind::Integer
+            | FeatureKind::Double
+            | FeatureKind::Text
+            | FeatureKind::Dictionary
+            | FeatureKind::Sequence
+            | FeatureKind::Other => 0,
+        })
     }
 }
 

@@ -1,67 +1,109 @@
-//! Fake packages: which arrays a model has.
+//! Packages and what is compiled from them: a bundle has the package in it, and is no package itself.
 
+use ballast_tensor::package::FunctionSurvey;
+use ballast_tensor::{ExecutorOptions, GraphError, Package, PackageLimits, Planned, Rounding};
+use std::fmt;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-/// Name of the file that describes a model, in packages and in compiled bundles.
-const FILE: &str = "fake.txt";
+/// The file by which a folder is known as compiled.
+const COMPILED: &str = "coremldata.bin";
 
-/// One array of a model.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Array {
-    pub(crate) role: String,
-    pub(crate) name: String,
+/// Where a bundle has the package that it is compiled from.
+const SOURCE: &str = "source.mlpackage";
+
+/// Why the framework does not do what it is asked for: the code in Core ML's domain, and words.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure {
     pub(crate) code: isize,
-    pub(crate) shape: Vec<usize>,
+    pub(crate) text: String,
 }
 
-/// A model.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Package(pub(crate) Vec<Array>);
+impl Failure {
+    /// Core ML's generic error.
+    pub(crate) const GENERIC: isize = 0;
+    /// Features that the model does not take.
+    pub(crate) const FEATURES: isize = 1;
+    /// Files that cannot be read or written.
+    pub(crate) const IO: isize = 3;
 
-impl Package {
-    /// Reads the description in `folder`.
-    pub(crate) fn read(folder: &Path) -> Option<Self> {
-        let text = fs::read_to_string(folder.join(FILE)).ok()?;
-        text.lines().map(array).collect::<Option<Vec<_>>>().map(Self)
-    }
-
-    pub(crate) fn role<'a>(&'a self, role: &'a str) -> impl Iterator<Item = &'a Array> {
-        self.0.iter().filter(move |array| array.role == role)
+    pub(crate) fn new(code: isize, text: impl fmt::Display) -> Self {
+        Self { code, text: text.to_string() }
     }
 }
 
-fn array(line: &str) -> Option<Array> {
-    let mut words = line.split(' ').map(str::to_owned);
-    let (role, name, dtype) = (words.next()?, words.next()?, words.next()?);
-    let shape = words.next()?.split(',').map(|extent| extent.parse().ok()).collect::<Option<_>>()?;
-    let code = match dtype.as_str() {
-        "f64" => 0x10000 | 64,
-        "f32" => 0x10000 | 32,
-        "f16" => 0x10000 | 16,
-        "i32" => 0x20000 | 32,
-        "i8" => 0x20000 | 8,
-        _ => 0x7777,
-    };
-    Some(Array { role, name, code, shape })
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::new(Self::IO, error)
+    }
 }
 
-/// Writes a package with these lines.
-///
-/// # Errors
-/// If the disk refuses.
-pub fn write_package(folder: &Path, lines: &str) -> io::Result<()> {
-    fs::create_dir_all(folder.join("Data"))?;
-    fs::write(folder.join(FILE), lines)?;
-    fs::write(folder.join("Data/weight.bin"), [7; 100])
+impl From<GraphError> for Failure {
+    fn from(error: GraphError) -> Self {
+        Self::new(Self::GENERIC, error)
+    }
 }
 
-/// The fake compiler: copies the description and the weights to a new folder, which it leaves to the caller.
-pub(crate) fn compile(package: &Path) -> io::Result<std::path::PathBuf> {
+/// How a model is loaded, as a configuration says.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// Core ML's number: 0 CPU, 1 CPU and GPU, 2 all, 3 CPU and neural engine.
+    pub(crate) units: isize,
+    pub(crate) function: Option<String>,
+}
+
+/// A model that is loaded: what its package says of it, and its program, planned for the CPU.
+#[derive(Debug)]
+pub(crate) struct Program {
+    pub(crate) described: FunctionSurvey,
+    pub(crate) planned: Arc<Planned>,
+    pub(crate) options: ExecutorOptions,
+}
+
+/// The compiler: reads the package, and copies it into a new folder, which it leaves to the caller.
+pub(crate) fn compile(package: &Path) -> Result<PathBuf, Failure> {
+    Package::open(package, PackageLimits::default())?;
     let made = tempfile::Builder::new().suffix(".mlmodelc").tempdir()?.keep();
-    fs::create_dir(made.join("weights"))?;
-    fs::copy(package.join(FILE), made.join(FILE))?;
-    fs::copy(package.join("Data/weight.bin"), made.join("weights/weight.bin"))?;
+    fs::write(made.join(COMPILED), "compiled by the simulator\n")?;
+    copy(package, &made.join(SOURCE))?;
     Ok(made)
+}
+
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if entry.file_type()?.is_dir() {
+            copy(&from, &to)?;
+        } else {
+            fs::copy(&from, &to)?;
+        }
+    }
+    Ok(())
+}
+
+/// The package in a bundle, and the function that is meant.
+pub(crate) fn open(bundle: &Path, function: Option<&str>) -> Result<(Package, FunctionSurvey), Failure> {
+    if !bundle.join(COMPILED).is_file() {
+        return Err(Failure::new(Failure::IO, format!("{} is no compiled model", bundle.display())));
+    }
+    let package = Package::open(&bundle.join(SOURCE), PackageLimits::default())?;
+    let name = function.unwrap_or("main");
+    let found = package.survey().functions.into_iter().find(|of| of.name == name);
+    let missing = || Failure::new(Failure::GENERIC, format!("the model has no function {name:?}"));
+    Ok((package, found.ok_or_else(missing)?))
+}
+
+impl Program {
+    /// Loads a bundle. Where other units than the CPU are allowed, the model is computed with `accelerator`'s rounding.
+    pub(crate) fn load(bundle: &Path, settings: &Settings, accelerator: Rounding) -> Result<Self, Failure> {
+        let (mut package, described) = open(bundle, settings.function.as_deref())?;
+        let model = package.model(settings.function.as_deref())?;
+        let rounding = if settings.units == 0 { Rounding::AsTyped } else { accelerator };
+        let options = ExecutorOptions { rounding, ..ExecutorOptions::default() };
+        Ok(Self { described, planned: Arc::new(Planned::new(&model, &options)?), options })
+    }
 }

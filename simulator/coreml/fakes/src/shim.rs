@@ -17,6 +17,11 @@ unsafe extern "C" {
     fn objc_getClass(name: *const c_char) -> Object;
 }
 
+unsafe extern "C-unwind" {
+    // SAFETY: of gcc's runtime, with its type.
+    fn objc_exception_throw(exception: Object) -> !;
+}
+
 thread_local! {
     static DEPTH: Cell<usize> = const { Cell::new(0) };
 }
@@ -134,4 +139,13 @@ extern "C" fn objc_autoreleasePoolPop(pool: *mut c_void) {
         DEPTH.set(DEPTH.get() - 1);
         send(pool.cast(), c"release");
     }
+}
+
+/// Throws an exception, as frameworks do where a caller breaks their contract.
+pub(crate) fn throw() -> ! {
+    // SAFETY: the name of a class that GNUstep has.
+    let class = unsafe { objc_getClass(c"NSObject".as_ptr()) };
+    let exception = send(class.cast(), c"new");
+    // SAFETY: any live object can be thrown.
+    unsafe { objc_exception_throw(exception) }
 }

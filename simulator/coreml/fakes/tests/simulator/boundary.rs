@@ -1,6 +1,7 @@
 //! The boundary under every fault that the classes can be told to have.
 
 use crate::house::{House, inputs, shared, y};
+use crate::packages::{growing, picture, square};
 use ballast_backend::{DType, ErrorKind, Predictor, Pulse, Tensor, TensorData, TensorMap};
 use ballast_coreml::{Action, Canary, CoreMlError, CoreMlOptions, LayoutError, PredictApi, SharedTensors};
 use coreml_simulator::{
@@ -48,7 +49,7 @@ fn the_answer_is_that_of_the_model_by_every_interface() {
 #[test]
 fn padded_outputs_are_read_by_their_strides() {
     let _turn = start();
-    let house = House::with(CoreMlOptions::default(), "input x f32 1,4\noutput y f32 2,2\n");
+    let house = House::with(CoreMlOptions::default(), &square());
     let (mut model, pulse) = (house.open(), Pulse::new());
     for row_padding in [0, 1, 14] {
         set_knobs(Knobs { row_padding, ..Knobs::default() });
@@ -61,7 +62,7 @@ fn padded_outputs_are_read_by_their_strides() {
 fn arrays_that_lie_about_themselves_are_refused() {
     let _turn = start();
     for options in both() {
-        let house = House::with(options, "input x f32 1,4\noutput y f32 2,2\n");
+        let house = House::with(options, &square());
         let (mut model, pulse) = (house.open(), Pulse::new());
         let mut failed = |knobs| {
             set_knobs(knobs);
@@ -267,14 +268,15 @@ fn a_load_that_hangs_ends_at_its_timeout_and_the_late_model_is_dropped() {
 fn states_go_on_from_call_to_call_and_are_used_by_one_at_a_time() {
     let _turn = start();
     for options in both() {
-        let house = House::with(short(options), "input x f32 1,4\noutput y f32 1,4\nstate s f32 2\n");
+        let house = House::with(short(options), &growing());
         let (mut model, pulse) = (house.open(), Pulse::new());
         let mut state = model.new_state().unwrap();
         for step in 0..3_u8 {
             let outputs = model.predict_with_state(&shared(&[0.0; 4]), &mut state, &pulse).unwrap();
             assert_eq!(y(&outputs), [1.0 + f32::from(step); 4]);
         }
-        assert_eq!(state.read("s").unwrap().unwrap().as_f32(), Some(&[3.0, 0.0][..]));
+        let kept = state.read("s").unwrap().unwrap();
+        assert_eq!((kept.shape(), kept.data()), (&[1, 4][..], &TensorData::F16(vec![0x4200; 4])), "3 in f16");
         assert!(state.read("t").unwrap().is_none());
         // Without a state, each call begins anew.
         for _ in 0..2 {
@@ -302,7 +304,7 @@ fn wrong_numbers_pass_the_boundary_as_they_are() {
 #[test]
 fn features_that_are_no_arrays_are_refused_by_name() {
     let _turn = start();
-    let house = House::with(CoreMlOptions::default(), "input picture image 1,4\noutput y f32 1,4\n");
+    let house = House::with(CoreMlOptions::default(), &picture());
     let error =
         ballast_backend::InferenceEngine::prepare(&house.engine, &house.artifact(), &house.options()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);

@@ -1,19 +1,18 @@
 //! What the tests share: time, a package, an engine, an opened model.
 #![allow(dead_code, reason = "each test uses a part")]
 
+use crate::packages::plain;
 use ballast_artifacts::{Until, digest_tree};
 use ballast_backend::{
     Clock, InferenceEngine, ModelArtifact, ModelFmt, PrepareOptions, Prepared, Pulse, Tensor, TensorData, TensorMap,
 };
 use ballast_coreml::{CoreMlEngine, CoreMlModel, CoreMlOptions, SharedTensors};
-use coreml_simulator::{Knobs, set_knobs, write_package};
-use std::path::PathBuf;
+use ballast_testkit::TinyPackage;
+use coreml_simulator::{Knobs, set_knobs};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-
-/// The description of most tests' model.
-pub const PLAIN: &str = "input x f32 1,4\noutput y f32 1,4\n";
 
 /// Real time.
 pub struct Real(Instant);
@@ -28,25 +27,35 @@ pub struct House {
     pub engine: CoreMlEngine,
     pub clock: Arc<Real>,
     folder: TempDir,
-    lines: String,
+    package: PathBuf,
 }
 
 impl House {
     pub fn new(options: CoreMlOptions) -> Self {
-        Self::with(options, PLAIN)
+        Self::with(options, &plain())
     }
 
-    pub fn with(options: CoreMlOptions, lines: &str) -> Self {
+    pub fn with(options: CoreMlOptions, package: &TinyPackage) -> Self {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("model.mlpackage");
+        package.write(&path).unwrap();
+        Self::new_in(options, folder, path)
+    }
+
+    /// With a package that is there already.
+    pub fn of(options: CoreMlOptions, package: &Path) -> Self {
+        Self::new_in(options, TempDir::new().unwrap(), package.to_owned())
+    }
+
+    fn new_in(options: CoreMlOptions, folder: TempDir, package: PathBuf) -> Self {
         set_knobs(Knobs::default());
         let clock = Arc::new(Real(Instant::now()));
         let engine = CoreMlEngine::new(options, Arc::clone(&clock) as Arc<dyn Clock>);
-        let folder = TempDir::new().unwrap();
-        write_package(&folder.path().join("model.mlpackage"), lines).unwrap();
-        Self { engine, clock, folder, lines: lines.to_owned() }
+        Self { engine, clock, folder, package }
     }
 
     pub fn package(&self) -> PathBuf {
-        self.folder.path().join("model.mlpackage")
+        self.package.clone()
     }
 
     pub fn cache_dir(&self) -> PathBuf {

@@ -5,6 +5,8 @@ mod boundary;
 mod engine;
 mod house;
 mod leaks;
+mod packages;
+mod real;
 
 use ballast_coreml::{Action, CoreMlError};
 
