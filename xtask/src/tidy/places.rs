@@ -15,8 +15,14 @@ const HOSTS: &[&str] = &[concat!("pypi", ".org"), concat!("files.python", "hoste
 const CRATES_HOST: &str = concat!("crates", ".io");
 
 /// Files in which cargo and cargo-deny name the registry of crates.
-const CRATES_HOST_FILES: &[&str] =
-    &["Cargo.lock", "bench/candle/Cargo.lock", "deny.toml", "fuzz/Cargo.lock", "simulator/coreml/Cargo.lock"];
+const CRATES_HOST_FILES: &[&str] = &[
+    "Cargo.lock",
+    "bench/candle/Cargo.lock",
+    "bench/tensors/Cargo.lock",
+    "deny.toml",
+    "fuzz/Cargo.lock",
+    "simulator/coreml/Cargo.lock",
+];
 
 pub(crate) fn no_machine_or_registry_is_named(house: &House) -> Vec<Finding> {
     let mut findings = Vec::new();
