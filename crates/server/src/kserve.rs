@@ -4,6 +4,7 @@
 //! outline.rs      a request's JSON, its values left as text
 //! values.rs       tensors as JSON
 //! raw.rs          tensors as bytes
+//! packed.rs       bodies that are packed
 //! body.rs         a body of HTTP as a question
 //! question.rs     what is asked of a model, whatever it came as
 //! infer.rs        its way through the model
@@ -24,6 +25,7 @@ mod error;
 pub(crate) mod grpc;
 mod infer;
 mod outline;
+mod packed;
 mod question;
 mod raw;
 mod reply;
@@ -46,6 +48,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use ballast_backend::{IoSchema, TensorMap};
 use infer::{Call, Words, infer, version};
+use packed::Packing;
 use question::Question;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -182,11 +185,18 @@ pub(crate) async fn inference<N: Into<Named> + DeserializeOwned + Send>(
 async fn answer(server: &Arc<Server>, named: Named, request: Request) -> Result<Response, ApiError> {
     let asker = Asker::of(&request)?;
     let headers = request.headers().clone();
-    let body = read_tensors(request, &server.options).await?;
+    let (packing, packed) = (Packing::wanted(&headers), Packing::of(&headers)?);
+    let mut body = read_tensors(request, &server.options).await?;
+    if let Some(packing) = packed {
+        let max = server.options.tensor_body_bytes_max;
+        // A few packed bytes may be many: they are never unpacked where sockets are served.
+        let unpacked = tokio::task::spawn_blocking(move || packing.unpack(&body, max)).await;
+        body = unpacked.unwrap_or(Err(ApiError::Panicked))?;
+    }
     let json_length = body::json_length(&headers, body.len())?;
     let (model, version, n_bytes) = (named.model.as_str(), named.version.as_str(), body.len());
     let call = Call { server, asker: &asker, model, version, time: None, n_bytes };
-    infer(call, ByHttp { body, json_length }).await
+    infer(call, ByHttp { body, json_length, packing }).await
 }
 
 /// A body, and the length of its JSON.
@@ -194,6 +204,8 @@ async fn answer(server: &Arc<Server>, named: Named, request: Request) -> Result<
 struct ByHttp {
     body: Bytes,
     json_length: Option<usize>,
+    /// How the answer is to be packed.
+    packing: Option<Packing>,
 }
 
 impl Words for ByHttp {
@@ -204,7 +216,7 @@ impl Words for ByHttp {
     }
 
     fn reply(&self, model: &Served, question: &Question, outputs: TensorMap) -> Result<Response, ApiError> {
-        reply::reply(model, question, outputs)
+        reply::reply(model, question, outputs, self.packing)
     }
 }
 

@@ -54,6 +54,8 @@ pub struct TensorModel {
 pub struct Batching {
     /// Most items of a run, and of a request; 0: requests are run one by one, however many items they have.
     pub max_batch: usize,
+    /// Whether requests that wait are run together. Default: yes.
+    pub joins: bool,
     /// How long a request may wait for others while an instance is free. Default: not at all.
     pub max_wait: Duration,
     /// Numbers of items that are run at once when they are there, in place of waiting for more. Default: none.
@@ -64,6 +66,6 @@ pub struct Batching {
 
 impl Default for Batching {
     fn default() -> Self {
-        Self { max_batch: 0, max_wait: Duration::ZERO, preferred: Vec::new(), queue_max: 256 }
+        Self { max_batch: 0, joins: true, max_wait: Duration::ZERO, preferred: Vec::new(), queue_max: 256 }
     }
 }

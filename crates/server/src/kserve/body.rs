@@ -5,7 +5,6 @@ use super::question::{self, Declared, Question, asks, declared, gathered, wanted
 use super::{raw, values};
 use crate::api_error::ApiError;
 use crate::fields::{Fields, ParamError};
-use axum::http::header::CONTENT_ENCODING;
 use axum::http::{HeaderMap, HeaderName};
 use ballast_backend::{DType, Dim, IoSchema, Tensor, TensorData, TensorSpec};
 use serde_json::Value;
@@ -17,12 +16,8 @@ pub(super) const JSON_LENGTH: HeaderName = HeaderName::from_static("inference-he
 /// Where the JSON ends.
 ///
 /// # Errors
-/// If it would end behind the body, or the body is packed.
+/// If it would end behind the body.
 pub(super) fn json_length(headers: &HeaderMap, n_bytes: usize) -> Result<Option<usize>, ParamError> {
-    if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
-        let supported = "send bodies as they are";
-        return Err(ParamError::Unsupported { param: CONTENT_ENCODING.to_string(), supported });
-    }
     let Some(value) = headers.get(JSON_LENGTH) else { return Ok(None) };
     let length = value.to_str().ok().and_then(|text| text.parse::<usize>().ok()).filter(|length| *length <= n_bytes);
     length.map(Some).ok_or_else(|| ParamError::Wrong {

@@ -52,8 +52,9 @@ pub(super) fn config(served: &Served) -> Value {
         "max_batch_size": model.batching.max_batch,
         "input": served.schema.inputs.iter().map(tensor).collect::<Vec<_>>(),
         "output": served.schema.outputs.iter().map(tensor).collect::<Vec<_>>(),
+        "instance_group": served.n_instances().map(|count| json!({ "kind": "KIND_CPU", "count": count })).as_slice(),
     });
-    if model.batching.max_batch > 0 {
+    if model.batching.max_batch > 0 && model.batching.joins {
         config["dynamic_batching"] = json!({
             "preferred_batch_size": model.batching.preferred,
             "max_queue_delay_microseconds": u64::try_from(model.batching.max_wait.as_micros()).unwrap_or(u64::MAX),

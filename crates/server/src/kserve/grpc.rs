@@ -169,6 +169,14 @@ pub(crate) async fn model_config(State(server): State<Arc<Server>>, request: Req
     told(&server, request, |served| m::ModelConfigResponse { config: Some(config(served)) }).await
 }
 
+/// The number of Triton's `KIND_CPU`.
+const KIND_CPU: i32 = 2;
+
+/// Instances that compute on the CPU.
+fn instance_group(n_instances: usize) -> m::ModelInstanceGroup {
+    m::ModelInstanceGroup { count: i32::try_from(n_instances).unwrap_or(i32::MAX), kind: KIND_CPU }
+}
+
 fn config(served: &Served) -> m::ModelConfig {
     let batching = &served.model.batching;
     let input = |spec: &TensorSpec| m::ModelInput {
@@ -182,7 +190,7 @@ fn config(served: &Served) -> m::ModelConfig {
         dims: describe::dims(served, spec),
     };
     let int32 = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
-    let dynamic_batching = (batching.max_batch > 0).then(|| m::ModelDynamicBatching {
+    let dynamic_batching = (batching.max_batch > 0 && batching.joins).then(|| m::ModelDynamicBatching {
         preferred_batch_size: batching.preferred.iter().copied().map(int32).collect(),
         max_queue_delay_microseconds: u64::try_from(batching.max_wait.as_micros()).unwrap_or(u64::MAX),
         priority_levels: PRIORITY_LEVELS,
@@ -197,6 +205,7 @@ fn config(served: &Served) -> m::ModelConfig {
         max_batch_size: int32(batching.max_batch),
         input: served.schema.inputs.iter().map(input).collect(),
         output: served.schema.outputs.iter().map(output).collect(),
+        instance_group: served.n_instances().map(instance_group).into_iter().collect(),
         dynamic_batching,
         backend: describe::NAME.to_owned(),
     }

@@ -3,20 +3,22 @@
 use super::body::JSON_LENGTH;
 use super::classes::classes;
 use super::datatype;
+use super::packed::Packing;
 use super::question::{Question, Wanted};
 use super::raw;
 use super::values::Values;
 use crate::api_error::ApiError;
 use crate::fields::ParamError;
 use crate::tensors::Served;
-use axum::http::HeaderValue;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, VARY};
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use ballast_backend::{Tensor, TensorMap};
 use serde::Serialize;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
+const ENCODING: HeaderValue = HeaderValue::from_static("accept-encoding");
 
 /// An output as it is told, whatever wire tells it.
 #[derive(Debug)]
@@ -77,7 +79,12 @@ struct Parameters {
 ///
 /// # Errors
 /// If an output cannot be told as it is wanted.
-pub(super) fn reply(model: &Served, question: &Question, outputs: TensorMap) -> Result<Response, ApiError> {
+pub(super) fn reply(
+    model: &Served,
+    question: &Question,
+    outputs: TensorMap,
+    packing: Option<Packing>,
+) -> Result<Response, ApiError> {
     let mut bytes = Vec::new();
     let mut has_bytes = false;
     let mut outputs_told = Vec::new();
@@ -100,12 +107,18 @@ pub(super) fn reply(model: &Served, question: &Question, outputs: TensorMap) -> 
     let reply =
         Reply { id: &question.id, model_name: &model.model.name, model_version: version, outputs: outputs_told };
     let mut body = serde_json::to_vec(&reply).map_err(ApiError::Json)?;
-    if !has_bytes {
-        return Ok(([(CONTENT_TYPE, JSON)], body).into_response());
+    let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, JSON), (VARY, ENCODING)]);
+    if has_bytes {
+        // Of the body as it is when it is unpacked.
+        headers.insert(CONTENT_TYPE, BYTES);
+        headers.insert(JSON_LENGTH, HeaderValue::from(body.len()));
+        body.extend(bytes);
     }
-    let json_length = HeaderValue::from(body.len());
-    body.extend(bytes);
-    Ok(([(CONTENT_TYPE, BYTES), (JSON_LENGTH, json_length)], body).into_response())
+    if let Some(packing) = packing {
+        body = packing.pack(&body).map_err(|_| ApiError::Panicked)?;
+        headers.insert(CONTENT_ENCODING, packing.header());
+    }
+    Ok((headers, body).into_response())
 }
 
 fn untold(name: &str, supported: &'static str) -> ParamError {

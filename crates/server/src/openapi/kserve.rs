@@ -128,6 +128,7 @@ fn configuration() -> Value {
         ("max_batch_size", integer()),
         ("input", list(tensor())),
         ("output", list(tensor())),
+        ("instance_group", list(given(vec![("kind", string()), ("count", integer())]))),
     ])
 }
 

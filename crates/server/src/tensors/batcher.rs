@@ -122,6 +122,9 @@ impl Batcher {
     /// The requests of these shapes that are next, if it is time for them.
     fn gather(&self, shapes: &Shapes, now: Duration) -> Gathered {
         let alike = || self.queue.iter().filter(|waiting| waiting.shapes == *shapes);
+        if !self.batching.joins {
+            return Gathered::Run(alike().take(1).map(|waiting| waiting.ticket).collect());
+        }
         let mut tickets = Vec::new();
         let mut n_items = 0;
         // As many tickets, from the first, as make the largest preferred number.

@@ -72,6 +72,11 @@ impl Served {
         self.desk.n_waiting() + in_pools
     }
 
+    /// Instances of the engine that answers first; `None`: it is not ready.
+    pub(crate) fn n_instances(&self) -> Option<usize> {
+        self.model.engine.health().links.iter().find_map(|link| link.pool.as_ref()).map(|pool| pool.permits)
+    }
+
     /// Whether an engine could be asked now.
     pub(crate) fn is_ready(&self) -> bool {
         self.model.engine.health().is_ready()

@@ -6,6 +6,7 @@ use ballast_server::{Batching, RouteMethod};
 use ballast_testkit::{Fault, FaultPlan, Hang};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -89,7 +90,13 @@ async fn every_datatype_goes_both_ways_as_json_and_as_bytes() {
 #[tokio::test]
 async fn a_model_tells_what_it_is() {
     let batched = Recipe {
-        batching: Batching { max_batch: 4, max_wait: Duration::from_micros(7), preferred: vec![2], queue_max: 9 },
+        batching: Batching {
+            max_batch: 4,
+            max_wait: Duration::from_micros(7),
+            preferred: vec![2],
+            queue_max: 9,
+            ..Batching::default()
+        },
         ..Recipe::of(DType::F32, &[Dim::Any, Dim::Fixed(3)])
     };
     let server = Tensors::open(vec![batched.model("m", 1), batched.model("m", 3)]).await;
@@ -369,13 +376,60 @@ async fn bodies_that_lie_are_refused() {
     }
     let long = server.ask("POST", path, &[octets], &vec![b' '; 20_000]).await;
     assert_eq!((long.status, long.error().contains("10000 bytes")), (413, true));
-    let packed = [("content-type", "application/json"), ("content-encoding", "gzip")];
-    assert_eq!(server.ask("POST", path, &packed, good.as_bytes()).await.status, 400);
+    for (encoding, word) in [("gzip", "not well-formed"), ("deflate", "not well-formed"), ("br", "content-encoding")] {
+        let packed = [("content-type", "application/json"), ("content-encoding", encoding)];
+        let answer = server.ask("POST", path, &packed, good.as_bytes()).await;
+        assert_eq!((answer.status, answer.error().contains(word)), (400, true), "{encoding}: {}", answer.error());
+    }
     let form = [("content-type", "application/x-www-form-urlencoded")];
     assert_eq!(server.ask("POST", path, &form, good.as_bytes()).await.status, 415);
     let infinite = json!({"inputs": [input("FP32", json!({"parameters": {"binary_data_size": 8}}))]});
     let answer = server.post_bytes(path, &infinite, &[0, 0, 128, 127, 0, 0, 192, 127]).await;
     assert_eq!((answer.status, answer.error().contains("ask for binary_data")), (400, true));
+}
+
+/// Packed by gzip.
+fn gzipped(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[tokio::test]
+async fn bodies_are_packed_both_ways_where_callers_want_it() {
+    let models = vec![Recipe::of(DType::F32, &OPEN).model("m", 1)];
+    let server = Tensors::open_with(models, None, |options| options.tensor_body_bytes_max = 10_000).await;
+    let path = "/v2/models/m/infer";
+    let bytes = [1.0_f32.to_le_bytes(), 2.5_f32.to_le_bytes()].concat();
+    let binary = input("FP32", json!({"parameters": {"binary_data_size": bytes.len()}}));
+    let sent = json!({"inputs": [binary], "parameters": {"binary_data_output": true}}).to_string().into_bytes();
+    let length = sent.len().to_string();
+    let body = gzipped(&[&sent[..], &bytes].concat());
+    for (accepted, told) in [("gzip", Some("gzip")), ("deflate", Some("deflate")), ("identity", None)] {
+        let headers = [
+            ("content-type", "application/octet-stream"),
+            ("inference-header-content-length", length.as_str()),
+            ("content-encoding", "gzip"),
+            ("accept-encoding", accepted),
+        ];
+        let answer = server.ask("POST", path, &headers, &body).await;
+        assert_eq!((answer.status, answer.header("content-encoding")), (200, told), "{:?}", answer.head);
+        let mut unpacked = Vec::new();
+        match accepted {
+            "gzip" => flate2::read::GzDecoder::new(&answer.body[..]).read_to_end(&mut unpacked).unwrap(),
+            "deflate" => flate2::read::ZlibDecoder::new(&answer.body[..]).read_to_end(&mut unpacked).unwrap(),
+            _ => (&answer.body[..]).read_to_end(&mut unpacked).unwrap(),
+        };
+        let json_length: usize = answer.header("inference-header-content-length").unwrap().parse().unwrap();
+        assert_eq!((&unpacked[json_length..], answer.header("vary")), (&bytes[..], Some("accept-encoding")));
+    }
+    // A few bytes that would become a thousand times as many.
+    let bomb = gzipped(&vec![b' '; 10_001]);
+    let headers = [("content-type", "application/json"), ("content-encoding", "gzip")];
+    let answer = server.ask("POST", path, &headers, &bomb).await;
+    assert_eq!((bomb.len() < 100, answer.status, answer.error().contains("10000 bytes")), (true, 413, true));
+    let whole = gzipped(br#"{"inputs": []}"#);
+    assert_eq!(server.ask("POST", path, &headers, &whole[..whole.len() - 1]).await.status, 400);
 }
 
 #[tokio::test]

@@ -116,8 +116,6 @@ fn the_json_ends_within_the_body() {
     assert_eq!((length("0"), length("10"), length("11")), (Some(Some(0)), Some(Some(10)), None));
     assert_eq!((length("-1"), length("x"), length("99999999999999999999999")), (None, None, None));
     assert_eq!(json_length(&HeaderMap::new(), 10), Ok(None));
-    let packed: HeaderMap = [(CONTENT_ENCODING, "gzip".parse().unwrap())].into_iter().collect();
-    assert!(json_length(&packed, 10).is_err());
 }
 
 #[test]

@@ -122,10 +122,12 @@ const MESSAGES: &[(&str, &[&str])] = &[
             "4 max_batch_size int32",
             "5 input * ModelInput",
             "6 output * ModelOutput",
+            "7 instance_group * ModelInstanceGroup",
             "11 dynamic_batching ModelDynamicBatching",
             "17 backend string",
         ],
     ),
+    ("ModelInstanceGroup", &["2 count int32", "4 kind int32"]),
     ("ModelInput", &["1 name string", "2 data_type int32", "4 dims * int64"]),
     ("ModelOutput", &["1 name string", "2 data_type int32", "3 dims * int64"]),
     (

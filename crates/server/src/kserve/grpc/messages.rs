@@ -212,6 +212,14 @@ pub(crate) struct ModelDynamicBatching {
     pub(crate) default_queue_policy: Option<ModelQueuePolicy>,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub(crate) struct ModelInstanceGroup {
+    #[prost(int32, tag = "2")]
+    pub(crate) count: i32,
+    #[prost(int32, tag = "4")]
+    pub(crate) kind: i32,
+}
+
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub(crate) struct ModelConfig {
     #[prost(string, tag = "1")]
@@ -224,6 +232,8 @@ pub(crate) struct ModelConfig {
     pub(crate) input: Vec<ModelInput>,
     #[prost(message, repeated, tag = "6")]
     pub(crate) output: Vec<ModelOutput>,
+    #[prost(message, repeated, tag = "7")]
+    pub(crate) instance_group: Vec<ModelInstanceGroup>,
     #[prost(message, optional, tag = "11")]
     pub(crate) dynamic_batching: Option<ModelDynamicBatching>,
     #[prost(string, tag = "17")]

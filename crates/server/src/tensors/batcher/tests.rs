@@ -44,6 +44,18 @@ fn who_comes_while_every_slot_is_taken_is_joined_afterwards() {
 }
 
 #[test]
+fn where_nothing_is_joined_requests_are_run_one_by_one_at_once() {
+    let mut batcher = Batcher::new(Batching { joins: false, preferred: vec![2], ..batching(4, WAIT) }, 2);
+    for ticket in 0..3 {
+        batcher.offer(waiting(ticket, 1, Duration::ZERO)).unwrap();
+    }
+    let next: Vec<Next> = (0..3).map(|_| batcher.next(Duration::ZERO)).collect();
+    assert_eq!(next, [run(&[0]), run(&[1]), Next::Idle]);
+    batcher.ended();
+    assert_eq!(batcher.next(Duration::ZERO), run(&[2]));
+}
+
+#[test]
 fn a_request_alone_waits_no_longer_than_it_may() {
     let clock = VirtualClock::new();
     let mut batcher = Batcher::new(batching(4, WAIT), 1);
