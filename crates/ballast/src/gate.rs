@@ -7,10 +7,14 @@
 //!
 //! A row without a value says why it was not measured; it fails nothing.
 
+#[cfg(feature = "coreml")]
+pub(crate) mod mac;
+mod record;
 mod rows;
 mod runs;
 
-pub use rows::{Gate, GateReport, GateRow};
+pub use record::record;
+pub use rows::{Delta, Gate, GateReport, GateRow};
 
 use crate::tensor_model::{FileInput, TensorLoadOptions, TensorModel};
 use crate::{Error, SystemClock};

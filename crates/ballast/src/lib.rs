@@ -28,6 +28,7 @@
 #[doc = include_str!("../../../docs/LIBRARY.md")]
 struct LibraryPage;
 
+mod accelerator;
 mod answer;
 mod budget;
 mod chat;
@@ -41,6 +42,7 @@ mod generate;
 mod load;
 pub mod machine;
 mod models;
+mod onnx_runtime;
 pub mod parity;
 mod report;
 pub mod repository;
@@ -48,6 +50,7 @@ pub mod score;
 pub mod soak;
 mod survey;
 pub mod tensor_model;
+mod verify_mac;
 pub mod wiring;
 mod worker;
 
@@ -81,4 +84,5 @@ pub use models::{
 pub use report::{Finding, LoadReport};
 pub use survey::{ModelSurvey, survey};
 pub use tensor_model::{Manifest, TensorIoError, TensorLoadOptions, TensorModel};
+pub use verify_mac::{MacReport, VerifyMacOptions, verify_mac};
 pub use worker::worker_main;

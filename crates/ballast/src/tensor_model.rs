@@ -38,7 +38,8 @@ pub use ask::{Answer, FileInput};
 pub use ballast_backend::{ComputeUnits, ModelFmt, TensorMap};
 pub use ballast_runtime::instance_pool::PoolOptions;
 pub use ballast_runtime::supervised::{
-    Outputs, PredictError, PredictLatency, PredictOptions, Prediction, SupervisedEngine, SupervisedHealth,
+    LinkPhase, Outputs, PredictError, PredictLatency, PredictOptions, Prediction, StartMode, SupervisedEngine,
+    SupervisedHealth,
 };
 pub use ballast_tensor::{Rounding, TraceEntry};
 pub use boxes::FoundBox;
@@ -46,16 +47,19 @@ pub use draw::Drawn;
 pub use error::{NpyError, TensorIoError};
 pub use inputs::{Frames, INPUT_BYTES_MAX};
 pub use manifest::Manifest;
-pub use options::TensorLoadOptions;
+pub use options::{Canary, Fallback, TensorEngine, TensorLoadOptions};
 pub use reading::{Reading, Scored};
 pub(crate) use survey::not_read;
-pub use survey::{OperatorCount, TensorSurvey, survey};
+pub use survey::{
+    FindingFacts, ForecastFacts, FunctionFacts, OperatorCount, PackageFacts, RecordedFacts, TensorSurvey, WeightFacts,
+    survey,
+};
 
 use crate::wiring::{tensor_chain, tensor_trace};
 use crate::{Error, SystemClock};
 use ballast_artifacts::{Until, digest_file, digest_tree};
 use ballast_backend::{Clock, EngineError, IoSchema, ModelArtifact, Pulse};
-use ballast_runtime::supervised::{SupervisedOptions, SupervisedParts};
+use ballast_runtime::supervised::SupervisedParts;
 use ballast_runtime::telemetry::MetricsSnapshot;
 use manifest::{LabelsRule, OutputRule};
 use std::collections::BTreeMap;
@@ -97,16 +101,9 @@ impl TensorModel {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let artifact = artifact(path, format, &*clock)?;
         let options = options.with_manifest(&manifest);
-        let chain = tensor_chain(&artifact, &options, &clock)?;
+        let chain = tensor_chain(&artifact, format, &options, &clock)?;
         let parts = SupervisedParts { clock, telemetry: options.telemetry.clone() };
-        let supervised = SupervisedOptions {
-            pool: options.pool,
-            buffers: options.buffers,
-            breaker: options.breaker.clone(),
-            parity: options.parity,
-            ..SupervisedOptions::default()
-        };
-        let engine = SupervisedEngine::open(chain, parts, supervised)?;
+        let engine = SupervisedEngine::open(chain, parts, options.supervised(&manifest))?;
         let schema = engine.io_schema().cloned().unwrap_or_default();
         manifest.check(&schema)?;
         let metadata = if manifest.wants_metadata() { survey::metadata(path, format)? } else { BTreeMap::new() };

@@ -1,13 +1,13 @@
 //! The one place that names engines: which engine opens which file.
 
-use crate::tensor_model::manifest::DeclaredSpec;
-use crate::tensor_model::{OperatorCount, TensorLoadOptions, TensorSurvey};
-use crate::{Error, Isolation, LoadOptions, LoadProgress, SystemClock, worker};
+mod tensor_survey;
+
+pub(crate) use tensor_survey::tensor_model_survey;
+
+use crate::tensor_model::{Fallback, TensorLoadOptions};
+use crate::{Error, Isolation, LoadOptions, LoadProgress, SystemClock, accelerator, onnx_runtime, worker};
 use ballast_artifacts::Until;
-use ballast_backend::{
-    Clock, ComputeUnits, Generator, GeneratorShape, InferenceEngine, ModelArtifact, ModelFmt, Pulse, TensorMap,
-    TensorSpec,
-};
+use ballast_backend::{Clock, Generator, GeneratorShape, InferenceEngine, ModelArtifact, ModelFmt, Pulse, TensorMap};
 use ballast_gguf::{Gguf, TensorInfo};
 use ballast_llm::{
     CachedWeights, CompileCache, CompileCacheOptions, CompiledModel, EngineOptions, LlamaConfig, LlamaEngine,
@@ -161,26 +161,26 @@ pub fn trained_context_len(gguf: &Gguf) -> Result<usize, Error> {
     Ok(LlamaConfig::from_gguf(gguf)?.context_len)
 }
 
-/// The engines that answer for a tensor model, in order: those for the units asked for that this machine has, then the
-/// CPU, which runs the same file.
+/// The engines that answer for a tensor model, in order: that for accelerators, where [`accelerator::is_in_front`] says
+/// so, then ONNX Runtime, where it is asked for, then the CPU, which runs the same file.
 ///
 /// # Errors
 /// If the options ask for what this machine does not have.
 pub(crate) fn tensor_chain(
     artifact: &ModelArtifact,
+    format: ModelFmt,
     options: &TensorLoadOptions,
     clock: &Arc<dyn Clock>,
 ) -> Result<Vec<Link>, Error> {
-    let cpu: Arc<dyn InferenceEngine> = Arc::new(tensor_cpu(options, clock)?);
-    let cpu = match options.isolation {
-        Isolation::InProcess => cpu,
-        Isolation::Process => Arc::new(worker::IsolatedTensors::new(cpu, options.clone())),
-    };
-    let mut engines: Vec<Arc<dyn InferenceEngine>> = match options.compute_units.unwrap_or_default() {
-        // Engines for accelerators come in front here; there is none in this build.
-        ComputeUnits::All | ComputeUnits::CpuAndGpu | ComputeUnits::CpuAndNe | ComputeUnits::CpuOnly => Vec::new(),
-    };
-    engines.push(cpu);
+    let mut engines = Vec::new();
+    if accelerator::is_in_front(options.compute_units, format) {
+        engines.push(accelerator::engine(options, clock)?);
+    }
+    engines.extend(onnx_runtime::engine(options, format, clock)?);
+    match options.fallback {
+        Fallback::Never if !engines.is_empty() => {}
+        Fallback::Never | Fallback::Cpu => engines.push(tensor_engine(options, clock)?),
+    }
     let link = |engine| {
         let model = LinkModel::Artifact { artifact: artifact.clone(), options: options.prepare() };
         Link { engine, model, memory: None }
@@ -188,9 +188,33 @@ pub(crate) fn tensor_chain(
     Ok(engines.into_iter().map(link).collect())
 }
 
+/// The CPU's engine for tensor models where the options want it to run, alone, without a chain around it.
+///
+/// # Errors
+/// If the options ask for what this machine does not have.
+pub fn tensor_engine(options: &TensorLoadOptions, clock: &Arc<dyn Clock>) -> Result<Arc<dyn InferenceEngine>, Error> {
+    let cpu: Arc<dyn InferenceEngine> = Arc::new(tensor_cpu(options, clock)?);
+    Ok(match options.isolation {
+        Isolation::InProcess => cpu,
+        Isolation::Process => Arc::new(worker::IsolatedTensors::new(cpu, worker::WorkerEngine::Cpu, options.clone())),
+    })
+}
+
+/// What this machine has beside the CPU for tensor models, in words; or why nothing.
+#[must_use]
+pub fn accelerators() -> String {
+    accelerator::inventory()
+}
+
 /// The CPU's engine for tensor models.
 pub(crate) fn tensor_cpu(options: &TensorLoadOptions, clock: &Arc<dyn Clock>) -> Result<TensorCpu, Error> {
     Ok(TensorCpu::new(executor_options(options)?, Arc::clone(clock)))
+}
+
+/// Compute threads of an instance.
+#[cfg(feature = "ort")]
+pub(crate) fn tensor_threads(options: &TensorLoadOptions) -> Result<NonZeroUsize, Error> {
+    Ok(executor_options(options)?.n_threads)
 }
 
 fn executor_options(options: &TensorLoadOptions) -> Result<ExecutorOptions, Error> {
@@ -220,6 +244,7 @@ pub(crate) fn tensor_trace(
     options: &TensorLoadOptions,
     inputs: TensorMap,
 ) -> Result<Vec<TraceEntry>, Error> {
+    onnx_runtime::check_traced(options)?;
     let ModelArtifact::Authoring { path, format, .. } = artifact else {
         return Err(crate::tensor_model::not_read(artifact.path(), "a model that an engine prepared"));
     };
@@ -230,57 +255,4 @@ pub(crate) fn tensor_trace(
     let mut tracing = Tracing { clock: Arc::new(SystemClock::start()), entries: Vec::new() };
     executor.run(inputs, &Pulse::new(), Some(&mut tracing))?;
     Ok(tracing.entries)
-}
-
-/// Folders within folders that are looked into.
-const PACKAGE_DEPTH_MAX: usize = 8;
-
-/// Bytes of a file, or of all files of a folder; 0 where they cannot be told.
-fn bytes_on_disk(path: &Path, depth_max: usize) -> u64 {
-    match std::fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_dir() && depth_max > 0 => {
-            let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
-            entries.map(|entry| bytes_on_disk(&entry.path(), depth_max - 1)).sum()
-        }
-        Ok(metadata) => metadata.len(),
-        Err(_) => 0,
-    }
-}
-
-/// What a tensor model is made of, and which engines would run it.
-pub(crate) fn tensor_model_survey(path: &Path, format: ModelFmt) -> Result<TensorSurvey, Error> {
-    let model = read_tensor_model(path, format)?;
-    let survey = model.survey(&ExecutorOptions::default());
-    let file_bytes = bytes_on_disk(path, PACKAGE_DEPTH_MAX);
-    let specs = |ports: &[(String, Option<TensorSpec>)]| {
-        let spec = |(name, spec): &(String, Option<TensorSpec>)| match spec {
-            Some(spec) => DeclaredSpec::of(spec),
-            None => DeclaredSpec { name: name.clone(), dtype: "not told".to_owned(), shape: Vec::new() },
-        };
-        ports.iter().map(spec).collect()
-    };
-    let operator = |((domain, name), uses): (&(String, String), &ballast_tensor::OperatorUse)| OperatorCount {
-        name: if domain.is_empty() { name.clone() } else { format!("{domain}.{name}") },
-        count: uses.count,
-        known: uses.is_known,
-    };
-    let mut operators: Vec<OperatorCount> = survey.operators.iter().map(operator).collect();
-    operators.sort_by_key(|operator| std::cmp::Reverse(operator.count));
-    let cpu = if survey.refused.is_empty() { "tensor-cpu: all of it" } else { "tensor-cpu: refused" };
-    Ok(TensorSurvey {
-        format: format.as_str(),
-        file_bytes,
-        producer: survey.producer,
-        opsets: survey.opsets,
-        metadata: survey.metadata,
-        licence: None,
-        inputs: specs(&survey.inputs),
-        outputs: specs(&survey.outputs),
-        operators,
-        refused: survey.refused,
-        parameters: survey.parameters.iter().map(|(dtype, n)| (dtype.as_str(), *n)).collect(),
-        parameter_bytes: survey.parameter_bytes,
-        memory_bytes: survey.planned_bytes.map(|bytes| bytes.saturating_add(file_bytes)),
-        runs_on: vec![cpu.to_owned()],
-    })
 }

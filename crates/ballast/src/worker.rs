@@ -1,25 +1,35 @@
 //! Models in worker processes: what a worker is told, and the entry of a process that is one.
 
-use crate::tensor_model::TensorLoadOptions;
-use crate::wiring::{open_compile_cache, open_generator, tensor_cpu};
+mod tensors;
+
+pub(crate) use tensors::{IsolatedTensors, WorkerEngine};
+
+use crate::wiring::{open_compile_cache, open_generator};
 use crate::{CacheType, CachedWeights, CompileCache, CompileCacheOptions, Error, Isolation, LoadOptions, SystemClock};
-use ballast_backend::{
-    CapabilityReport, Clock, ComputeUnits, EngineError, ErrorKind, Generator, InferenceEngine, Instance, ModelArtifact,
-    ModelFmt, PrepareOptions, Prepared,
-};
+use ballast_backend::{EngineError, ErrorKind, Generator, Instance};
 use ballast_gguf::Gguf;
-use ballast_tensor::Rounding;
 use ballast_worker::{SharedPlace, Worker, WorkerCommand, WorkerError, WorkerLimits, WorkerSpec, is_worker, serve};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether this executable's main function began with [`worker_main`]. Set once. No argument could tell it: libraries are
+/// called by executables that know nothing of workers, and those must not be started again.
+static CAN_BE_ENTERED: AtomicBool = AtomicBool::new(false);
+
+/// Whether a process of this executable would be a worker if it is started as one.
+pub(crate) fn can_be_entered() -> bool {
+    CAN_BE_ENTERED.load(Ordering::Relaxed)
+}
 
 /// To be called first in the main function of an executable that loads models with [`Isolation::Process`]: the process
 /// may be a worker of itself. Then it serves its parent and never returns; otherwise it returns at once.
 #[expect(clippy::exit, reason = "a worker is done here; its executable's main function is not its own")]
 pub fn worker_main() {
+    CAN_BE_ENTERED.store(true, Ordering::Relaxed);
     if is_worker(std::env::args_os()) {
         let served = serve(open_payload);
         std::process::exit(i32::from(served.is_err()));
@@ -31,116 +41,24 @@ pub fn worker_main() {
 #[serde(rename_all = "snake_case")]
 enum Job {
     Language(Payload),
-    Tensor(TensorPayload),
+    Tensor(tensors::TensorPayload),
 }
 
 impl Job {
-    fn spawn(&self) -> Result<Worker, Error> {
+    fn spawn(&self, limits: WorkerLimits) -> Result<Worker, Error> {
+        if is_worker(std::env::args_os()) {
+            // It was started as a worker and went on with what it is otherwise: it would start itself for ever.
+            let got = "an executable that goes on".to_owned();
+            return Err(WorkerError::Protocol { expected: "a main function that begins with worker_main", got }.into());
+        }
         let spawn = |source| WorkerError::Spawn { source };
         let spec = WorkerSpec {
             command: WorkerCommand::marked(this_executable().map_err(spawn)?),
             payload: serde_json::to_string(self).map_err(|error| spawn(error.into()))?,
             shared: shared_place(),
-            limits: WorkerLimits::default(),
+            limits,
         };
         Ok(Worker::spawn(&spec, &SystemClock::start())?)
-    }
-}
-
-/// A job that no worker can do.
-#[derive(Debug, thiserror::Error)]
-enum JobFault {
-    #[error("expected a model as its author made it, got one that an engine prepared")]
-    NotAuthored,
-    #[error("expected a digest, got {got:?}")]
-    Digest { got: String },
-    #[error("expected the code of compute units, got {got}")]
-    Units { got: u8 },
-}
-
-/// Which tensor model, and how.
-#[derive(Debug, Serialize, Deserialize)]
-struct TensorPayload {
-    path: Vec<u8>,
-    is_package: bool,
-    /// Its digest, in hexadecimal.
-    sha256: String,
-    shapes: Vec<(String, Vec<usize>)>,
-    compute_units: u8,
-    n_threads: Option<usize>,
-    kernels: Option<String>,
-    rounds_to_f16: bool,
-}
-
-impl TensorPayload {
-    fn new(prepared: &Prepared, options: &TensorLoadOptions) -> Result<Self, EngineError> {
-        let ModelArtifact::Authoring { path, format, sha256 } = &prepared.artifact else {
-            return Err(EngineError::new(ErrorKind::Invalid, JobFault::NotAuthored));
-        };
-        Ok(Self {
-            path: path.as_os_str().as_encoded_bytes().to_vec(),
-            is_package: *format == ModelFmt::MlPackage,
-            sha256: sha256.to_string(),
-            shapes: prepared.options.shapes.clone(),
-            compute_units: prepared.options.compute_units.code(),
-            n_threads: options.n_threads,
-            kernels: options.kernels.clone(),
-            rounds_to_f16: options.rounding == Rounding::ToF16,
-        })
-    }
-
-    fn open(self) -> Result<Instance, Error> {
-        let invalid = |fault: JobFault| EngineError::new(ErrorKind::Invalid, fault);
-        let sha256 = self.sha256.parse().map_err(|_| invalid(JobFault::Digest { got: self.sha256.clone() }))?;
-        let units = ComputeUnits::from_code(self.compute_units);
-        let compute_units = units.ok_or_else(|| invalid(JobFault::Units { got: self.compute_units }))?;
-        let format = if self.is_package { ModelFmt::MlPackage } else { ModelFmt::Onnx };
-        let artifact = ModelArtifact::Authoring { path: path_of(self.path), format, sha256 };
-        let options = TensorLoadOptions {
-            compute_units: Some(compute_units),
-            shapes: self.shapes,
-            n_threads: self.n_threads,
-            kernels: self.kernels,
-            rounding: if self.rounds_to_f16 { Rounding::ToF16 } else { Rounding::AsTyped },
-            ..TensorLoadOptions::default()
-        };
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
-        let engine = tensor_cpu(&options, &clock)?;
-        let prepared = engine.prepare(&artifact, &options.prepare())?;
-        Ok(engine.open(&prepared)?)
-    }
-}
-
-/// An engine whose instances run in workers. What can be said of a model without running it is said here.
-pub(crate) struct IsolatedTensors {
-    engine: Arc<dyn InferenceEngine>,
-    options: TensorLoadOptions,
-}
-
-impl IsolatedTensors {
-    pub(crate) fn new(engine: Arc<dyn InferenceEngine>, options: TensorLoadOptions) -> Self {
-        Self { engine, options }
-    }
-}
-
-impl InferenceEngine for IsolatedTensors {
-    fn name(&self) -> &'static str {
-        self.engine.name()
-    }
-
-    fn prepare(&self, artifact: &ModelArtifact, options: &PrepareOptions) -> Result<Prepared, EngineError> {
-        self.engine.prepare(artifact, options)
-    }
-
-    fn open(&self, prepared: &Prepared) -> Result<Instance, EngineError> {
-        let job = Job::Tensor(TensorPayload::new(prepared, &self.options)?);
-        let opened = job.spawn().and_then(|worker| Ok(worker.into_predictor()?));
-        let predictor = opened.map_err(|error| EngineError::new(error.kind(), error))?;
-        Ok(Instance::Predictor(Box::new(predictor)))
-    }
-
-    fn capabilities(&self, prepared: &Prepared) -> CapabilityReport {
-        self.engine.capabilities(prepared)
     }
 }
 
@@ -239,7 +157,7 @@ fn path_of(bytes: Vec<u8>) -> PathBuf {
 
 /// Opens the model at `path` in a worker of this executable.
 pub(crate) fn open(path: &Path, options: &LoadOptions) -> Result<Box<dyn Generator>, Error> {
-    Ok(Box::new(Job::Language(Payload::new(path, options)).spawn()?.into_generator()?))
+    Ok(Box::new(Job::Language(Payload::new(path, options)).spawn(WorkerLimits::default())?.into_generator()?))
 }
 
 /// The file to execute. One that was replaced while it runs is still the one to enter again, if the system has it.

@@ -10,13 +10,14 @@ use ballast_runtime::breaker::{Cause, Position};
 use ballast_runtime::parity::{LiveOptions, Precision};
 use ballast_runtime::retry::RetryPolicy;
 use ballast_runtime::supervised::{
-    Link, LinkModel, LiveParity, PredictOptions, Prediction, SupervisedEngine, SupervisedOptions, SupervisedParts,
+    Link, LinkModel, LinkPhase, LiveParity, PredictOptions, Prediction, Promotion, StartMode, SupervisedEngine,
+    SupervisedOptions, SupervisedParts,
 };
 use ballast_runtime::telemetry::Telemetry;
 use ballast_tensor::{Executor, ExecutorOptions, Model, ReadLimits, Rounding, TensorCpu};
 use ballast_testkit::{Fault, FaultControl, FaultPlan, FaultyPredictor, Hang, PATIENCE, TinyOnnx, VirtualClock};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -31,6 +32,11 @@ struct Accelerator {
     plan: FaultPlan,
     control: FaultControl,
     n_opened: AtomicUsize,
+    /// Its preparation waits while this is true.
+    is_held: Arc<AtomicBool>,
+    clock: VirtualClock,
+    /// What a prediction takes.
+    run_ms: Arc<AtomicU64>,
 }
 
 impl InferenceEngine for Accelerator {
@@ -39,6 +45,7 @@ impl InferenceEngine for Accelerator {
     }
 
     fn prepare(&self, artifact: &ModelArtifact, options: &PrepareOptions) -> Result<Prepared, EngineError> {
+        until("the test lets it prepare", || !self.is_held.load(Ordering::SeqCst));
         self.cpu.prepare(artifact, options)
     }
 
@@ -46,8 +53,11 @@ impl InferenceEngine for Accelerator {
         let model = Model::open_onnx(&self.path, ReadLimits::default())?;
         let options = ExecutorOptions { rounding: Rounding::ToF16, ..ExecutorOptions::default() };
         let executor = Mutex::new(Executor::new(&model, options)?);
-        let function =
-            move |inputs: &TensorMap| executor.lock().unwrap().run(inputs.clone(), &Pulse::new(), None).unwrap();
+        let (clock, run_ms) = (self.clock.clone(), Arc::clone(&self.run_ms));
+        let function = move |inputs: &TensorMap| {
+            clock.advance(Duration::from_millis(run_ms.load(Ordering::SeqCst)));
+            executor.lock().unwrap().run(inputs.clone(), &Pulse::new(), None).unwrap()
+        };
         let is_first = self.n_opened.fetch_add(1, Ordering::SeqCst) == 0;
         let plan = if is_first { self.plan.clone() } else { FaultPlan::healthy() };
         let schema = prepared.io_schema.clone().unwrap();
@@ -60,36 +70,22 @@ impl InferenceEngine for Accelerator {
     }
 }
 
-/// Time that moves when the test says so, and by a step at each look.
-#[derive(Default)]
-struct Creeping {
-    clock: VirtualClock,
-    step_ms: AtomicU64,
-}
-
-impl Creeping {
-    fn advance(&self, by: Duration) {
-        self.clock.advance(by);
-    }
-}
-
-impl Clock for Creeping {
-    fn now(&self) -> Duration {
-        self.advance(Duration::from_millis(self.step_ms.load(Ordering::SeqCst)));
-        self.clock.now()
-    }
-}
-
 /// The chain of accelerator and CPU over one file, on a clock that the test moves.
 struct House {
     engine: SupervisedEngine,
-    clock: Arc<Creeping>,
+    clock: VirtualClock,
     control: FaultControl,
+    run_ms: Arc<AtomicU64>,
     _folder: tempfile::TempDir,
 }
 
 impl House {
     fn open(plan: FaultPlan) -> Self {
+        Self::start(plan, StartMode::Wait, Arc::default())
+    }
+
+    /// With [`StartMode::Warm`] the accelerator proves itself before it joins.
+    fn start(plan: FaultPlan, start: StartMode, is_held: Arc<AtomicBool>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model.onnx");
         let shape = [Dim::Any, Dim::Fixed(WIDTH)];
@@ -97,22 +93,34 @@ impl House {
         let model = TinyOnnx::new(17).input("x", DType::F32, &shape).output("y", DType::F32, &shape);
         let model = model.weight("w", &weight).node("Mul", &["x", "w"], &["h"], &[]);
         std::fs::write(&path, model.node("Add", &["h", "x"], &["y"], &[]).write()).unwrap();
-        let clock = Arc::new(Creeping::default());
+        let (clock, run_ms) = (VirtualClock::new(), Arc::<AtomicU64>::default());
+        let shared: Arc<dyn Clock> = Arc::new(clock.clone());
         let pulse = Pulse::new();
-        let sha256 = digest_file(&path, &Until { clock: &*clock, deadline: None, pulse: &pulse }).unwrap().sha256;
+        let sha256 = digest_file(&path, &Until { clock: &clock, deadline: None, pulse: &pulse }).unwrap().sha256;
         let artifact = ModelArtifact::Authoring { path: path.clone(), format: ModelFmt::Onnx, sha256 };
-        let cpu = || TensorCpu::new(ExecutorOptions::default(), Arc::clone(&clock) as Arc<_>);
+        let cpu = || TensorCpu::new(ExecutorOptions::default(), Arc::clone(&shared));
         let control = FaultControl::default();
-        let accelerator =
-            Accelerator { cpu: cpu(), path, plan, control: control.clone(), n_opened: AtomicUsize::new(0) };
+        let accelerator = Accelerator {
+            cpu: cpu(),
+            path,
+            plan,
+            control: control.clone(),
+            n_opened: AtomicUsize::new(0),
+            is_held,
+            clock: clock.clone(),
+            run_ms: Arc::clone(&run_ms),
+        };
         let link = |engine: Arc<dyn InferenceEngine>| {
             let model = LinkModel::Artifact { artifact: artifact.clone(), options: PrepareOptions::default() };
             Link { engine, model, memory: None }
         };
         let chain = vec![link(Arc::new(accelerator)), link(Arc::new(cpu()))];
-        let parts = SupervisedParts { clock: Arc::clone(&clock) as Arc<_>, telemetry: Telemetry::default() };
+        let parts = SupervisedParts { clock: Arc::clone(&shared), telemetry: Telemetry::default() };
         let live = LiveOptions { share_ppm: 1_000_000, ..LiveOptions::default() };
+        let promotion = Promotion::new(Precision::F16.tolerances());
         let mut options = SupervisedOptions {
+            start,
+            promotion: (start == StartMode::Warm).then_some(promotion),
             parity: Some(LiveParity { live, tolerances: Precision::F16.tolerances() }),
             retry: RetryPolicy { attempts_max: 1, ..RetryPolicy::default() },
             ..SupervisedOptions::default()
@@ -120,7 +128,7 @@ impl House {
         options.breaker.open_for.jitter = 0.0;
         options.breaker.window = Duration::from_secs(100_000);
         let engine = SupervisedEngine::open(chain, parts, options).unwrap();
-        Self { engine, clock, control, _folder: folder }
+        Self { engine, clock, control, run_ms, _folder: folder }
     }
 
     fn predict(&self, value: f32) -> Prediction {
@@ -229,8 +237,8 @@ fn a_hang_is_answered_by_the_cpu_within_the_deadline() {
 #[test]
 fn answers_that_come_late_open_the_breaker() {
     let house = House::open(FaultPlan::healthy());
-    // Each look at the clock takes this long: a call looks several times, and takes longer than the engine's SLA.
-    house.clock.step_ms.store(30, Ordering::SeqCst);
+    // Longer than the engine's own estimate, and within the deadline.
+    house.run_ms.store(200, Ordering::SeqCst);
     let mut n_asked = 0;
     while house.breaker() != Some(Position::Open) {
         let prediction = house.predict(1.0);
@@ -238,8 +246,32 @@ fn answers_that_come_late_open_the_breaker() {
         n_asked += 1;
         assert!(n_asked <= 1000, "the breaker does not open");
     }
-    house.clock.step_ms.store(0, Ordering::SeqCst);
+    house.run_ms.store(0, Ordering::SeqCst);
     assert_eq!(house.trips_by(Cause::SlaViolations), 1);
     assert_eq!(house.predict(1.0).engine, "tensor-cpu");
     house.recovers();
+}
+
+#[test]
+fn the_cpu_answers_at_once_and_the_accelerator_once_it_proved_itself() {
+    let is_held = Arc::new(AtomicBool::new(true));
+    let house = House::start(FaultPlan::healthy(), StartMode::Warm, Arc::clone(&is_held));
+    let prediction = house.predict(0.5);
+    assert_eq!(prediction.engine, "tensor-cpu");
+    assert_eq!(prediction.degraded, [ReasonCode::FallbackEngaged, ReasonCode::EngineUnavailable]);
+    is_held.store(false, Ordering::SeqCst);
+    until("it is promoted", || house.engine.health().links[0].phase == LinkPhase::Ready);
+    assert_eq!(house.engine.metrics().engines.parity_exceeded, 0);
+    assert!(house.engine.metrics().engines.parity_measured >= 4);
+    let prediction = house.predict(0.5);
+    assert_eq!((prediction.engine, &prediction.degraded[..]), ("accelerator", &[][..]));
+}
+
+#[test]
+fn an_accelerator_that_answers_wrong_is_never_promoted() {
+    for fault in [Fault::Wrong, Fault::Panic, Fault::Lost] {
+        let house = House::start(FaultPlan::list([fault]), StartMode::Warm, Arc::default());
+        until("it is left out", || matches!(house.engine.health().links[0].phase, LinkPhase::Failed(_)));
+        assert_eq!(house.predict(0.5).engine, "tensor-cpu", "{fault:?}");
+    }
 }

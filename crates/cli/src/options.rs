@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 use crate::{environment, output, progress};
 use ballast::gguf::Gguf;
-use ballast::tensor_model::{ComputeUnits, FileInput, PoolOptions, Rounding};
+use ballast::tensor_model::{ComputeUnits, Fallback, FileInput, PoolOptions, Rounding, StartMode, TensorEngine};
 use ballast::tokens::{SamplingParams, TokenizerOptions, named_template, template_names};
 use ballast::{
     BudgetMode, COMPILE_CACHE_BYTES_MAX, CacheType, CachedWeights, CompileCache, CompileCacheOptions, Deadlines,
@@ -286,9 +286,18 @@ pub(crate) struct TensorArgs {
     /// How files become inputs and outputs answers [default: MODEL.ballast.json, if there is one].
     #[arg(long, value_name = "FILE", help_heading = "Loading")]
     manifest: Option<PathBuf>,
+    /// Which engine answers on the CPU [default: cpu, or onnxruntime where its library is named].
+    #[arg(long, value_enum, help_heading = "Loading")]
+    engine: Option<EngineArg>,
+    /// The library of ONNX Runtime [default: beside this program, else where the system looks].
+    #[arg(long, value_name = "PATH", help_heading = "Loading")]
+    ort_library: Option<PathBuf>,
     /// Units of the machine that may be used [default: as the manifest says, else whatever is best].
     #[arg(long, value_enum, help_heading = "Loading")]
     compute_units: Option<UnitsArg>,
+    /// Open no other engine where the one for those units cannot be had.
+    #[arg(long, help_heading = "Loading")]
+    no_fallback: bool,
     /// Fix an input's shape where the model leaves it open, such as x=1,3,224,224; may be given several times.
     #[arg(long, value_name = "NAME=DIMS", value_parser = input_shape, help_heading = "Loading")]
     shape: Vec<(String, Vec<usize>)>,
@@ -313,6 +322,29 @@ pub(crate) struct TensorArgs {
     /// Where the engine runs: a crash of a process of its own leaves this one alone.
     #[arg(long, value_enum, default_value_t = EnginePlace::InProcess, help_heading = "Loading")]
     isolation: EnginePlace,
+}
+
+/// Where engines for accelerators keep what they compiled: a cache of its own within that of packed models.
+pub(crate) fn tensor_cache_dir() -> Option<PathBuf> {
+    environment::compile_cache_dir().map(|dir| dir.join("coreml"))
+}
+
+/// Engines for ONNX models on the CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum EngineArg {
+    /// Ours.
+    Cpu,
+    /// ONNX Runtime, with ours behind it; in builds with the feature ort.
+    #[value(name = "onnxruntime")]
+    OnnxRuntime,
+}
+
+/// The library's engine. Whoever names ONNX Runtime's library alone wants it to answer.
+fn tensor_engine(engine: Option<EngineArg>, library: Option<&PathBuf>) -> TensorEngine {
+    match (engine, library) {
+        (Some(EngineArg::Cpu), _) | (None, None) => TensorEngine::Cpu,
+        (Some(EngineArg::OnnxRuntime), _) | (None, Some(_)) => TensorEngine::OnnxRuntime { library: library.cloned() },
+    }
 }
 
 /// Units of the machine.
@@ -345,7 +377,12 @@ impl TensorArgs {
         let mode = if self.memory_budget.is_some() { BudgetMode::Strict } else { BudgetMode::default() };
         TensorLoadOptions {
             manifest: self.manifest.clone(),
+            engine: tensor_engine(self.engine, self.ort_library.as_ref()),
             compute_units,
+            fallback: if self.no_fallback { Fallback::Never } else { Fallback::Cpu },
+            // Whoever runs a command waits for the engine asked for.
+            start: StartMode::Wait,
+            compile_cache_dir: tensor_cache_dir(),
             shapes: self.shape.clone(),
             n_threads: self.threads,
             kernels: self.kernels.clone(),
@@ -489,11 +526,34 @@ fn logit_bias(text: &str) -> Result<(TokenId, f32), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{CompileCacheArgs, bytes, input_file, input_shape, logit_bias, seconds};
+    use super::{CompileCacheArgs, TensorArgs, bytes, input_file, input_shape, logit_bias, seconds};
+    use ballast::tensor_model::TensorEngine;
     use ballast::{COMPILE_CACHE_BYTES_MAX, CompileCacheOptions, TokenId};
     use clap::Parser;
     use std::path::PathBuf;
     use std::time::Duration;
+
+    #[derive(Debug, Parser)]
+    struct TensorLine {
+        #[command(flatten)]
+        load: TensorArgs,
+    }
+
+    #[test]
+    fn onnx_runtime_answers_where_it_or_its_library_is_named() {
+        let theirs = |library: Option<&str>| TensorEngine::OnnxRuntime { library: library.map(PathBuf::from) };
+        let cases: [(&[&str], TensorEngine); 5] = [
+            (&[], TensorEngine::Cpu),
+            (&["--engine", "cpu"], TensorEngine::Cpu),
+            (&["--engine", "onnxruntime"], theirs(None)),
+            (&["--ort-library", "a.so"], theirs(Some("a.so"))),
+            (&["--engine", "cpu", "--ort-library", "a.so"], TensorEngine::Cpu),
+        ];
+        for (words, expected) in cases {
+            let line = TensorLine::try_parse_from(["ballast"].iter().chain(words)).unwrap();
+            assert_eq!(line.load.options().engine, expected, "{words:?}");
+        }
+    }
 
     #[derive(Debug, Parser)]
     struct Line {

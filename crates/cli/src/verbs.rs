@@ -30,6 +30,7 @@ mod show;
 mod soak;
 mod stop;
 mod tokenize;
+mod verify_mac;
 
 use crate::failure::Failure;
 use clap::Subcommand;
@@ -72,6 +73,8 @@ pub(crate) enum Verb {
     Inspect(inspect::Args),
     /// Run a gate of the prior system on a tensor model.
     Gate(gate::Args),
+    /// Measure a Core ML package on this Mac.
+    VerifyMac(Box<verify_mac::Args>),
     /// Print what this machine offers and what a model would take.
     Info(info::Args),
     /// Check that this machine is ready.
@@ -119,6 +122,7 @@ impl Verb {
             Self::Predict(args) => args.run(),
             Self::Inspect(args) => args.run(),
             Self::Gate(args) => args.run(),
+            Self::VerifyMac(args) => args.run(),
             Self::Info(args) => args.run(),
             Self::Check(args) => args.run(),
             Self::Tokenize(args) => args.run(),

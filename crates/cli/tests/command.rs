@@ -40,5 +40,7 @@ mod signals;
 mod soak;
 #[path = "command/support.rs"]
 mod support;
+#[path = "command/tensors.rs"]
+mod tensors;
 #[path = "command/text.rs"]
 mod text;

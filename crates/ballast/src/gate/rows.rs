@@ -3,6 +3,10 @@
 use crate::soak::{GateRow as Figure, Limit, Verdict};
 use std::time::Duration;
 
+/// Rows of the differences from a reference.
+pub(super) const DELTA_L_INF: &str = "difference from the reference, L-inf";
+pub(super) const DELTA_RMSE: &str = "difference from the reference, RMSE";
+
 /// Which gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gate {
@@ -79,6 +83,15 @@ impl GateRow {
     }
 }
 
+/// How far a model's answers are from its reference's, the worst of its outputs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Delta {
+    /// Largest difference.
+    pub l_inf: f64,
+    /// Root mean square of the differences.
+    pub rmse: f64,
+}
+
 /// What a gate found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GateReport {
@@ -97,6 +110,13 @@ impl GateReport {
     #[must_use]
     pub fn passes(&self) -> bool {
         self.failed().next().is_none()
+    }
+
+    /// How far the model is from its reference; `None`: it was not compared with one.
+    #[must_use]
+    pub fn delta(&self) -> Option<Delta> {
+        let value = |name: &str| self.rows.iter().find(|row| row.figure.name == name)?.figure.value;
+        Some(Delta { l_inf: value(DELTA_L_INF)?, rmse: value(DELTA_RMSE)? })
     }
 
     /// The figures beyond their limits.

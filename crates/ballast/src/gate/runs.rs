@@ -1,12 +1,13 @@
 //! What each gate does.
 
 use super::GateOptions;
-use super::rows::GateRow;
+use super::rows::{DELTA_L_INF, DELTA_RMSE, GateRow};
 use crate::machine::resident_bytes;
 use crate::soak::Limit;
-use crate::tensor_model::{PredictOptions, TensorLoadOptions, TensorModel};
+use crate::tensor_model::{ComputeUnits, LinkPhase, PredictOptions, StartMode, TensorLoadOptions, TensorModel};
 use crate::{Error, ErrorKind, SystemClock};
 use ballast_backend::{Clock, TensorMap};
+use ballast_runtime::buffer_pool::BufferPoolOptions;
 use ballast_runtime::instance_pool::PoolOptions;
 use ballast_runtime::parity::{EngineLabel, InputsLabel, ParityTally, Precision, ReportHead};
 use ballast_tensor::Rounding;
@@ -27,16 +28,24 @@ const INSTANCES: usize = 4;
 const OPENING_ROUNDS_MAX: usize = 256;
 /// Predictions of each caller then.
 const OPENING_CALLS: usize = 4;
+/// Predictions of one caller by which the rate is measured, and those without a pool.
+const ALONE_MAX: usize = 1000;
 /// Share of a run after which growth counts: what comes first fills caches and pools.
 const WARM_PERCENT: usize = 10;
 const NO_MEMORY: &str = "the system does not tell the memory of a process";
-const NO_ACCELERATOR: &str = "no engine for an accelerator is in this build";
+const NO_ACCELERATOR: &str = "no engine for an accelerator answers here";
 
 /// How long things took.
 #[derive(Debug, Default)]
 struct Times(Vec<Duration>);
 
 impl Times {
+    /// The median in milliseconds.
+    fn p50_ms(&mut self) -> Result<f64, &'static str> {
+        self.0.sort_unstable();
+        self.0.get(self.0.len() / 2).map(|time| time.as_secs_f64() * 1e3).ok_or("there was none")
+    }
+
     /// The 99th percentile in milliseconds, by nearest rank.
     fn p99_ms(&mut self) -> Result<f64, &'static str> {
         if self.0.len() < P99_SAMPLES_MIN {
@@ -160,7 +169,7 @@ fn parity(path: &Path, model: &TensorModel, options: &GateOptions) -> Result<Vec
         report.outputs.iter().map(figure).fold(0.0, f64::max)
     };
     let (l_inf, rmse) = match options.reference {
-        Some(_) => ("difference from the reference, L-inf", "difference from the reference, RMSE"),
+        Some(_) => (DELTA_L_INF, DELTA_RMSE),
         None => ("difference when floats are rounded to f16, L-inf", "difference when floats are rounded to f16, RMSE"),
     };
     Ok(vec![
@@ -198,31 +207,98 @@ fn deadlines(model: &TensorModel, options: &GateOptions) -> Result<Vec<GateRow>,
     ])
 }
 
-/// Gate C: what an accelerator gains. Without one, what the CPU does.
+/// What a row of an accelerator is filled from.
+#[derive(Debug)]
+struct Side {
+    times: Times,
+    ane_share: Option<f32>,
+}
+
+/// Gate C: what an accelerator gains over the CPU on the same file. Without one, what the CPU does.
 pub(super) fn accelerator(
     path: &Path,
     options: &GateOptions,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Vec<GateRow>, Error> {
-    let (model, n) = (TensorModel::open(path, &options.load)?, options.n());
-    let (mut times, mut growth) = (Times::default(), Growth::default());
-    for done in 1..=n {
-        times.0.push(model.predict(options.inputs(&model, done)?)?.latency.run);
+    // Nobody waits for answers here: what is slow to prepare is waited for.
+    let load = TensorLoadOptions { start: StartMode::Wait, ..options.load.clone() };
+    let (model, n) = (TensorModel::open(path, &load)?, options.n());
+    let health = model.health();
+    let accelerated = match &health.links[..] {
+        [first, _, ..] if first.phase == LinkPhase::Ready => Ok(first.engine),
+        [first, _, ..] => Err(format!("{NO_ACCELERATOR}: {}: {}", first.engine, phase_text(&first.phase))),
+        [] | [_] => Err(NO_ACCELERATOR.to_owned()),
+    };
+    let accelerated = match accelerated {
+        Ok(engine) => Ok(side(&model, options, engine, &mut |_| ())?),
+        Err(why) => Err(why),
+    };
+    let cpu = match &accelerated {
+        Ok(_) => TensorModel::open(path, &TensorLoadOptions { compute_units: Some(ComputeUnits::CpuOnly), ..load })?,
+        Err(_) => model.clone(),
+    };
+    let mut growth = Growth::default();
+    let mut on_cpu = side(&cpu, options, "tensor-cpu", &mut |done| {
         growth.note(done, n);
         progress(done, n);
-    }
+    })?;
     let metrics = model.metrics();
     let per_thousand = growth.mb().map(|mb| mb * 1000.0 / n as f64);
-    let dispatch = metrics.cpu_dispatch_pct.map(f64::from).ok_or("the engine cannot tell");
-    Ok(vec![
-        GateRow::unmeasured("speed-up over the CPU", Some(Limit::AtLeast(2.8)), NO_ACCELERATOR),
-        GateRow::unmeasured("work on the neural engine, %", Some(Limit::AtLeast(70.0)), NO_ACCELERATOR),
-        GateRow::unmeasured("p99 over the CPU's", Some(Limit::AtMost(0.7)), NO_ACCELERATOR),
-        GateRow::of("p99 on the CPU, ms", None, times.p99_ms()),
+    let dispatch = cpu.metrics().cpu_dispatch_pct.map(f64::from).ok_or("the engine cannot tell");
+    let mut rows = gained(accelerated, &mut on_cpu);
+    rows.extend([
+        GateRow::of("p99 on the CPU, ms", None, on_cpu.times.p99_ms()),
         GateRow::of("work on the CPU, %", None, dispatch),
         GateRow::of("memory now, MB", Some(Limit::Below(2048.0)), metrics.memory_current_mb.ok_or(NO_MEMORY)),
         GateRow::of("growth in 1000 predictions, MB", Some(Limit::Below(100.0)), per_thousand),
-    ])
+    ]);
+    Ok(rows)
+}
+
+fn phase_text(phase: &LinkPhase) -> &str {
+    match phase {
+        LinkPhase::Preparing => "it is being prepared",
+        LinkPhase::Ready => "it is ready",
+        LinkPhase::Failed(why) => why,
+    }
+}
+
+/// Times of one model, as far as this engine answers.
+fn side(model: &TensorModel, options: &GateOptions, engine: &str, done: &mut dyn FnMut(usize)) -> Result<Side, Error> {
+    let mut side = Side { times: Times::default(), ane_share: None };
+    for nth in 1..=options.n() {
+        let prediction = model.predict(options.inputs(model, nth)?)?;
+        if prediction.engine == engine {
+            side.times.0.push(prediction.latency.run);
+            side.ane_share = prediction.dispatch.map(|dispatch| dispatch.ane).or(side.ane_share);
+        }
+        done(nth);
+    }
+    Ok(side)
+}
+
+/// What the accelerator gains.
+fn gained(accelerated: Result<Side, String>, on_cpu: &mut Side) -> Vec<GateRow> {
+    const SPEED_UP: (&str, Limit) = ("speed-up over the CPU", Limit::AtLeast(2.8));
+    const SHARE: (&str, Limit) = ("work on the neural engine, %", Limit::AtLeast(70.0));
+    const P99: (&str, Limit) = ("p99 over the CPU's", Limit::AtMost(0.7));
+    let mut side = match accelerated {
+        Ok(side) => side,
+        Err(why) => {
+            let unmeasured = |(name, limit)| GateRow::unmeasured(name, Some(limit), why.as_str());
+            return [SPEED_UP, SHARE, P99].map(unmeasured).into();
+        }
+    };
+    let pair = |figure: fn(&mut Times) -> Result<f64, &'static str>, on_cpu: &mut Side, side: &mut Side| {
+        Ok::<_, &'static str>((figure(&mut on_cpu.times)?, figure(&mut side.times)?))
+    };
+    let (p50s, p99s) = (pair(Times::p50_ms, on_cpu, &mut side), pair(Times::p99_ms, on_cpu, &mut side));
+    let share = side.ane_share.map(|share| f64::from(share) * 100.0).ok_or("the engine cannot tell");
+    vec![
+        GateRow::of(SPEED_UP.0, Some(SPEED_UP.1), p50s.map(|(cpu, accelerated)| cpu / accelerated)),
+        GateRow::of(SHARE.0, Some(SHARE.1), share),
+        GateRow::of(P99.0, Some(P99.1), p99s.map(|(cpu, accelerated)| accelerated / cpu)),
+    ]
 }
 
 /// Gate D: for long, on several instances.
@@ -234,12 +310,18 @@ pub(super) fn endurance(
     let pool = PoolOptions { n_instances: INSTANCES, ..options.load.pool };
     let model = TensorModel::open(path, &TensorLoadOptions { pool, ..options.load.clone() })?;
     let (n, inputs) = (options.n(), options.inputs(&model, 0)?);
+    let (one_caller, output_bytes) = alone(&model, &inputs, n.min(ALONE_MAX))?;
     open_instances(&model, &inputs);
+    let (before, clock) = (model.engine().buffers(), SystemClock::start());
     let (mut times, growth, n_failed) = crowd(&model, &inputs, n, progress);
+    let four_callers = n as f64 / clock.now().as_secs_f64().max(f64::EPSILON);
     let health = model.health();
     let trips: u64 = health.links.iter().map(|link| link.breaker_counters.trips()).sum();
     let buffers = model.engine().buffers();
-    let calls = buffers.cache_hits + buffers.cache_misses;
+    let hits = buffers.cache_hits - before.cache_hits;
+    let calls = hits + buffers.cache_misses - before.cache_misses;
+    let allocated = buffers.total_allocations - before.total_allocations;
+    let bytes_per_call = output_bytes as f64 * (n - n_failed) as f64 / calls.max(1) as f64;
     let succeeded = (n - n_failed) as u64;
     Ok(vec![
         GateRow::new("predictions", None, n as f64),
@@ -247,14 +329,45 @@ pub(super) fn endurance(
         GateRow::of("p99, ms", Some(Limit::Below(25.0)), times.p99_ms()),
         GateRow::of("growth, MB", Some(Limit::Below(10.0)), growth.mb()),
         GateRow::new("breaker trips", Some(Limit::Is(0.0)), trips as f64),
-        GateRow::of("buffers used again, %", Some(Limit::Above(80.0)), percent(buffers.cache_hits, calls)),
+        GateRow::of("buffers used again, %", Some(Limit::Above(80.0)), percent(hits, calls)),
         GateRow::of(
             "allocations of outputs avoided, %",
             Some(Limit::Above(90.0)),
-            percent(calls.saturating_sub(buffers.total_allocations), calls),
+            percent(calls.saturating_sub(allocated), calls),
         ),
+        GateRow::new("bytes of outputs allocated", None, allocated as f64 * bytes_per_call),
+        unpooled(path, options, &inputs, n)?,
+        GateRow::new("predictions a second, one caller", None, one_caller),
+        GateRow::new("predictions a second, four callers", None, four_callers),
+        GateRow::of("memory at its most, MB", None, model.metrics().memory_peak_mb.ok_or(NO_MEMORY)),
         GateRow::new("instances open", Some(Limit::Is(INSTANCES as f64)), n_open(&model) as f64),
     ])
+}
+
+/// Predictions a second of one caller, and the bytes of one prediction's outputs.
+fn alone(model: &TensorModel, inputs: &TensorMap, n: usize) -> Result<(f64, usize), Error> {
+    let first = model.predict(inputs.clone())?;
+    let output_bytes = first.outputs.iter().map(|(_, tensor)| tensor.size_bytes()).sum();
+    drop(first);
+    let clock = SystemClock::start();
+    for _ in 0..n {
+        drop(model.predict(inputs.clone())?);
+    }
+    Ok((n as f64 / clock.now().as_secs_f64().max(f64::EPSILON), output_bytes))
+}
+
+/// What the same predictions allocate for their outputs where no buffer is kept: counted on some of them.
+fn unpooled(path: &Path, options: &GateOptions, inputs: &TensorMap, n: usize) -> Result<GateRow, Error> {
+    let buffers = BufferPoolOptions { buffers_max: 0, ..options.load.buffers };
+    let model = TensorModel::open(path, &TensorLoadOptions { buffers, ..options.load.clone() })?;
+    // The first tells the shapes that the model leaves open.
+    let (_, output_bytes) = alone(&model, inputs, 0)?;
+    let before = model.engine().buffers();
+    alone(&model, inputs, n.min(ALONE_MAX) - 1)?;
+    let after = model.engine().buffers();
+    let calls = after.cache_hits + after.cache_misses - before.cache_hits - before.cache_misses;
+    let share = (after.total_allocations - before.total_allocations) as f64 / calls.max(1) as f64;
+    Ok(GateRow::new("bytes of outputs allocated without the pool", None, share * output_bytes as f64 * n as f64))
 }
 
 /// Predictions that come together until every instance is open: an instance opens when all others are busy. They are no
@@ -351,5 +464,18 @@ mod tests {
     fn a_share_of_nothing_is_none() {
         assert!(percent(0, 0).is_err());
         assert_eq!(percent(1, 4), Ok(25.0));
+    }
+
+    #[test]
+    fn what_an_accelerator_gains_is_measured_against_the_cpu() {
+        let side = |ms: u64, ane_share| Side { times: Times(vec![Duration::from_millis(ms); 100]), ane_share };
+        let values = |accelerated| {
+            let rows: [GateRow; 3] = gained(accelerated, &mut side(8, None)).try_into().unwrap();
+            rows.map(|row| row.figure.value)
+        };
+        assert_eq!(values(Ok(side(2, Some(0.75)))), [Some(4.0), Some(75.0), Some(0.25)]);
+        assert_eq!(values(Ok(side(2, None))), [Some(4.0), None, Some(0.25)]);
+        assert_eq!(values(Ok(Side { times: Times::default(), ane_share: None })), [None; 3]);
+        assert_eq!(values(Err("none".to_owned())), [None; 3]);
     }
 }

@@ -6,6 +6,10 @@ use std::time::Duration;
 
 /// Most items of a batch that a configuration may ask for.
 const BATCH_MAX: u64 = 4096;
+/// Most compute threads of an instance that a configuration may ask for.
+const THREADS_MAX: usize = 1024;
+/// The parameter by which Triton's backend of ONNX Runtime is told how many threads an operator has; 0: as is usual.
+const THREADS: &str = "intra_op_thread_count";
 
 /// What is wrong with a configuration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -71,6 +75,8 @@ pub struct RepositoryConfig {
     pub version_policy: VersionPolicy,
     /// Instances of the model; `None`: as many as is usual.
     pub n_instances: Option<usize>,
+    /// Compute threads of an instance; `None`: as many as is usual.
+    pub n_threads: Option<usize>,
     /// The file in the folder of a version; `None`: by the usual names.
     pub default_model_filename: Option<String>,
 }
@@ -189,9 +195,36 @@ impl RepositoryConfig {
         for group in message.messages("instance_group")? {
             config.n_instances = Some(config.n_instances.unwrap_or(0) + instances_of(group)?);
         }
+        for parameter in message.messages("parameters")? {
+            let n_threads = threads_of(parameter)?;
+            if config.n_threads.replace(n_threads).is_some() {
+                return Err(ConfigError::Twice { line: message.line, field: format!("parameters.{THREADS}") });
+            }
+        }
+        // Said to be as usual.
+        config.n_threads = config.n_threads.filter(|n_threads| *n_threads > 0);
+        if config.dynamic_batching.is_some() && config.max_batch_size == 0 {
+            return Err(message.wrong("max_batch_size", "1 or more where there is dynamic_batching"));
+        }
         message.finish()?;
         Ok(config)
     }
+}
+
+/// The parameter that is obeyed; every other is refused by its name.
+fn threads_of(mut message: Message) -> Result<usize, ConfigError> {
+    let line = message.line;
+    let key = message.text("key")?.unwrap_or_default();
+    let field = message.name(&key);
+    if key != THREADS {
+        return Err(ConfigError::Unknown { line, field });
+    }
+    let mut value = message.message("value")?;
+    let text = value.as_mut().map(|value| value.text("string_value")).transpose()?.flatten();
+    value.map_or(Ok(()), Message::finish)?;
+    message.finish()?;
+    let number = text.and_then(|text| text.parse().ok()).filter(|number| *number <= THREADS_MAX);
+    number.ok_or(ConfigError::Wrong { line, field, expected: "a string_value of 0 to 1024" })
 }
 
 fn input_of(mut message: Message) -> Result<ConfigInput, ConfigError> {
@@ -401,6 +434,7 @@ mod tests {
             }
             version_policy: { specific { versions: [ 1, 3 ] } }
             instance_group [ { kind: KIND_CPU count: 2 } ]
+            parameters { key: "intra_op_thread_count" value: { string_value: "3" } }
             default_model_filename: "net.onnx"
         "#;
         let config = RepositoryConfig::parse(text).unwrap();
@@ -424,6 +458,7 @@ mod tests {
             }),
             version_policy: VersionPolicy::Specific(vec![1, 3]),
             n_instances: Some(2),
+            n_threads: Some(3),
             default_model_filename: Some("net.onnx".to_owned()),
         };
         assert_eq!(config, expected);
@@ -437,7 +472,13 @@ mod tests {
             ("ensemble_scheduling { step [] }", "ensemble_scheduling"),
             ("optimization { cuda { graphs: true } }", "optimization"),
             ("response_cache { enable: true }", "response_cache"),
-            ("model_warmup []\nparameters { key: \"a\" }", "parameters"),
+            ("model_warmup []\nparameters { key: \"a\" value { string_value: \"1\" } }", "parameters.a"),
+            ("model_warmup { name: \"w\" }", "model_warmup"),
+            ("parameters { key: \"intra_op_thread_count\" value { number: 1 } }", "value.number"),
+            ("model_transaction_policy { decoupled: true }", "model_transaction_policy"),
+            ("instance_group { kind: KIND_CPU passive: true }", "instance_group.passive"),
+            ("cc_model_filenames { key: \"a\" value: \"b\" }", "cc_model_filenames"),
+            ("input { name: \"x\" data_type: TYPE_FP32 dims: 1 format: FORMAT_NCHW }", "input.format"),
             ("input { name: \"x\" data_type: TYPE_FP32 dims: 1 reshape { shape: [] } }", "input.reshape"),
             ("input { name: \"x\" data_type: TYPE_FP32 dims: 1 optional: true }", "input.optional"),
             ("dynamic_batching { priority_levels: 2 }", "dynamic_batching.priority_levels"),
@@ -459,6 +500,7 @@ mod tests {
             ("backend: \"python\"", "backend"),
             ("max_batch_size: -1", "max_batch_size"),
             ("max_batch_size: 5000", "max_batch_size"),
+            ("dynamic_batching { max_queue_delay_microseconds: 1 }", "max_batch_size"),
             ("name: resnet", "name"),
             ("input { data_type: TYPE_FP32 }", "input.name"),
             ("input { name: \"x\" data_type: TYPE_FP8 }", "input.data_type"),
@@ -471,12 +513,21 @@ mod tests {
             ("version_policy { all {} latest {} }", "version_policy"),
             ("instance_group { kind: KIND_GPU }", "instance_group.kind"),
             ("instance_group { count: 0 }", "instance_group.count"),
+            (
+                "parameters { key: \"intra_op_thread_count\" value { string_value: \"x\" } }",
+                "parameters.intra_op_thread_count",
+            ),
+            ("parameters { key: \"intra_op_thread_count\" }", "parameters.intra_op_thread_count"),
             ("default_model_filename: \"/etc/passwd\"", "default_model_filename"),
         ] {
             let Err(ConfigError::Wrong { field: got, .. }) = RepositoryConfig::parse(text) else { panic!("{text}") };
             assert_eq!(got, field, "{text}");
         }
-        assert!(matches!(RepositoryConfig::parse("name: \"a\" name: \"b\""), Err(ConfigError::Twice { .. })));
+        let threads = "parameters { key: \"intra_op_thread_count\" value { string_value: \"0\" } }";
+        assert_eq!(RepositoryConfig::parse(threads), Ok(RepositoryConfig::default()));
+        for twice in ["name: \"a\" name: \"b\"".to_owned(), threads.repeat(2)] {
+            assert!(matches!(RepositoryConfig::parse(&twice), Err(ConfigError::Twice { .. })), "{twice}");
+        }
     }
 
     #[test]

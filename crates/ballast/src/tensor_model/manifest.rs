@@ -53,7 +53,9 @@ pub struct Manifest {
     pub expected_speedup_m2: Option<f64>,
     /// The third.
     pub expected_speedup_m3: Option<f64>,
-    /// Largest difference of an output from the source model's.
+    /// The model that the differences below are from, such as the one of f32.
+    pub accuracy_delta_of: Option<String>,
+    /// Largest difference of an output from that model's.
     pub accuracy_delta_l_inf: Option<f64>,
     /// Root mean square of the differences.
     pub accuracy_delta_rmse: Option<f64>,

@@ -1,8 +1,13 @@
 //! Tensor models as a program meets them: a tiny ONNX file, opened, asked, isolated, refused, gated.
 
 use ballast::gate::{Gate, GateOptions, run};
-use ballast::tensor_model::{PoolOptions, Reading, Rounding, TensorMap, npy, survey};
-use ballast::{BudgetMode, ErrorKind, Isolation, MemoryBudget, TensorLoadOptions, TensorModel};
+use ballast::tensor_model::{
+    ComputeUnits, Fallback, LinkPhase, PoolOptions, Reading, Rounding, StartMode, TensorMap, npy, survey,
+};
+use ballast::{
+    BudgetMode, ErrorKind, Isolation, MemoryBudget, ReasonCode, TensorLoadOptions, TensorModel, VerifyMacOptions,
+    verify_mac,
+};
 use ballast_backend::{DType, Dim, Tensor, TensorData};
 use ballast_testkit::TinyOnnx;
 use std::path::PathBuf;
@@ -178,6 +183,15 @@ fn every_gate_measures_or_says_why_not() {
         for row in &report.rows {
             assert_eq!(row.figure.value.is_none(), row.why_not.is_some(), "{gate:?} {row:?}");
         }
+        if gate == Gate::D {
+            let found = |name: &str| report.rows.iter().find(|row| row.figure.name == name).unwrap();
+            let value = |name: &str| found(name).figure.value.unwrap();
+            assert!(value("predictions a second, one caller") > 0.0);
+            assert!(value("predictions a second, four callers") > 0.0);
+            let (kept, not) =
+                (value("bytes of outputs allocated"), value("bytes of outputs allocated without the pool"));
+            assert!(kept < not / 2.0 && not == 120.0 * 12.0, "{kept} of {not}");
+        }
         // Times and memory are the machine's; counts are ours.
         let is_count = |name: &str| !name.contains("p99") && !name.contains("MB") && !name.contains("ms");
         let failed: Vec<&str> = report.failed().map(|row| row.figure.name).filter(|name| is_count(name)).collect();
@@ -197,4 +211,45 @@ fn gate_b_finds_a_reference_that_differs() {
         report.failed().filter(|row| row.figure.name.contains("L-inf")).count()
     };
     assert_eq!((with(path.clone()), with(other)), (0, 1));
+}
+
+fn on(units: ComputeUnits, fallback: Fallback) -> TensorLoadOptions {
+    TensorLoadOptions { compute_units: Some(units), fallback, start: StartMode::Wait, ..options() }
+}
+
+#[test]
+#[cfg(not(target_vendor = "apple"))]
+fn units_that_cannot_be_had_are_answered_by_the_cpu_which_says_so() {
+    let place = Place::new();
+    let path = place.model();
+    for units in [ComputeUnits::CpuAndNe, ComputeUnits::CpuAndGpu] {
+        let model = TensorModel::open(&path, &on(units, Fallback::Cpu)).unwrap();
+        let prediction = model.predict(inputs([1.0, 2.0, 3.0])).unwrap();
+        assert_eq!(prediction.outputs.get("y").unwrap().as_f32().unwrap(), [1.1, 2.5, 3.3]);
+        assert_eq!(prediction.engine, "tensor-cpu");
+        assert_eq!(prediction.degraded, [ReasonCode::FallbackEngaged, ReasonCode::ModelLoadFailed]);
+        let health = model.health();
+        let LinkPhase::Failed(why) = &health.links[0].phase else { panic!("{health:?}") };
+        assert!(health.is_ready() && health.links[0].engine == "coreml" && why.contains("not "), "{why}");
+        assert!(model.summary().contains(why.as_str()), "{}", model.summary());
+        let error = TensorModel::open(&path, &on(units, Fallback::Never)).unwrap_err();
+        assert_eq!((error.kind(), error.reason()), (ErrorKind::Unavailable, Some(ReasonCode::ModelLoadFailed)));
+        assert!(error.to_string().contains(why.as_str()), "{error}");
+    }
+    for units in [ComputeUnits::All, ComputeUnits::CpuOnly] {
+        for fallback in [Fallback::Cpu, Fallback::Never] {
+            let model = TensorModel::open(&path, &on(units, fallback)).unwrap();
+            assert_eq!(model.predict(inputs([0.0; 3])).unwrap().degraded, []);
+            assert_eq!(model.health().links.len(), 1);
+        }
+    }
+}
+
+#[test]
+#[cfg(not(target_vendor = "apple"))]
+fn elsewhere_verify_mac_says_that_this_is_no_mac() {
+    let error = verify_mac("none.mlpackage".as_ref(), &VerifyMacOptions::default()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    let word = if cfg!(feature = "coreml") { "not on this platform" } else { "not in this build" };
+    assert!(error.to_string().contains(word), "{error}");
 }

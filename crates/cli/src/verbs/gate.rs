@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 use crate::options::{TensorArgs, input_file, positive, seconds};
 use crate::{output, progress};
-use ballast::gate::{Gate, GateOptions, GateReport, GateRow, run};
+use ballast::gate::{Gate, GateOptions, GateReport, GateRow, record, run};
 use ballast::tensor_model::FileInput;
 use clap::{Args as ClapArgs, ValueEnum};
 use serde_json::{Value, json};
@@ -32,6 +32,9 @@ pub(crate) struct Args {
     /// floats rounded to 16 bits].
     #[arg(long, value_name = "FILE")]
     reference: Option<PathBuf>,
+    /// Keep the differences from the reference in the model's manifest, which is made if there is none.
+    #[arg(long, requires = "reference")]
+    record: bool,
     /// Seconds that one prediction may take.
     #[arg(long, value_name = "SECONDS", default_value = "0.02", value_parser = seconds)]
     sla: Duration,
@@ -71,6 +74,9 @@ impl Args {
             GateArg::C => Gate::C,
             GateArg::D => Gate::D,
         };
+        if self.record && gate != Gate::B {
+            return Err(Failure::usage("--record: expected gate B, which compares with the reference"));
+        }
         let options = GateOptions {
             count: self.count,
             reference: self.reference,
@@ -89,6 +95,11 @@ impl Args {
         } else {
             output::write(&to_text(&report))?;
         }
+        if self.record
+            && let Some(path) = record(&self.model, &options, &report)?
+        {
+            output::note(&format!("recorded in {}", path.display()));
+        }
         if report.passes() {
             return Ok(());
         }
@@ -97,7 +108,7 @@ impl Args {
     }
 }
 
-fn to_text(report: &GateReport) -> String {
+pub(super) fn to_text(report: &GateReport) -> String {
     let mut text =
         format!("gate {}\n{:<56} {:>10}  {:<12}  {}\n", report.gate.as_str(), "figure", "limit", "verdict", "value");
     for row in &report.rows {

@@ -5,6 +5,7 @@ use crate::failure::Failure;
 use crate::options::{LoadArgs, locate, open_gguf};
 use crate::{environment, output};
 use ballast::machine::Machine;
+use ballast::wiring;
 use clap::Args as ClapArgs;
 use serde_json::{Map, Value, json};
 
@@ -40,6 +41,7 @@ fn machine_facts() -> Map<String, Value> {
     facts.insert("usable_cpus".into(), json!(machine.usable_cpus));
     facts.insert("kernels_in_use".into(), json!(machine.kernel_sets.first()));
     facts.insert("kernels_available".into(), json!(machine.kernel_sets));
+    facts.insert("accelerators".into(), json!(wiring::accelerators()));
     facts.insert("memory_available_bytes".into(), json!(machine.memory_available_bytes));
     facts.insert("memory_limit_bytes".into(), json!(machine.memory_limit_bytes));
     facts.insert("data_directory".into(), json!(environment::data_dir()));

@@ -2,7 +2,7 @@
 
 use super::models::NamedModel;
 use crate::failure::{Exit, Failure};
-use crate::options::positive;
+use crate::options::{positive, tensor_cache_dir};
 use ballast::repository::{ModelRepository, RepositoryConfig, RepositoryError, RepositoryModel};
 use ballast::tensor_model::{TensorLoadOptions, TensorModel, format_of};
 use ballast::{ErrorKind, SystemClock};
@@ -11,7 +11,7 @@ use ballast_server::{
     Batching, ServedTensors, ServerOptions, StockError, TensorHouseOptions, TensorModel as ServedModel, TensorStock,
 };
 use clap::{Args as ClapArgs, ValueEnum};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -56,26 +56,43 @@ impl TensorServeArgs {
         self.tensor_models.iter().map(|named| named.id.clone()).chain(folder)
     }
 
+    /// Each name means one model: two files of one name would have one served and the other forgotten.
+    fn check_names(&self) -> Result<(), Failure> {
+        let mut known = BTreeSet::new();
+        match self.tensor_models.iter().find(|named| !known.insert(&named.id)) {
+            Some(named) => Err(Failure::usage(format!("two tensor models have the name {}", named.id))
+                .try_this(format!("--tensor-model another={}", named.model))),
+            None => Ok(()),
+        }
+    }
+
     /// Serves them; those that are to be loaded at the start are loaded now.
     pub(crate) async fn set(&self, options: &mut ServerOptions) -> Result<(), Failure> {
         if !self.is_any() {
             return Ok(());
         }
+        self.check_names()?;
         let named = self.tensor_models.iter().map(|named| (named.id.clone(), PathBuf::from(&named.model)));
-        let defaults = TensorLoadOptions::default();
-        let mut load = TensorLoadOptions { n_threads: self.tensor_threads, ..defaults };
+        let mut load = TensorLoadOptions {
+            n_threads: self.tensor_threads,
+            compile_cache_dir: tensor_cache_dir(),
+            ..TensorLoadOptions::default()
+        };
         load.pool.n_instances = self.tensor_instances;
         let repository = self.model_repository.as_ref().map(ModelRepository::new);
         let stock = Arc::new(Stock { named: named.collect(), repository, load });
         let in_repository = |stock: &Stock| stock.repository.as_ref().map(ModelRepository::names).transpose();
+        let found =
+            in_repository(&stock).map_err(|error| Failure::new(Exit::of_kind(error.kind()), error.to_string()))?;
         let mut names: Vec<String> = stock.named.keys().cloned().collect();
-        if self.load_tensor_models == Start::All {
-            names.extend(
-                in_repository(&stock)
-                    .map_err(|error| Failure::new(Exit::of_kind(error.kind()), error.to_string()))?
-                    .into_iter()
-                    .flatten(),
-            );
+        for name in found.into_iter().flatten() {
+            if stock.named.contains_key(&name) {
+                let what = format!("the repository has a tensor model {name}, and another is named so");
+                return Err(Failure::usage(what).try_this("--tensor-model another=PATH"));
+            }
+            if self.load_tensor_models == Start::All {
+                names.push(name);
+            }
         }
         let served = ServedTensors::new(TensorHouseOptions::default(), Arc::new(SystemClock::start()), Some(stock));
         for name in names {
@@ -99,15 +116,15 @@ struct Stock {
 impl TensorStock for Stock {
     fn list(&self) -> Result<Vec<String>, StockError> {
         let in_repository = self.repository.as_ref().map(ModelRepository::names).transpose();
-        let mut names: Vec<String> = self.named.keys().cloned().collect();
+        // A folder that came later may have the name of a file, which is the one that is served.
+        let mut names: BTreeSet<String> = self.named.keys().cloned().collect();
         names.extend(in_repository.map_err(|error| told(&error))?.into_iter().flatten());
-        names.dedup();
-        Ok(names)
+        Ok(names.into_iter().collect())
     }
 
     fn load(&self, name: &str) -> Result<Vec<ServedModel>, StockError> {
         if let Some(path) = self.named.get(name) {
-            let opened = self.open(path, None)?;
+            let opened = self.open(path, &RepositoryConfig::default())?;
             return Ok(vec![served(name, (1, path), &opened, Batching::default(), BTreeMap::new())]);
         }
         let repository = self.repository.as_ref().ok_or_else(|| StockError {
@@ -116,7 +133,7 @@ impl TensorStock for Stock {
         })?;
         let RepositoryModel { versions, config, labels, .. } = repository.model(name).map_err(|error| told(&error))?;
         let version = |(version, path): (&u64, &PathBuf)| {
-            let opened = self.open(path, config.n_instances)?;
+            let opened = self.open(path, &config)?;
             check(&config, opened.schema())?;
             Ok(served(name, (*version, path), &opened, batching(&config), labels.clone()))
         };
@@ -129,11 +146,10 @@ impl TensorStock for Stock {
 }
 
 impl Stock {
-    fn open(&self, path: &Path, n_instances: Option<usize>) -> Result<TensorModel, StockError> {
+    fn open(&self, path: &Path, config: &RepositoryConfig) -> Result<TensorModel, StockError> {
         let mut options = self.load.clone();
-        if let Some(n_instances) = n_instances {
-            options.pool.n_instances = n_instances;
-        }
+        options.pool.n_instances = config.n_instances.unwrap_or(options.pool.n_instances);
+        options.n_threads = config.n_threads.or(options.n_threads);
         TensorModel::open(path, &options).map_err(|error| StockError { kind: error.kind(), message: error.to_string() })
     }
 }
@@ -160,7 +176,7 @@ fn served(
 fn batching(config: &RepositoryConfig) -> Batching {
     let defaults = Batching { max_batch: config.max_batch_size, ..Batching::default() };
     match &config.dynamic_batching {
-        None => defaults,
+        None => Batching { joins: false, ..defaults },
         Some(dynamic) => Batching {
             max_wait: dynamic.max_queue_delay,
             preferred: dynamic.preferred_batch_size.clone(),
@@ -268,8 +284,9 @@ mod tests {
     #[test]
     fn batches_are_joined_as_the_configuration_says() {
         let of = |text: &str| batching(&RepositoryConfig::parse(text).unwrap());
-        assert_eq!(of(""), Batching::default());
-        assert_eq!(of("max_batch_size: 4").max_batch, 4);
+        let alone = of("max_batch_size: 4");
+        assert_eq!((alone.max_batch, alone.joins), (4, false), "nothing is said of joining them");
+        assert!(of("max_batch_size: 4 dynamic_batching {}").joins);
         let text =
             "max_batch_size: 8 dynamic_batching { preferred_batch_size: [ 4, 8 ] max_queue_delay_microseconds: 500 }";
         let joined = of(text);
