@@ -1,6 +1,6 @@
 """Makes Core ML packages on Linux, with what they should compute: one of each operation, and real models.
 
-    make_packages.py FOLDER [--real]
+    make_packages.py FOLDER [--real | --compressed]
 
 Each case is a folder with `model.mlpackage`, `inputs.json` (a list of runs), `expected.json`, and the files of tensors
 that both name. Tiny cases expect what numpy computes in float64; real ones what ONNX Runtime computes from the source.
@@ -11,11 +11,13 @@ import argparse
 import json
 import logging
 import math
+import os
 import shutil
 import sys
 import warnings
 from pathlib import Path
 
+os.environ["TQDM_DISABLE"] = "1"
 warnings.filterwarnings("ignore")
 logging.disable(logging.WARNING)
 
@@ -23,6 +25,7 @@ import coremltools as ct
 import numpy as np
 from coremltools.converters.mil.mil import Builder as mb
 from coremltools.converters.mil.mil import types
+from feature_packages import features
 
 DTYPES = {"float32": "f32", "float64": "f64", "float16": "f16", "int32": "i32", "int64": "i64", "bool": "bool"}
 MIL_TYPES = {"float32": types.fp32, "float16": types.fp16, "int32": types.int32, "bool": types.bool}
@@ -46,16 +49,21 @@ def write_tensors(folder, prefix, runs):
     (folder / f"{prefix}s.json").write_text(json.dumps(described))
 
 
-def write_case(root, name, model, runs, expected, tolerance):
+def write_case(root, name, model, runs, expected, tolerance, **more):
     folder = root / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     model.save(str(folder / "model.mlpackage"))
+    write_runs(folder, runs, expected, tolerance, **more)
+
+
+def write_runs(folder, runs, expected, tolerance, **more):
+    """Inputs, what they should give, and how far off that may be."""
     write_tensors(folder, "input", runs)
     write_tensors(folder, "expected", expected)
     (folder / "expected.json").write_bytes((folder / "expecteds.json").read_bytes())
     (folder / "expecteds.json").unlink()
-    (folder / "case.json").write_text(json.dumps({"tolerance": tolerance}))
+    (folder / "case.json").write_text(json.dumps({"tolerance": tolerance, **more}))
 
 
 def program(build, inputs, target=15, states=None):
@@ -517,6 +525,7 @@ def tiny(root):
         write_case(root, name, model, [inputs], [dict(zip(names, expected))], tolerance)
     state(root)
     half(root)
+    features(lambda name, *rest, **more: write_case(root, name, *rest, **more))
 
 
 def state(root):
@@ -552,11 +561,15 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("folder", type=Path)
     arguments.add_argument("--real", action="store_true", help="real models instead of tiny ones")
+    arguments.add_argument("--compressed", action="store_true", help="real models with compressed weights")
+    arguments.add_argument("--only", default="", help="real models whose names have this in them")
     arguments.add_argument("--models", type=Path, help="where the real models' packages are unpacked")
+    arguments.add_argument("--encoder", type=Path, default=os.environ.get("BALLAST_ENCODER"), help="folder of MiniLM's weights")
     given = arguments.parse_args()
-    if given.real:
-        from real_packages import real
-        real(given.folder, given.models)
+    if given.real or given.compressed:
+        import real_packages
+        make = real_packages.with_compressed_weights if given.compressed else real_packages.real
+        make(given.folder, given.models, given.encoder, given.only)
     else:
         tiny(given.folder)
 

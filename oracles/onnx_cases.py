@@ -2,12 +2,16 @@
 
 usage: onnx_cases.py             all cases; none may be wrong, fail or panic, and enough of the node cases must pass
        onnx_cases.py --peer      the same, and what ONNX Runtime makes of these cases
-       onnx_cases.py --write     the same, and prints docs/ONNX_OPERATORS.md
+       onnx_cases.py --engine onnxruntime
+                                 all cases, run by ONNX Runtime behind our traits; none may be unreadable or end the
+                                 program, and enough of the node cases must pass
+       onnx_cases.py --write     all cases by both engines, and prints docs/ONNX_OPERATORS.md
        onnx_cases.py NAME..      only cases whose names contain one of these
 
 The cases are those of the Python package `onnx`: of single operators (node), of small graphs (simple), exported from
 PyTorch, and whole networks with made-up weights (light). Our engine runs them through the example program `onnx_cases`
-of crates/tensor, built in release; BALLAST_ONNX_CASES names it if it lies elsewhere. Needs the packages of
+of crates/tensor, built in release; BALLAST_ONNX_CASES names it if it lies elsewhere. ONNX Runtime is the example program
+`onnx_cases_ort` of crates/ballast, built with the feature `ort`, and BALLAST_ONNX_CASES_ORT. Needs the packages of
 oracles/tensor.txt.
 """
 
@@ -33,16 +37,30 @@ KINDS = {
     "light": "whole networks with made-up weights",
 }
 OUTCOMES = ("passed", "refused", "failed", "wrong", "panicked", "unreadable")
-BAD = OUTCOMES[2:]
-NODE_PASSED_PERCENT_MIN = 85
+ENGINES = {
+    "cpu": ("Ballast's tensor engine on the CPU", "BALLAST_ONNX_CASES", "onnx_cases"),
+    "onnxruntime": ("ONNX Runtime behind the same traits", "BALLAST_ONNX_CASES_ORT", "onnx_cases_ort"),
+}
+# What another project computes otherwise than the standard is told, and is no fault of ours.
+BAD = {"cpu": OUTCOMES[2:], "onnxruntime": OUTCOMES[4:]}
+NODE_PASSED_PERCENT_MIN = {"cpu": 85, "onnxruntime": 60}
 RUN_SECONDS = 3600
 RELATIVE, ABSOLUTE = 1e-3, 1e-6
 
 
-def program():
-    """Path of the example program, or None."""
-    path = os.environ.get("BALLAST_ONNX_CASES", str(ROOT / "target/release/examples/onnx_cases"))
-    return path if os.access(path, os.X_OK) else None
+def program(engine):
+    """The command of an engine's example program, or None."""
+    _, variable, name = ENGINES[engine]
+    path = os.environ.get(variable, str(ROOT / "target/release/examples" / name))
+    if not os.access(path, os.X_OK):
+        return None
+    return [path] if engine == "cpu" else [path, library()]
+
+
+def library():
+    """ONNX Runtime's library within its Python package."""
+    package = pathlib.Path(importlib.util.find_spec("onnxruntime").origin).parent
+    return str(sorted(package.glob("capi/libonnxruntime.*"))[0])
 
 
 def folders(root):
@@ -85,16 +103,20 @@ def light(root):
     return found
 
 
-def run(cases):
+def run(engine, cases):
     """Outcome and what is told of it, by folder."""
-    lines = "".join(f"{folder}\n" for folder in cases)
-    done = subprocess.run([program()], input=lines, capture_output=True, text=True, timeout=RUN_SECONDS)
-    results = {}
-    for line in done.stdout.splitlines():
-        outcome, folder, told = line.split("\t", 2)
-        results[pathlib.Path(folder)] = (outcome, told)
-    # What is missing is the case at which the program ended.
-    return {folder: results.get(folder, ("panicked", "the program ended")) for folder in cases}
+    results, left = {}, list(cases)
+    while left:
+        lines = "".join(f"{folder}\n" for folder in left)
+        done = subprocess.run(program(engine), input=lines, capture_output=True, text=True, timeout=RUN_SECONDS)
+        for line in done.stdout.splitlines():
+            outcome, folder, told = line.split("\t", 2)
+            results[pathlib.Path(folder)] = (outcome, told)
+        left = [folder for folder in left if folder not in results]
+        if left:
+            # The program ended at the first that is missing; the others are run without it.
+            results[left.pop(0)] = ("panicked", "the program ended")
+    return {folder: results[folder] for folder in cases}
 
 
 def peer_passes(folder):
@@ -185,65 +207,85 @@ def reasons(results):
     return "; ".join(reason for reason, _ in told.most_common(4))
 
 
-def document(by_kind):
+def document(by_engine):
     """The page; everything in it is counted."""
     import onnx
+    by_kind, by_peer = by_engine["cpu"], by_engine.get("onnxruntime", {})
     by_operator = collections.defaultdict(dict)
     for results in by_kind.values():
         for folder, result in results.items():
             by_operator[operator(folder) or "(several)"][folder] = result
-    rows = [["operator", "cases", "passed", "refused", "why refused"]]
+    rows = [["operator", "cases", "passed", "refused", "why refused", *(["ONNX Runtime passes"] if by_peer else [])]]
+    theirs = {folder: result for results in by_peer.values() for folder, result in results.items()}
     for name, results in sorted(by_operator.items()):
         counts = tally(results)
-        rows.append([name, len(results), counts[0], counts[1], reasons(results)])
+        passed = sum(theirs[folder][0] == "passed" for folder in results if folder in theirs)
+        rows.append([name, len(results), counts[0], counts[1], reasons(results), *([passed] if by_peer else [])])
     kinds = [f"- {kind}: {what}." for kind, what in KINDS.items()]
+    peer = []
+    if by_peer:
+        import onnxruntime
+        peer = ["## ONNX Runtime as the engine", "",
+                f"The same cases by `--engine onnxruntime`, ONNX Runtime {onnxruntime.__version__} behind the same traits. What it computes otherwise",
+                "than the standard is counted as wrong, what it does not have as refused; so are cases whose tensors are of",
+                "types that the traits do not carry.", "", *markdown(table(by_peer, None)), ""]
     return "\n".join([
         "# ONNX operators", "",
         "Printed by `oracles/onnx_cases.py --write`: the test cases of the ONNX standard, as the Python package",
         f"`onnx` {onnx.__version__} has them, run by Ballast's tensor engine on the CPU. A case that is refused names what the engine",
         "does not have before anything is computed; no case may be wrong, fail or panic.", "",
-        *kinds, "", *markdown(table(by_kind, None)), "", "## By operator", "", *markdown(rows),
+        *kinds, "", *markdown(table(by_kind, None)), "", *peer, "## By operator", "", *markdown(rows),
     ]) + "\n"
 
 
-def check(report, by_kind, is_whole):
+def check(report, engine, by_kind, is_whole):
     for kind, results in by_kind.items():
         counts = dict(zip(OUTCOMES, tally(results)))
         for folder, (outcome, told) in results.items():
-            if outcome in BAD:
-                report.check(f"{kind} {folder.name}", f"{outcome}: {told[:200]}")
+            if outcome in BAD[engine]:
+                report.check(f"{engine}: {kind} {folder.name}", f"{outcome}: {told[:200]}")
         if results:
-            report.check(f"{kind}: {counts['passed']} passed, {counts['refused']} refused", None)
+            report.check(f"{engine}: {kind}: {counts['passed']} passed, {counts['refused']} refused", None)
         if kind == "node" and is_whole:
             percent = 100 * counts["passed"] / max(len(results), 1)
-            fault = None if percent >= NODE_PASSED_PERCENT_MIN else f"{percent:.1f} % pass"
-            report.check(f"at least {NODE_PASSED_PERCENT_MIN} % of the node cases pass", fault)
+            percent_min = NODE_PASSED_PERCENT_MIN[engine]
+            fault = None if percent >= percent_min else f"{percent:.1f} % pass"
+            report.check(f"{engine}: at least {percent_min} % of the node cases pass", fault)
+
+
+def compare(report, engines, found, options):
+    is_chosen = lambda folder: not options.names or any(part in folder.name for part in options.names)
+    chosen = {kind: [folder for folder in cases if is_chosen(folder)] for kind, cases in found.items()}
+    by_engine = {engine: {kind: run(engine, cases) for kind, cases in chosen.items()} for engine in engines}
+    for engine, by_kind in by_engine.items():
+        peer = {folder: peer_passes(folder) for cases in chosen.values() for folder in cases} if options.peer else None
+        print(ENGINES[engine][0])
+        for row in table(by_kind, peer):
+            print("\t".join(map(str, row)), flush=True)
+        check(report, engine, by_kind, not options.names)
+    if options.write:
+        DOCUMENT.write_text(document(by_engine))
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--peer", action="store_true")
     parser.add_argument("--write", action="store_true")
+    parser.add_argument("--engine", choices=ENGINES, default="cpu")
     parser.add_argument("names", nargs="*")
     options = parser.parse_args()
     report, name = Report(), "test cases of ONNX"
-    packages = ["onnx", "numpy"] + (["onnxruntime"] if options.peer else [])
+    engines = list(ENGINES) if options.write else [options.engine]
+    packages = ["onnx", "numpy"] + (["onnxruntime"] if options.peer or "onnxruntime" in engines else [])
     missing = [package for package in packages if importlib.util.find_spec(package) is None]
     if missing:
         report.skipped(name, f"packages are missing: {', '.join(missing)}")
-    elif program() is None:
-        report.skipped(name, "the program is missing: cargo build --release -p ballast-tensor --example onnx_cases")
+    elif without := [engine for engine in engines if program(engine) is None]:
+        examples = [ENGINES[engine][2] for engine in without]
+        report.skipped(name, f"programs are missing: cargo build --release --example {' --example '.join(examples)}")
     else:
         with tempfile.TemporaryDirectory() as root:
-            found = folders(pathlib.Path(root))
-            is_chosen = lambda folder: not options.names or any(part in folder.name for part in options.names)
-            by_kind = {kind: run([folder for folder in cases if is_chosen(folder)]) for kind, cases in found.items()}
-            peer = {folder: peer_passes(folder) for results in by_kind.values() for folder in results} if options.peer else None
-            for row in table(by_kind, peer):
-                print("\t".join(map(str, row)), flush=True)
-            if options.write:
-                DOCUMENT.write_text(document(by_kind))
-            check(report, by_kind, not options.names)
+            compare(report, engines, folders(pathlib.Path(root)), options)
     report.end()
 
 

@@ -2,8 +2,9 @@
 
     package_parity.py FOLDER PROGRAM [--f16]
 
-PROGRAM is the example `run_package` of ballast-tensor. Prints a line for each case that fails, all of real models, and
-how many hold; exits with 1 if one does not. The bound is that of the case: 1e-4 for f32, 1e-2 for f16.
+PROGRAM is the example `run_package` of ballast-tensor. Prints a line for each case that fails and for each whose weights
+are compressed, with what that costs: how far the answer is from the source's. Then how many hold; exits with 1 if one does
+not. The bound is that of the case: 1e-4 for f32, 1e-2 for f16.
 """
 
 import argparse
@@ -62,13 +63,15 @@ def main():
     subprocess.run(command, input="".join(f"{folder}\n" for folder in folders), text=True, check=True, stdout=subprocess.DEVNULL)
     n_held = 0
     for folder in folders:
-        bound = json.loads((folder / "case.json").read_text())["tolerance"]
+        case = json.loads((folder / "case.json").read_text())
+        bound = case["tolerance"]
         bound = max(bound, 1e-2) if given.f16 else bound
         worst, fault = distance(folder)
         holds = worst is not None and worst <= bound
         n_held += holds
-        if given.all or not holds:
-            print(f"{'held  ' if holds else 'FAILED'} {folder.name:32} {fault or f'Linf {worst:.2e} (bound {bound:g})'}")
+        if given.all or not holds or "delta" in case:
+            delta = f", {case['delta']:.2e} from the source" if "delta" in case else ""
+            print(f"{'held  ' if holds else 'FAILED'} {folder.name:32} {fault or f'Linf {worst:.2e} (bound {bound:g}){delta}'}")
     print(f"{n_held} of {len(folders)} packages hold")
     sys.exit(0 if n_held == len(folders) else 1)
 

@@ -2,10 +2,17 @@
 
 from pathlib import Path
 
+import minilm
 import numpy as np
 import onnx
+import onnx2coreml
 import onnxruntime as ort
-from make_packages import write_case
+from compressed_packages import FEW, SCHEMES, compressed
+from make_packages import write_case, write_runs
+from stateful_package import stateful
+
+# Tokens that a sentence is filled up to.
+MINILM_LENGTH = 16
 
 # Folder's pattern, extents of the inputs whose extents are free, and whether f16 is made, too.
 MODELS = {
@@ -47,32 +54,109 @@ def prepared(path, shapes, folder):
     return model, fixed
 
 
-def real(root, models):
-    import onnx2coreml
+class Source:
+    """A real model as ONNX that a converter takes, with inputs of a seed and what ONNX Runtime computes from them."""
 
-    random = np.random.default_rng(3)
-    for name, (pattern, shapes, has_half) in MODELS.items():
+    def __init__(self, name, root, models, encoder):
         folder = root / f".{name}"
         folder.mkdir(parents=True, exist_ok=True)
+        if name == "minilm":
+            path, shapes = folder / "minilm.onnx", {}
+            onnx.save(minilm.model(encoder, 1, MINILM_LENGTH), path)
+        else:
+            pattern, shapes, _ = MODELS[name]
+            path = next(iter(sorted(Path(models).glob(pattern))))
+        self.packages = {}
+        self.model, fixed = prepared(path, shapes, folder)
+        self.session = ort.InferenceSession(str(fixed), providers=["CPUExecutionProvider"])
+        if name == "minilm":
+            ids = [minilm.tokens(encoder, sentence, MINILM_LENGTH) for sentence in minilm.SENTENCES]
+            self.runs = [{"input_ids": ids, "attention_mask": mask} for ids, mask in ids]
+        else:
+            self.runs = [self.drawn()]
+
+    def drawn(self):
+        random, inputs = np.random.default_rng(3), {}
+        for given in self.session.get_inputs():
+            shape, dtype = [int(extent) for extent in given.shape], NUMPY[given.type]
+            is_int = np.issubdtype(dtype, np.integer)
+            values = random.integers(0, 256, shape) if is_int else random.uniform(-1, 1, shape)
+            inputs[given.name] = values.astype(dtype)
+        return inputs
+
+    def package(self, precision, target=None):
+        """The package for systems from `target` on; converted once, since that takes the most time."""
+        if (precision, target) not in self.packages:
+            made = onnx2coreml.convert(self.model, compute_precision=precision, minimum_deployment_target=target)
+            self.packages[precision, target] = made
+        return self.packages[precision, target]
+
+    def write(self, root, name, made, expected, tolerance, **more):
+        """Writes a case; the converter renames what is no identifier, and keeps the order."""
+        description = made.get_spec().description
+        features, names = ([port.name for port in ports] for ports in (description.input, description.output))
+        narrow = lambda array: array.astype(np.int32) if array.dtype == np.int64 else array
+        runs = [dict(zip(features, map(narrow, run.values()), strict=True)) for run in self.runs]
+        wanted = [dict(zip(names, [value.astype(np.float32) for value in values], strict=True)) for values in expected]
+        write_case(root, name, made, runs, wanted, tolerance, **more)
+
+
+def each(root, models, encoder, only):
+    """Every model that is there and whose name has `only` in it, by name; one that cannot be prepared is told."""
+    for name in [name for name in [*MODELS, "minilm"] if only in name]:
+        if name == "minilm" and not (encoder and (Path(encoder) / "model.safetensors").exists()):
+            print("skipped: minilm: BALLAST_ENCODER names no folder of an encoder")
+            continue
         try:
-            source = next(iter(sorted(Path(models).glob(pattern))))
-            model, fixed = prepared(source, shapes, folder)
-            session = ort.InferenceSession(str(fixed), providers=["CPUExecutionProvider"])
-            inputs = {}
-            for given in session.get_inputs():
-                shape, dtype = [int(extent) for extent in given.shape], NUMPY[given.type]
-                is_int = np.issubdtype(dtype, np.integer)
-                inputs[given.name] = random.integers(0, 256, shape).astype(dtype) if is_int else random.uniform(-1, 1, shape).astype(dtype)
-            expected = session.run(None, inputs)
-            given = {key: value.astype(np.int32) if value.dtype == np.int64 else value for key, value in inputs.items()}
-            for precision in ["fp32", "fp16"] if has_half else ["fp32"]:
-                made = onnx2coreml.convert(model, compute_precision=precision)
-                # The converter renames what is no identifier, and keeps the order.
-                features = [feature.name for feature in made.get_spec().description.input]
-                renamed = dict(zip(features, given.values(), strict=True))
-                names = [output.name for output in made.get_spec().description.output]
-                values = [value.astype(np.float32) for value in expected]
-                tolerance = 1e-4 if precision == "fp32" else 1e-2
-                write_case(root, f"{name}_{precision}", made, [renamed], [dict(zip(names, values, strict=True))], tolerance)
+            yield name, Source(name, root, models, encoder)
         except Exception as error:
             print(f"{name}: not made: {type(error).__name__}: {str(error)[:200]}")
+
+
+def real(root, models, encoder, only):
+    for name, source in each(root, models, encoder, only):
+        expected = [source.session.run(None, run) for run in source.runs]
+        has_half = name == "minilm" or MODELS[name][2]
+        for precision in ["fp32", "fp16"] if has_half else ["fp32"]:
+            try:
+                tolerance = 1e-4 if precision == "fp32" else 1e-2
+                source.write(root, f"{name}_{precision}", source.package(precision), expected, tolerance)
+            except Exception as error:
+                print(f"{name}_{precision}: not made: {type(error).__name__}: {str(error)[:200]}")
+        if name == "silero":
+            try:
+                stateful(source, lambda *case: write_case(root, *case))
+            except Exception as error:
+                print(f"silero_stateful: not made: {type(error).__name__}: {str(error)[:200]}")
+        if name == "minilm":
+            write_minilm(root / "minilm_onnx", encoder)
+            check_sentences([outputs[0][0] for outputs in expected])
+
+
+def write_minilm(folder, encoder):
+    """The ONNX model itself with free extents: three sentences at a time, filled up to several lengths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    onnx.save(minilm.model(encoder), folder / "model.onnx")
+    session = ort.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
+    runs = []
+    for length in [12, MINILM_LENGTH, 33]:
+        ids, masks = zip(*(minilm.tokens(encoder, sentence, length) for sentence in minilm.SENTENCES))
+        runs.append({"input_ids": np.concatenate(ids), "attention_mask": np.concatenate(masks)})
+    write_runs(folder, runs, [{"embedding": session.run(None, run)[0]} for run in runs], 1e-5)
+
+
+def check_sentences(embeddings):
+    """The encoder is the one that is meant: sentences of one meaning are near each other."""
+    near, far = float(embeddings[0] @ embeddings[1]), float(embeddings[0] @ embeddings[2])
+    if not (near > 0.5 and near > far + 0.3):
+        print(f"minilm: not made: cosine {near:.3f} of two sentences about a cat, {far:.3f} of one about shares")
+
+
+def with_compressed_weights(root, models, encoder, only):
+    """Packages whose weights are compressed, in each way of two small models and in some ways of two large ones."""
+    ways = {"magika": SCHEMES, "orientation": SCHEMES, "open_nsfw": FEW, "minilm": FEW}
+    for name, source in each(root, models, encoder, only):
+        if name in ways:
+            # Weights that are expanded wrongly would be as far off as those that are compressed are from the source's.
+            for way, package, expected, delta in compressed(source, ways[name]):
+                source.write(root, f"{name}_{way}", package, expected, min(1e-4, delta / 2), delta=delta)
