@@ -46,7 +46,7 @@ fn plan(function: &FunctionSurvey, units: isize) -> Vec<Planned> {
         };
         Planned { operator: format!("ios{}.{kind}", version + 10), unit: Some(unit), cost }
     };
-    let kinds = function.operations.iter().flat_map(|(kind, n)| std::iter::repeat_n(kind, *n));
+    let kinds = function.operations.iter().flat_map(|(kind, seen)| std::iter::repeat_n(kind, seen.count));
     let mut operations: Vec<Planned> = kinds.map(placed).collect();
     let whole: f64 = operations.iter().map(|operation| operation.cost).sum();
     operations.iter_mut().for_each(|operation| operation.cost /= whole);
