@@ -166,8 +166,8 @@ packages() {
 import pathlib, sys
 sys.path.insert(0, "oracles")
 import real_packages
-real_packages.MODELS = {name: real_packages.MODELS[name] for name in ["silero", "ocr_cls"]}
-real_packages.real(pathlib.Path(sys.argv[1]), sys.argv[2])' "$made" "$BALLAST_TENSOR_MODELS" >> "$cache/packages.log" 2>&1 ||
+for name in ["silero", "ocr_cls"]:
+    real_packages.real(pathlib.Path(sys.argv[1]), sys.argv[2], None, name)' "$made" "$BALLAST_TENSOR_MODELS" >> "$cache/packages.log" 2>&1 ||
             { tail -n 5 "$cache/packages.log"; return 1; }
         touch "$made/done"
     fi
